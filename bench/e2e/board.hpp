@@ -1,0 +1,58 @@
+#pragma once
+// The memory that a benchmark's processes share with their parent: meeting point, figures,
+// failures.
+
+#include <boost/interprocess/anonymous_shared_memory.hpp>
+#include <boost/interprocess/mapped_region.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+
+namespace telpher::bench {
+
+// What one round of one benchmark gave, in the unit of its row.
+struct Sample {
+    double p50 = 0;
+    double p99 = 0;
+    double mean = 0;
+    double max = 0;
+};
+
+struct Board {
+    static constexpr std::size_t kValuesMax = 2048;
+
+    alignas(128) std::atomic<std::uint32_t> arrivals{0};
+    alignas(128) Sample sample{};
+    std::uint32_t value_count = 0;
+    double values[kValuesMax] = {};
+    char failure[400] = {};  // of whoever failed first, or almost
+    // Free for each benchmark.
+    alignas(128) std::atomic<std::uint64_t> words[4] = {};
+
+    void add_value(double value) noexcept {
+        if (value_count < kValuesMax) {
+            values[value_count++] = value;
+        }
+    }
+};
+
+// A T in anonymous shared memory: it has no name, so nothing can be left behind.
+template <typename T>
+class Shared {
+  public:
+    Shared()
+        : region_(boost::interprocess::anonymous_shared_memory(sizeof(T))),
+          value_(new (region_.get_address()) T) {}
+
+    T& operator*() noexcept { return *value_; }
+    T* operator->() noexcept { return value_; }
+
+  private:
+    boost::interprocess::mapped_region region_;
+    T* value_;
+};
+using SharedBoard = Shared<Board>;
+
+}  // namespace telpher::bench

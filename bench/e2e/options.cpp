@@ -1,0 +1,144 @@
+#include "bench/e2e/options.hpp"
+
+#include <sched.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace telpher::bench {
+
+namespace {
+
+constexpr const char* kUsage =
+    "usage: telpher_bench [options]\n"
+    "  --quick           fewer rounds, below a minute\n"
+    "  --smoke           a few hundred operations of everything: does it work (no figures)\n"
+    "  --only NAME       only benchmarks whose name contains NAME; may be given several times\n"
+    "  --rounds N        rounds (9)\n"
+    "  --messages N      messages and round trips per round\n"
+    "  --cpus A,B        processors of the two sides (the first two allowed ones)\n"
+    "  --one-cpu         go on although there is only one processor\n"
+    "  --wait NAME       wait strategy of telpher: latency, balanced, eco (balanced)\n"
+    "  --json FILE       write everything, raw samples included\n"
+    "  --deadline S      stop after S seconds (900)\n"
+    "  --list            what there is\n";
+
+void make_quick(Scale& scale) {
+    scale.rounds = 5;
+    scale.round_trips = 100'000;
+    scale.messages = 2'000'000;
+    scale.slow_messages = 200'000;
+    scale.kills = 50;
+    scale.idle_ms = 3000;
+}
+
+void make_smoke(Scale& scale) {
+    scale = {.rounds = 1,
+             .round_trips = 300,
+             .messages = 2000,
+             .slow_messages = 1200,
+             .kills = 3,
+             .attaches = 3,
+             .idle_ms = 100,
+             .child_seconds_max = 30};
+}
+
+[[noreturn]] void refuse(const std::string& why) {
+    std::fprintf(stderr, "telpher_bench: %s\n%s", why.c_str(), kUsage);
+    std::exit(2);
+}
+
+std::uint64_t number(const std::string& option, const char* text) {
+    char* end = nullptr;
+    const std::uint64_t value = std::strtoull(text, &end, 10);
+    if (end == text || *end != '\0' || value == 0) {
+        refuse(option + " wants a number, not '" + text + "'");
+    }
+    return value;
+}
+
+// Options with a value. `scale` first, so that --quick can be refined whatever the order.
+void take_value(const std::string& option,
+                const char* value,
+                Context& context,
+                Arguments& arguments) {
+    if (option == "--only") {
+        arguments.only.emplace_back(value);
+    } else if (option == "--json") {
+        arguments.json = value;
+    } else if (option == "--rounds") {
+        context.scale.rounds = static_cast<std::uint32_t>(number(option, value));
+    } else if (option == "--messages") {
+        const std::uint64_t messages = number(option, value);
+        context.scale.messages = context.scale.slow_messages = context.scale.round_trips = messages;
+    } else if (option == "--wait") {
+        context.wait_strategy = value;
+    } else if (option == "--deadline") {
+        arguments.deadline_s = number(option, value);
+    } else if (option == "--cpus") {
+        if (std::sscanf(value, "%d,%d", &context.cpus[0], &context.cpus[1]) != 2) {
+            refuse("--cpus wants two numbers like 0,1");
+        }
+        arguments.cpus_given = true;
+    } else {
+        refuse("unknown option " + option);
+    }
+}
+
+}  // namespace
+
+Arguments parse(int argc, char** argv, Context& context) {
+    Arguments arguments;
+    for (int i = 1; i < argc; ++i) {  // these set many values: first
+        if (std::strcmp(argv[i], "--quick") == 0) {
+            make_quick(context.scale);
+        } else if (std::strcmp(argv[i], "--smoke") == 0) {
+            make_smoke(context.scale);
+            arguments.smoke = true;
+        }
+    }
+    for (int i = 1; i < argc; ++i) {
+        const std::string option = argv[i];
+        if (option == "--quick" || option == "--smoke") {
+            continue;
+        }
+        if (option == "--help") {
+            std::printf("%s", kUsage);
+            std::exit(0);
+        } else if (option == "--list") {
+            arguments.list = true;
+        } else if (option == "--one-cpu") {
+            context.one_cpu = true;
+        } else if (i + 1 < argc) {
+            take_value(option, argv[++i], context, arguments);
+        } else {
+            refuse("unknown option or missing value: " + option);
+        }
+    }
+    return arguments;
+}
+
+void choose_cpus(Context& context, const Arguments& arguments) {
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    sched_getaffinity(0, sizeof(allowed), &allowed);
+    const bool alone = CPU_COUNT(&allowed) < 2;
+    if (alone && !context.one_cpu && !arguments.smoke) {
+        refuse("only one processor: two sides would take turns on it (--one-cpu to go on)");
+    }
+    if (!arguments.cpus_given) {
+        int found = 0;
+        for (int cpu = 0; cpu < CPU_SETSIZE && found < 2; ++cpu) {
+            if (CPU_ISSET(static_cast<unsigned>(cpu), &allowed)) {
+                context.cpus[found++] = cpu;
+            }
+        }
+        if (alone) {
+            context.cpus[1] = context.cpus[0];
+        }
+    }
+    context.one_cpu = context.cpus[0] == context.cpus[1];
+}
+
+}  // namespace telpher::bench

@@ -1,0 +1,59 @@
+#pragma once
+// What a run found: rows of samples, one per round, and the targets they are held against.
+
+#include "bench/e2e/rows.hpp"
+#include "bench/e2e/stats.hpp"
+
+#include <string>
+#include <vector>
+
+namespace telpher::bench {
+
+struct Row {
+    std::string name;
+    std::string unit;
+    std::vector<Sample> samples;
+
+    [[nodiscard]] Spread p50() const;
+    [[nodiscard]] double p99() const;  // median over the rounds
+};
+
+class Results {
+  public:
+    void add(const Reading& reading);
+    void add_failure(const std::string& benchmark, const Error& error);
+    [[nodiscard]] const Row* find(const std::string& name) const;
+    [[nodiscard]] const std::vector<Row>& rows() const { return rows_; }
+    [[nodiscard]] const std::vector<std::string>& failures() const { return failures_; }
+
+  private:
+    std::vector<Row> rows_;
+    std::vector<std::string> failures_;
+};
+
+enum class Figure { p50, p99 };
+
+// "`over` divided by `under` is at most (at least) `limit`". Of several rows the fastest counts,
+// round by round; without `under` the figure itself is compared.
+struct Target {
+    std::string text;
+    std::vector<std::string> over;
+    std::vector<std::string> under;
+    bool at_least = false;
+    double limit = 0;
+    Figure figure = Figure::p50;
+};
+const std::vector<Target>& core_targets();
+
+struct Verdict {
+    bool measured = false;  // every row it needs was there
+    bool pass = false;
+    Spread value{};
+};
+Verdict judge(const Target& target, const Results& results);
+
+// The spread of the floors over the rounds, (max - min) / median: differences below it mean
+// nothing.
+double noise_of(const Results& results);
+
+}  // namespace telpher::bench

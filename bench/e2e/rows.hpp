@@ -1,0 +1,43 @@
+#pragma once
+// The list of benchmarks. Each file *_rows.cpp adds its own; the order is that of the report.
+
+#include "bench/e2e/harness.hpp"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace telpher::bench {
+
+// One figure of one round. A benchmark may give several.
+struct Reading {
+    std::string row;
+    std::string unit;  // "ns", "us", "KiB", "%", "1/s"
+    Sample sample{};
+};
+
+struct Benchmark {
+    std::string name;
+    std::string question;
+    bool every_round = true;  // false: once per run, with its own repetitions inside
+    std::function<Result<std::vector<Reading>>(const Context&)> run;
+};
+
+// A benchmark of one row in nanoseconds, called like the row.
+Benchmark one_row(std::string name,
+                  std::string question,
+                  std::function<Result<Sample>(const Context&)> run);
+
+void add_floor_rows(std::vector<Benchmark>& list);
+void add_spsc_rows(std::vector<Benchmark>& list);
+void add_boost_mq_rows(std::vector<Benchmark>& list);
+void add_queue_rows(std::vector<Benchmark>& list);
+void add_loan_rows(std::vector<Benchmark>& list);
+void add_idle_rows(std::vector<Benchmark>& list);
+void add_lifecycle_rows(std::vector<Benchmark>& list);
+void add_memory_rows(std::vector<Benchmark>& list);
+void add_stall_rows(std::vector<Benchmark>& list);
+
+std::vector<Benchmark> all_benchmarks();
+
+}  // namespace telpher::bench

@@ -1,0 +1,58 @@
+#pragma once
+// Every option and every limit, with units and defaults. Plain structs for designated initialisers.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace telpher {
+
+using Duration = std::chrono::nanoseconds;
+
+// How long a domain lives: until it is removed (or the machine restarts), or until its last process
+// leaves.
+enum class Lifetime : std::uint8_t { persistent = 0, ephemeral = 1 };
+
+// What `Server::open` may do with the domain's name.
+enum class OpenMode : std::uint8_t { open_or_create, create, attach };
+
+// Who waits how. `latency` spins longest, `eco` sleeps at once, `balanced` adapts between the two.
+enum class WaitStrategy : std::uint8_t { latency, balanced, eco };
+
+// The limits of a domain, fixed when it is created. Reaching one is `limit_reached`, naming it.
+struct DomainLimits {
+    std::uint32_t processes = 1024;     // 1..1024 attached at once
+    std::uint32_t threads = 4096;       // 1..4096 that send or receive at once
+    std::uint32_t destinations = 4096;  // 1..4096 queues, topics and functions together
+    std::size_t message_bytes =
+        20U << 20U;  // 2 KiB..250 MiB; in this version also <= one chunk (64 KiB)
+    std::size_t ring_bytes = 20U << 20U;  // memory for the rings of all destinations, 64 KiB..4 GiB
+    std::size_t pool_bytes =
+        24U << 20U;  // memory for messages, 1 MiB..1 TiB, shared out among chunk classes
+};
+
+struct ServerOptions {
+    OpenMode mode = OpenMode::open_or_create;
+    // Fixed at creation; when given for a domain that exists, they must match it.
+    std::optional<Lifetime> lifetime{};
+    std::optional<DomainLimits> limits{};
+    std::optional<std::uint32_t> file_mode{};  // 0600 (default) or 0660: who may attach
+    Duration wait{};                           // OpenMode::attach: how long to wait for the domain
+    WaitStrategy wait_strategy = WaitStrategy::balanced;
+};
+
+struct ConnectOptions {
+    Duration wait{};  // how long to wait for the domain to exist; 0 = do not wait
+    WaitStrategy wait_strategy = WaitStrategy::balanced;
+};
+
+struct QueueOptions {
+    std::uint32_t capacity = 1024;  // messages, 1..16'777'215
+};
+
+struct FindOptions {
+    Duration wait{};  // how long to wait for the destination to exist; 0 = do not wait
+};
+
+}  // namespace telpher

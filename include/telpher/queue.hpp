@@ -1,0 +1,175 @@
+#pragma once
+// A bounded first-in-first-out queue between any number of processes.
+
+#include "telpher/loan.hpp"
+#include "telpher/message.hpp"
+#include "telpher/options.hpp"
+#include "telpher/result.hpp"
+
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+namespace telpher {
+
+// What `Queue::status` tells: a snapshot, each figure exact at some moment during the call.
+struct QueueStatus {
+    std::string name;
+    std::string kind;            // "bounded"
+    std::uint32_t capacity = 0;  // messages
+    std::uint64_t depth = 0;     // messages committed and not yet polled
+    std::uint64_t bytes = 0;     // their payloads
+    std::uint64_t offered = 0;   // ever accepted
+    std::uint64_t polled = 0;    // ever handed out, skipped as expired included
+    std::uint64_t dropped = 0;   // left over when the queue was removed
+    std::uint64_t expired = 0;   // skipped because their time had passed
+    std::uint64_t redelivered = 0;
+    std::uint64_t abandoned = 0;  // polled by a process that was killed before it released them
+    std::uint32_t consumers = 0;  // attached processes that have polled
+    std::optional<std::chrono::milliseconds>
+        oldest_age{};  // of the message at the head, none when empty
+    bool removed = false;
+};
+
+class Messages;
+
+// A handle to one queue. Copies share it. Keeps its connection alive.
+//
+//   Threads   all members any number at once.
+//   Timeouts  measured on the monotonic clock; 0 = do not wait. A negative one is bad_request.
+//   Fork      in a forked child every call answers `forked`.
+class Queue {
+  public:
+    Queue() = default;
+
+    // Puts a copy of `message` at the tail and wakes one waiting consumer.
+    //
+    //   returns  the message's sequence number in this queue (1, 2, 3, ...)
+    //   errors   queue_full (timeout 0), timed_out, cancelled, closed, queue_not_found (removed),
+    //            bad_request (the message's first violated limit), message_too_large,
+    //            out_of_memory, limit_reached (threads), domain_removed, forked, corrupt. All: did
+    //            not happen.
+    //   cost     one contended atomic operation, no system call unless a consumer sleeps, no
+    //   allocation crash    killed before the commit: not sent; after it: sent. Nothing in between.
+    Result<std::uint64_t> offer(const Message& message,
+                                Duration timeout = {},
+                                std::stop_token stop = {});
+
+    // Sends a loan without a copy. Moved from only on success: after an error the loan is still
+    // yours.
+    Result<std::uint64_t> offer(Loan&& loan, Duration timeout = {}, std::stop_token stop = {});
+    template <typename T>
+    Result<std::uint64_t> offer(TypedLoan<T>&& loan,
+                                Duration timeout = {},
+                                std::stop_token stop = {}) {
+        return offer(std::move(loan.untyped()), timeout, std::move(stop));
+    }
+
+    // Takes the oldest message.
+    //
+    //   errors   queue_empty (timeout 0), timed_out, cancelled, closed, queue_not_found (removed
+    //   and
+    //            drained), domain_removed, limit_reached (threads), forked, corrupt. None takes a
+    //            message.
+    //   cost     one contended atomic operation, no system call unless a producer sleeps, no
+    //   allocation crash    killed before the claim: the message stays; after it: it is gone,
+    //   counted as abandoned.
+    Result<Delivery> poll(Duration timeout = {}, std::stop_token stop = {});
+
+    // Memory for `payload_bytes` in the segment, under the topic `topic`.
+    //
+    //   timeout  how long to wait for memory; 0 = do not wait
+    //   errors   out_of_memory, message_too_large, bad_request (topic), and as offer
+    Result<Loan> loan(std::string_view topic, std::size_t payload_bytes, Duration timeout = {});
+
+    // Memory for a T, aligned to 64 bytes; size and type travel with it. T is trivially copyable.
+    template <typename T>
+    Result<TypedLoan<T>> loan(Duration timeout = {}) {
+        static_assert(alignof(T) <= 64, "payloads are aligned to 64 bytes");
+        auto loan = loan_typed(detail::type_id<T>(), sizeof(T), timeout);
+        if (!loan) {
+            return loan.error();
+        }
+        return TypedLoan<T>(std::move(*loan));
+    }
+
+    // Takes the oldest message, which must be a T: anything else is taken and dropped with
+    // `mismatch`.
+    template <typename T>
+    TypedDelivery<T> poll_as(Duration timeout = {}, std::stop_token stop = {}) {
+        auto delivery = poll_typed(detail::type_id<T>(), sizeof(T), timeout, std::move(stop));
+        return delivery ? TypedDelivery<T>(std::move(*delivery))
+                        : TypedDelivery<T>(delivery.error());
+    }
+
+    // Everything that arrives, until `stop`, close or removal:  for (auto& message :
+    // queue.messages(stop)) ...
+    [[nodiscard]] Messages messages(std::stop_token stop = {});
+
+    // Wakes every waiter of this handle (all copies) with `closed`. Later calls answer `closed`.
+    void close();
+
+    [[nodiscard]] Result<QueueStatus> status() const;
+    [[nodiscard]] const std::string& name() const;
+    [[nodiscard]] std::uint32_t capacity() const;
+    [[nodiscard]] bool created() const;  // whether this handle's call made the queue
+    explicit operator bool() const noexcept { return core_ != nullptr; }
+
+  private:
+    friend class detail::QueueCore;
+    explicit Queue(std::shared_ptr<detail::QueueCore> core) : core_(std::move(core)) {}
+    Result<Loan> loan_typed(std::uint64_t type_id, std::size_t size_bytes, Duration timeout);
+    Result<Delivery> poll_typed(std::uint64_t type_id,
+                                std::size_t size_bytes,
+                                Duration timeout,
+                                std::stop_token stop);
+
+    std::shared_ptr<detail::QueueCore> core_;
+};
+
+// The range of Queue::messages. One pass, one thread.
+class Messages {
+  public:
+    class Iterator {
+      public:
+        using value_type = Delivery;
+        using difference_type = std::ptrdiff_t;
+        explicit Iterator(Messages* range) : range_(range) {}
+        Delivery& operator*() const { return range_->current_; }
+        Delivery* operator->() const { return &range_->current_; }
+        Iterator& operator++() {
+            range_->next();
+            return *this;
+        }
+        void operator++(int) { ++*this; }
+        friend bool operator==(const Iterator& it, std::default_sentinel_t) { return it.at_end(); }
+
+      private:
+        [[nodiscard]] bool at_end() const { return !range_->current_; }
+        Messages* range_;
+    };
+
+    Messages(Queue queue, std::stop_token stop)
+        : queue_(std::move(queue)), stop_(std::move(stop)) {}
+    Iterator begin() {
+        next();
+        return Iterator(this);
+    }
+    [[nodiscard]] std::default_sentinel_t end() const { return {}; }
+    // Why the loop ended: cancelled (stop), closed, queue_not_found, domain_removed, corrupt; ok
+    // before.
+    [[nodiscard]] Status status() const noexcept { return status_; }
+
+  private:
+    void next();
+
+    Queue queue_;
+    std::stop_token stop_;
+    Delivery current_{};
+    Status status_ = Status::ok;
+};
+
+inline Messages Queue::messages(std::stop_token stop) { return Messages(*this, std::move(stop)); }
+
+}  // namespace telpher

@@ -1,0 +1,127 @@
+#pragma once
+// A Server makes a domain and its destinations. Any number of Servers may open one domain; none
+// leads.
+
+#include "telpher/options.hpp"
+#include "telpher/queue.hpp"
+#include "telpher/result.hpp"
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace telpher {
+
+namespace detail {
+class DomainCore;
+}
+
+// One attached process, as `Server::processes` lists it.
+struct ProcessInfo {
+    std::uint32_t slot = 0;
+    std::uint32_t pid = 0;
+    std::string command;
+    std::string state;  // joining, live, dead, swept
+    std::chrono::milliseconds attached_for{};
+};
+
+// What `Server::verify` found: empty = every invariant holds.
+struct VerifyReport {
+    std::vector<std::string> problems;
+    std::uint64_t chunks = 0;  // looked at
+    std::uint64_t chunks_free = 0;
+    std::uint64_t chunks_owned = 0;    // loans, and chunks kept for reuse
+    std::uint64_t chunks_offered = 0;  // committed in a queue
+    std::uint64_t chunks_claimed = 0;  // deliveries
+    std::uint32_t queues = 0;
+    std::uint32_t processes = 0;
+};
+
+struct DomainStatus {
+    std::string name;
+    std::string uuid;
+    Lifetime lifetime = Lifetime::persistent;
+    std::size_t segment_bytes = 0;
+    std::uint32_t processes = 0;
+    std::uint32_t destinations = 0;
+    std::uint64_t reaped = 0;  // processes that died without leaving
+};
+
+// Threads: all members any number at once. Fork: in a child every call answers `forked`.
+class Server {
+  public:
+    Server() = default;
+
+    // Opens the domain `name` (1..100 of [A-Za-z0-9._-]), by default creating it if it does not
+    // exist.
+    //
+    //   errors   bad_request (name, an option out of range: field, limit, value), already_exists
+    //   (mode
+    //            create), domain_not_found (mode attach), mismatch (given options differ from the
+    //            domain's), out_of_memory (/dev/shm is full: how much is needed, how much is free),
+    //            not_permitted (owner or mode of the file), version_mismatch, corrupt (foreign,
+    //            truncated, damaged file), limit_reached (processes), timed_out, forked
+    //   cost     create: about 10 ms per 64 MiB (memory is reserved, so that a full /dev/shm is an
+    //   error
+    //            now and never a signal later); attach: below 1 ms
+    //   crash    killed anywhere: the domain exists completely or not at all; leftovers go with
+    //   `gc`
+    static Result<Server> open(std::string_view name, const ServerOptions& options = {});
+
+    // Makes the queue, or finds it.
+    //   errors   bad_request, mismatch (exists with another capacity or kind), limit_reached
+    //   (destinations,
+    //            ring memory), timed_out (another process holds the directory lock),
+    //            domain_removed, forked
+    Result<Queue> create_queue(std::string_view name, const QueueOptions& options = {});
+    // Errors: queue_not_found, bad_request, domain_removed, forked.
+    Result<Queue> queue(std::string_view name, const FindOptions& options = {});
+    // Wakes waiters on both ends with queue_not_found. Nothing is accepted any more; what was
+    // committed can be polled by handles that are open, and is counted as dropped when the last of
+    // them closes. Errors: queue_not_found, bad_request, timed_out, domain_removed, forked.
+    Result<void> remove_queue(std::string_view name);
+    [[nodiscard]] Result<bool> exists(std::string_view name) const;
+    [[nodiscard]] Result<std::vector<std::string>> queues() const;
+
+    [[nodiscard]] Result<DomainStatus> status() const;
+    [[nodiscard]] Result<std::vector<ProcessInfo>> processes() const;
+    // Checks every invariant of the segment. Exact when the domain is idle; on a busy one it looks
+    // twice at what seems wrong.
+    [[nodiscard]] Result<VerifyReport> verify() const;
+    // Removes the domain: wakes everyone in it with domain_removed and takes its name away.
+    Result<void> remove_domain();
+
+    // Whether this call of open made the domain.
+    [[nodiscard]] bool created() const;
+    [[nodiscard]] bool running() const;
+    [[nodiscard]] const std::string& name() const;
+    // Wakes every waiter of this process' handles in the domain with `closed`. Never loses a
+    // committed message. Also by the destructor of the last Server or Client. Takes < 100 ms.
+    void close();
+
+  private:
+    explicit Server(std::shared_ptr<detail::DomainCore> core) : core_(std::move(core)) {}
+    std::shared_ptr<detail::DomainCore> core_;
+};
+
+// ---- without a domain
+// ------------------------------------------------------------------------------
+
+// Names of the domains of this machine that this user may see.
+Result<std::vector<std::string>> list_domains();
+
+struct Garbage {
+    std::string file;    // path
+    std::string reason;  // why it may go
+};
+// Leftovers of processes that were killed while they made or removed a domain, and ephemeral
+// domains all of whose processes are dead. Removes them unless `dry_run`. Never touches a domain
+// that is in use.
+Result<std::vector<Garbage>> collect_garbage(bool dry_run);
+
+// Removes the domain `name` even if it cannot be attached (damaged, other version). With live
+// processes attached: not_permitted unless `force`.
+Result<void> remove_domain(std::string_view name, bool force = false);
+
+}  // namespace telpher

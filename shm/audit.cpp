@@ -1,0 +1,246 @@
+#include "shm/audit.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+#include <thread>
+
+namespace telpher::shm {
+namespace {
+
+constexpr std::size_t kProblemsMax = 50;
+
+class Auditor {
+  public:
+    explicit Auditor(Attachment& attachment) : a_(attachment) {}
+
+    Audit run() {
+        a_.check_deaths();
+        collect_processes();
+        for (const Found& found : a_.directory().list()) {
+            ++audit_.queues;
+            check_ring(found);
+        }
+        check_chunks();
+        check_threads();
+        return std::move(audit_);
+    }
+
+  private:
+    void report(std::string text) {
+        if (audit_.problems.size() < kProblemsMax) {
+            audit_.problems.push_back(std::move(text));
+        }
+    }
+
+    void collect_processes() {
+        live_.assign(kProcessesMax + 1, false);
+        for (const ProcessFacts& facts : a_.processes().list()) {
+            const bool live =
+                facts.state == ProcessState::live || facts.state == ProcessState::joining;
+            live_[facts.slot] = live;
+            audit_.processes += live ? 1U : 0U;
+        }
+    }
+
+    [[nodiscard]] std::uint64_t word_of(std::uint32_t chunk) const {
+        // R4: pairs with ring_inline.hpp:C0.
+        return a_.pool().header(chunk)->word.load(std::memory_order_acquire);
+    }
+
+    // Rules 3 and 5: the distance of head and tail, hints that lead, positions that make no sense.
+    void check_ring(const Found& found) {
+        const auto ring = a_.directory().ring(found);
+        const std::string name = "queue '" + found.name() + "'";
+        if (!ring) {
+            report(name + ": its control block points outside the rings' memory");
+            return;
+        }
+        // R2: pairs with ring_inline.hpp:R1. Hints first: they must not lead what is read later.
+        const std::uint64_t head_hint = ring->control().head.load(std::memory_order_acquire);
+        const std::uint64_t tail_hint =
+            ring->control().tail.load(std::memory_order_acquire);  // R2: as above
+        const std::uint64_t claimed = ring->claimed();
+        const std::uint64_t committed = ring->committed();
+        if (head_hint > ring->claimed()) {
+            report(name + ": the head hint " + std::to_string(head_hint) +
+                   " leads the first unclaimed position");
+        }
+        if (tail_hint > ring->committed()) {
+            report(name + ": the tail hint " + std::to_string(tail_hint) +
+                   " leads the first unfilled position");
+        }
+        if (claimed > committed) {
+            report(name + ": more claimed (" + std::to_string(claimed) + ") than committed (" +
+                   std::to_string(committed) + ")");
+        }
+        for (std::uint64_t position = claimed; position < committed; ++position) {
+            Slot& slot = ring->slot(position);
+            // R5: pairs with ring_inline.hpp:C1.
+            const std::uint64_t pos = slot.pos.load(std::memory_order_acquire);
+            const std::uint64_t ref = slot.ref.load(std::memory_order_acquire);  // R5: as above
+            if (pos > position + 1) {
+                continue;  // consumed and refilled meanwhile
+            }
+            if (pos != position + 1) {
+                report(name + ": position " + std::to_string(position) +
+                       " below the tail is not filled");
+            } else if (ref != kClosedRef && !a_.pool().valid(ref_chunk(ref))) {
+                report(name + ": position " + std::to_string(position) + " names no chunk");
+            }
+        }
+        collect_refs(*ring);
+        if (static_cast<std::int64_t>(committed - ring->claimed()) >
+            static_cast<std::int64_t>(ring->capacity())) {
+            report(name + ": holds more than its capacity of " + std::to_string(ring->capacity()));
+        }
+    }
+
+    void collect_refs(const Ring& ring) {
+        for (std::uint64_t i = 0; i < ring.slots(); ++i) {
+            Slot& slot = ring.slot(i);
+            // R5: pairs with ring_inline.hpp:C1.
+            if (slot.pos.load(std::memory_order_acquire) != 0) {
+                refs_.insert(slot.ref.load(std::memory_order_acquire));  // R5: as above
+            }
+        }
+    }
+
+    // What is wrong with a chunk, empty if nothing.
+    [[nodiscard]] std::string judge(std::uint32_t chunk, std::uint64_t word) {
+        const std::uint32_t owner = word_owner(word);
+        switch (word_state(word)) {
+            case ChunkState::free:
+                return {};
+            case ChunkState::owned:
+            case ChunkState::claimed:
+                return owner < live_.size() && live_[owner]
+                           ? std::string()
+                           : "belongs to process slot " + std::to_string(owner) +
+                                 ", which is not live";
+            case ChunkState::offered:
+                if (refs_.contains(make_ref(word_generation(word), chunk)) ||
+                    in_flight(owner, make_ref(word_generation(word), chunk))) {
+                    return {};
+                }
+                return "is OFFERED, and in no ring";
+            default:
+                return "is in state " + std::to_string(word >> 60) +
+                       ", which this version does not use";
+        }
+    }
+
+    [[nodiscard]] bool in_flight(std::uint32_t owner, std::uint64_t ref) {
+        for (ThreadRecord& thread : a_.threads()) {
+            // T2: pairs with thread_context.cpp:T1.
+            const std::uint64_t identity = thread.owner.load(std::memory_order_acquire);
+            if (identity != 0 && identity_slot(identity) == owner && owner < live_.size() &&
+                live_[owner] &&
+                // relaxed: what seems wrong is looked at again
+                thread.inflight.load(std::memory_order_relaxed) == ref) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    // Rule 1: every chunk in exactly one state, with a live owner or in a ring.
+    void check_chunks() {
+        std::vector<std::pair<std::uint32_t, std::uint64_t>> doubtful;
+        for (std::uint32_t k = 0; k < a_.pool().class_count(); ++k) {
+            const ChunkClass& c = a_.pool().chunk_class(k);
+            for (std::uint32_t i = 0; i < c.chunk_count; ++i) {
+                const std::uint64_t word = word_of(c.first_chunk + i);
+                count(word);
+                if (word_state(word) == ChunkState::offered ||
+                    !judge(c.first_chunk + i, word).empty()) {
+                    doubtful.emplace_back(c.first_chunk + i, word);
+                }
+            }
+        }
+        // An offer in progress, or a message committed after we looked at its ring: look again.
+        for (int round = 0; round < 3 && !doubtful.empty(); ++round) {
+            refs_.clear();
+            for (const Found& found : a_.directory().list()) {
+                if (const auto ring = a_.directory().ring(found)) {
+                    collect_refs(*ring);
+                }
+            }
+            collect_live_again();
+            std::erase_if(doubtful, [this](const auto& d) {
+                return word_of(d.first) != d.second || judge(d.first, d.second).empty();
+            });
+            if (!doubtful.empty()) {
+                std::this_thread::sleep_for(std::chrono::milliseconds(5));
+            }
+        }
+        for (const auto& [chunk, word] : doubtful) {
+            report("chunk " + std::to_string(chunk) + " " + judge(chunk, word));
+        }
+    }
+
+    void collect_live_again() {
+        audit_.processes = 0;
+        collect_processes();
+    }
+
+    void count(std::uint64_t word) {
+        ++audit_.chunks;
+        switch (word_state(word)) {
+            case ChunkState::free:
+                ++audit_.free;
+                break;
+            case ChunkState::owned:
+                ++audit_.owned;
+                break;
+            case ChunkState::offered:
+                ++audit_.offered;
+                break;
+            case ChunkState::claimed:
+                ++audit_.claimed;
+                break;
+            default:
+                break;
+        }
+    }
+
+    // No thread record of a dead process.
+    void check_threads() {
+        std::vector<std::uint32_t> doubtful;
+        for (std::uint32_t i = 0; i < a_.threads().size(); ++i) {
+            if (orphan(i)) {
+                doubtful.push_back(i);
+            }
+        }
+        if (doubtful.empty()) {
+            return;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        a_.check_deaths();
+        collect_live_again();
+        for (const std::uint32_t i : doubtful) {
+            if (orphan(i)) {
+                report("thread record " + std::to_string(i) +
+                       " belongs to a process that is not live");
+            }
+        }
+    }
+
+    [[nodiscard]] bool orphan(std::uint32_t i) {
+        // T2: pairs with thread_context.cpp:T1.
+        const std::uint64_t identity = a_.threads()[i].owner.load(std::memory_order_acquire);
+        return identity != 0 &&
+               (identity_slot(identity) >= live_.size() || !live_[identity_slot(identity)]);
+    }
+
+    Attachment& a_;
+    Audit audit_;
+    std::vector<bool> live_;
+    std::set<std::uint64_t> refs_;
+};
+
+}  // namespace
+
+Audit audit(Attachment& attachment) { return Auditor(attachment).run(); }
+
+}  // namespace telpher::shm

@@ -1,0 +1,30 @@
+#pragma once
+// Checks every invariant of a live segment (shared-memory rules 1 to 5 of ARCHITECTURE.md).
+//
+//   Threads   any; reads only. On a busy domain what seems wrong is looked at again after a pause,
+//   and
+//             reported only if the same word still says the same.
+//   Cost      one look at every chunk and every slot: milliseconds.
+
+#include "shm/attachment.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace telpher::shm {
+
+struct Audit {
+    std::vector<std::string> problems;
+    std::uint64_t chunks = 0;
+    std::uint64_t free = 0;
+    std::uint64_t owned = 0;
+    std::uint64_t offered = 0;
+    std::uint64_t claimed = 0;
+    std::uint32_t queues = 0;
+    std::uint32_t processes = 0;
+};
+
+Audit audit(Attachment& attachment);
+
+}  // namespace telpher::shm

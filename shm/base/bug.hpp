@@ -1,0 +1,29 @@
+#pragma once
+// Seeded bugs: deliberate mistakes that the crash harness must catch, so that a green run means
+// something.
+//
+//   Release   `bug(...)` is a compile-time false: the mistakes do not exist in the product.
+//   Tests     built with TELPHER_STEPS, a harness sets `seeded_bug` before it starts its processes.
+
+namespace telpher::shm {
+enum class Bug {
+    none,
+    no_generation_check,  // a claim believes any OFFERED word, whatever its generation
+    no_ring_scan,         // the reaper frees every in-flight chunk without looking into the ring
+    no_reaper,            // the dead are never reaped
+    closed_only_at_tail,  // the close sentinel is noticed only at p == t+1
+    unguarded_distance,   // t-h is taken although h > t
+    head_before_claim,    // the head hint is raised before the claim
+    reap_claimed_by_anybody,  // the reaper frees CLAIMED words without comparing the owner
+    dest_after_offered,       // the destination is written after the word says OFFERED
+    summary_cleared_late,     // a waker clears the summary after it scanned the word
+    attached_cleared_first,   // the reaper clears attached bits before the chunk pass
+    no_recheck_after_join,    // attach does not look at the domain's state after it joined
+};
+#ifdef TELPHER_STEPS
+inline Bug seeded_bug = Bug::none;
+inline bool bug(Bug which) { return seeded_bug == which; }
+#else
+constexpr bool bug(Bug /*which*/) { return false; }
+#endif
+}  // namespace telpher::shm

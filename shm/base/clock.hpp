@@ -1,0 +1,20 @@
+#pragma once
+// Clocks. Durations are measured on the monotonic clock only; wall time only stamps and expires
+// messages.
+
+#include <cstdint>
+#include <ctime>
+
+namespace telpher::shm {
+
+inline std::uint64_t read_clock(clockid_t clock) noexcept {
+    timespec now{};
+    clock_gettime(clock, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U +
+           static_cast<std::uint64_t>(now.tv_nsec);
+}
+inline std::uint64_t monotonic_ns() noexcept { return read_clock(CLOCK_MONOTONIC); }
+// Resolution of a kernel tick (1 to 4 ms) at a tenth of the cost: stamps every message.
+inline std::uint64_t wall_coarse_ns() noexcept { return read_clock(CLOCK_REALTIME_COARSE); }
+
+}  // namespace telpher::shm

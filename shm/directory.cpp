@@ -1,0 +1,312 @@
+#include "shm/directory.hpp"
+
+#include "shm/base/clock.hpp"
+#include "shm/base/step.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <new>
+#include <thread>
+
+namespace telpher::shm {
+namespace {
+
+constexpr std::size_t kInfoWords = sizeof(EntryInfo) / sizeof(std::uint64_t);
+
+// Entries are read without a lock while they may be rewritten: every word is atomic, and the
+// entry's own word, read before and after, tells whether they belong together.
+void store_info(EntryInfo& to, const EntryInfo& from) noexcept {
+    std::uint64_t words[kInfoWords];
+    std::memcpy(words, &from, sizeof words);
+    auto* out = reinterpret_cast<std::uint64_t*>(&to);
+    for (std::size_t i = 0; i < kInfoWords; ++i) {
+        // E1: pairs with E2. A reader that sees one of these words sees CREATING (or later) in the
+        // entry's word.
+        std::atomic_ref<std::uint64_t>(out[i]).store(words[i], std::memory_order_release);
+    }
+}
+EntryInfo load_info(EntryInfo& from) noexcept {
+    std::uint64_t words[kInfoWords];
+    auto* in = reinterpret_cast<std::uint64_t*>(&from);
+    for (std::size_t i = 0; i < kInfoWords; ++i) {
+        // E2: pairs with E1.
+        words[i] = std::atomic_ref<std::uint64_t>(in[i]).load(std::memory_order_acquire);
+    }
+    EntryInfo info;
+    std::memcpy(static_cast<void*>(&info), words, sizeof words);
+    return info;
+}
+
+}  // namespace
+
+std::uint64_t name_hash(std::string_view name) noexcept {
+    std::uint64_t hash = 0xcbf29ce484222325ULL;
+    for (const char c : name) {
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+    }
+    return hash;
+}
+
+void Directory::start(Segment* segment, ChunkPool* pool, std::uint32_t slot) noexcept {
+    segment_ = segment;
+    pool_ = pool;
+    slot_ = slot;
+    entries_ = reinterpret_cast<DirectoryEntry*>(segment->region(RegionKind::directory).data());
+    entry_count_ = segment->destinations_max();
+    rings_ = segment->region(RegionKind::rings);
+    attach_counts_.assign(entry_count_, 0);
+}
+
+std::uint32_t Directory::used() const noexcept {
+    // E3: pairs with E4. Entries below are initialised.
+    const std::uint64_t used = segment_->header().directory_used.load(std::memory_order_acquire);
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(used, entry_count_));
+}
+
+Result<Directory::Guard> Directory::lock(std::chrono::nanoseconds patience) {
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    if (!mutex_.try_lock_until(deadline)) {
+        return Error{Status::timed_out, 0, "another thread holds the directory lock of the domain"};
+    }
+    auto pause = std::chrono::microseconds(20);
+    while (try_lock_byte(segment_->descriptor(), kDirectoryLock) != LockResult::locked) {
+        if (std::chrono::steady_clock::now() >= deadline) {
+            mutex_.unlock();
+            return Error{Status::timed_out,
+                         0,
+                         "another process (stopped?) holds the directory lock of the domain"};
+        }
+        std::this_thread::sleep_for(pause);
+        pause = std::min(pause * 2, std::chrono::microseconds(1000));
+    }
+    SHM_STEP("directory.locked");
+    // relaxed: only lock holders touch it, and the lock orders them
+    if (segment_->header().directory_busy.load(std::memory_order_relaxed) != 0) {
+        mend();
+    }
+    SHM_STEP("directory.busy");
+    // relaxed: as above
+    segment_->header().directory_busy.store(1, std::memory_order_relaxed);
+    return Guard(this);
+}
+
+void Directory::unlock() noexcept {
+    SHM_STEP("directory.idle");
+    // relaxed: only lock holders touch it, and the lock orders them
+    segment_->header().directory_busy.store(0, std::memory_order_relaxed);
+    SHM_STEP("directory.unlock");
+    unlock_byte(segment_->descriptor(), kDirectoryLock);
+    mutex_.unlock();
+}
+
+Directory::Guard::~Guard() {
+    if (directory_ != nullptr) {
+        directory_->unlock();
+    }
+}
+
+std::optional<Found> Directory::read(std::uint32_t index, bool recycling) const noexcept {
+    DirectoryEntry& e = entries_[index];
+    for (int attempt = 0; attempt < 64; ++attempt) {
+        // E5: pairs with E6. Everything written before the entry became LIVE is visible.
+        const std::uint64_t word = e.word.load(std::memory_order_acquire);
+        const EntryState state = entry_state(word);
+        // RECYCLING may go back to CLOSED: until FREE the words and the ring are as they were.
+        if (state == EntryState::free || state == EntryState::creating) {
+            return std::nullopt;
+        }
+        Found found{index, entry_generation(word), state, load_info(e.info)};
+        // E5: pairs with E6. Unchanged generation: the words belong together (a change between
+        // CREATING and LIVE always raises it).
+        const std::uint64_t again = e.word.load(std::memory_order_acquire);
+        if (entry_generation(again) == found.generation) {
+            found.info.name_bytes = static_cast<std::uint8_t>(
+                std::min<std::size_t>(found.info.name_bytes, kNameBytesMax));
+            return found;
+        }
+    }
+    return std::nullopt;
+}
+
+std::optional<Found> Directory::at(std::uint32_t index) const noexcept {
+    return index < entry_count_ ? read(index) : std::nullopt;
+}
+
+std::optional<Found> Directory::pinned(std::uint32_t index) const noexcept {
+    return index < entry_count_ ? read(index, true) : std::nullopt;
+}
+
+std::optional<Found> Directory::find(std::string_view name) const noexcept {
+    const std::uint64_t hash = name_hash(name);
+    const std::uint32_t count = used();
+    for (std::uint32_t i = 0; i < count; ++i) {
+        // E2: pairs with E1. A first look; `read` makes sure.
+        if (std::atomic_ref<std::uint64_t>(entries_[i].info.name_hash)
+                .load(std::memory_order_acquire) != hash) {
+            continue;
+        }
+        const auto found = read(i);
+        if (found && found->state == EntryState::live && found->name() == name) {
+            return found;
+        }
+    }
+    return std::nullopt;
+}
+
+std::vector<Found> Directory::list() const {
+    std::vector<Found> all;
+    const std::uint32_t count = used();
+    for (std::uint32_t i = 0; i < count; ++i) {
+        if (auto found = read(i)) {
+            all.push_back(*found);
+        }
+    }
+    return all;
+}
+
+std::optional<Ring> Directory::ring(const Found& found) const noexcept {
+    const EntryInfo& info = found.info;
+    const std::uint64_t start = static_cast<std::uint64_t>(rings_.data() - segment_->base());
+    if (!std::has_single_bit(info.slots) || info.capacity == 0 || info.slots <= info.capacity ||
+        info.ring_bytes < ring_bytes(info.slots) || info.ring_offset % kLinePair != 0 ||
+        info.ring_offset < start || info.ring_bytes > rings_.size() ||
+        info.ring_offset - start > rings_.size() - info.ring_bytes) {
+        return std::nullopt;
+    }
+    auto* control = reinterpret_cast<RingControl*>(segment_->base() + info.ring_offset);
+    return Ring(control, info.slots, info.capacity, found.dest(), pool_);
+}
+
+// First fit between the rings that exist.
+std::optional<std::uint64_t> Directory::find_space(std::uint64_t bytes) const {
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> taken;
+    const std::uint32_t count = used();
+    for (std::uint32_t i = 0; i < count; ++i) {
+        // relaxed: changed only under the lock, which we hold
+        if (entry_state(entries_[i].word.load(std::memory_order_relaxed)) != EntryState::free) {
+            const EntryInfo info = load_info(entries_[i].info);
+            taken.emplace_back(info.ring_offset, info.ring_bytes);
+        }
+    }
+    std::sort(taken.begin(), taken.end());
+    std::uint64_t at = static_cast<std::uint64_t>(rings_.data() - segment_->base());
+    const std::uint64_t end = at + rings_.size();
+    for (const auto& [offset, size] : taken) {
+        if (offset >= at && offset - at >= bytes) {
+            return at;
+        }
+        at = std::max(at, offset + size);
+    }
+    return at <= end && end - at >= bytes ? std::optional(at) : std::nullopt;
+}
+
+Result<Found> Directory::create(const QueueSpec& spec, bool* created) {
+    auto guard = lock();
+    if (!guard) {
+        return guard.error();
+    }
+    *created = false;
+    if (auto existing = find(spec.name)) {
+        return *existing;
+    }
+    recycle();
+    std::uint32_t index = 0;
+    const std::uint32_t count = used();
+    // relaxed: changed only under the lock, which we hold
+    while (index < count &&
+           entry_state(entries_[index].word.load(std::memory_order_relaxed)) != EntryState::free) {
+        ++index;
+    }
+    if (index == entry_count_) {
+        return Error{Status::limit_reached,
+                     0,
+                     "limits.destinations is " + std::to_string(entry_count_) + ", all are in use"};
+    }
+    const std::uint64_t slots =
+        std::max<std::uint64_t>(2, std::bit_ceil(static_cast<std::uint64_t>(spec.capacity) + 1));
+    const std::uint64_t bytes = ring_bytes(slots);
+    const auto offset = find_space(bytes);
+    if (!offset) {
+        return Error{Status::limit_reached,
+                     0,
+                     "the ring of capacity " + std::to_string(spec.capacity) + " needs " +
+                         std::to_string(bytes) + " bytes, limits.ring_bytes of " +
+                         std::to_string(rings_.size()) + " has no such piece left"};
+    }
+    EntryInfo info{};
+    info.name_hash = name_hash(spec.name);
+    info.kind = static_cast<std::uint8_t>(spec.kind);
+    info.name_bytes = static_cast<std::uint8_t>(spec.name.size());
+    spec.name.copy(info.name, kNameBytesMax);
+    info.capacity = spec.capacity;
+    info.slots = static_cast<std::uint32_t>(slots);
+    info.ring_offset = *offset;
+    info.ring_bytes = bytes;
+    info.options_hash = spec.options_hash;
+    info.created_ns = read_clock(CLOCK_REALTIME);
+    DirectoryEntry& e = entries_[index];
+    // relaxed: changed only under the lock, which we hold
+    const std::uint64_t generation = entry_generation(e.word.load(std::memory_order_relaxed)) + 1;
+    SHM_STEP("directory.create.creating");
+    // E6: pairs with E5. Readers of the old words see that the generation moved.
+    e.word.store(make_entry_word(EntryState::creating, generation), std::memory_order_release);
+    SHM_STEP("directory.create.info");
+    store_info(e.info, info);
+    SHM_STEP("directory.create.counters");
+    for (Word* counter : {&e.expired, &e.abandoned, &e.redelivered, &e.dropped}) {
+        counter->store(0, std::memory_order_relaxed);  // relaxed: published by E6
+    }
+    for (Word& bits : e.consumers) {
+        bits.store(0, std::memory_order_relaxed);  // relaxed: published by E6
+    }
+    SHM_STEP("directory.create.ring");
+    std::memset(
+        static_cast<void*>(segment_->base() + *offset), 0, bytes);  // nobody has it attached
+    SHM_STEP("directory.create.used");
+    if (index >= count) {
+        // E4: pairs with E3.
+        segment_->header().directory_used.store(index + 1, std::memory_order_release);
+    }
+    SHM_STEP("directory.create.live");
+    // E6: pairs with E5.
+    e.word.store(make_entry_word(EntryState::live, generation), std::memory_order_release);
+    SHM_STEP("directory.create.generation");
+    segment_->header().directory_generation.fetch_add(
+        1, std::memory_order_relaxed);  // relaxed: a hint to look again
+    *created = true;
+    return Found{index, generation, EntryState::live, info};
+}
+
+Result<Found> Directory::remove(std::string_view name) {
+    auto guard = lock();
+    if (!guard) {
+        return guard.error();
+    }
+    auto found = find(name);
+    if (!found) {
+        return Error{
+            Status::queue_not_found, 0, "no queue '" + std::string(name) + "' in this domain"};
+    }
+    auto ring = this->ring(*found);
+    if (!ring) {
+        return Error{Status::corrupt,
+                     0,
+                     "the control block of queue '" + std::string(name) + "' is damaged"};
+    }
+    SHM_STEP("directory.remove.closed");
+    // E6: pairs with E5. No new handle from here on; a remover killed before the sentinel is
+    // finished by `mend`.
+    entries_[found->entry].word.store(make_entry_word(EntryState::closed, found->generation),
+                                      std::memory_order_release);
+    if (const Status status = ring->close(); status != Status::ok) {
+        return Error{status, 0, "closing queue '" + std::string(name) + "'"};
+    }
+    SHM_STEP("directory.remove.generation");
+    segment_->header().directory_generation.fetch_add(
+        1, std::memory_order_relaxed);  // relaxed: a hint to look again
+    found->state = EntryState::closed;
+    return *found;
+}
+
+}  // namespace telpher::shm

@@ -1,0 +1,133 @@
+#pragma once
+// Names and control blocks of the queues, topics and functions of a domain, and the memory of their
+// rings.
+//
+//   Shape      a table of entries. An entry's word = state | generation; a destination word
+//              (layout.hpp: make_dest) names an entry and its generation, so that old handles fail.
+//   Lookup     lock-free: read the word, copy the entry word by word, read the word again.
+//   Change     under the directory lock: an OFD byte lock (between processes) and a mutex (between
+//   the
+//              threads of one), taken with a timeout. The one declared exception to "nobody waits".
+//   Memory     the rings' region has no free list: what LIVE, CLOSED and RECYCLING entries do not
+//   cover is free. Crash      a lock holder killed anywhere leaves `directory_busy` set: the next
+//   holder makes CREATING
+//              entries FREE again, closes the rings of CLOSED ones and finishes RECYCLING ones.
+//   Recycling  a CLOSED entry goes when no process has its attached bit: RECYCLING is stored first,
+//   the
+//              bits are read second; an opener sets its bit first and reads the word second.
+//   Checked by tests/model/recycle.pml and tests/crash/.
+
+#include "telpher/result.hpp"
+
+#include "shm/chunk_pool.hpp"
+#include "shm/layout.hpp"
+#include "shm/ring.hpp"
+#include "shm/segment.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace telpher::shm {
+
+inline constexpr std::chrono::seconds kDirectoryPatience{2};
+
+// One destination, as found: a private copy.
+struct Found {
+    std::uint32_t entry = 0;
+    std::uint64_t generation = 0;
+    EntryState state = EntryState::free;
+    EntryInfo info{};
+    [[nodiscard]] std::string name() const { return {info.name, info.name_bytes}; }
+    [[nodiscard]] std::uint64_t dest() const { return make_dest(entry, generation); }
+};
+
+struct QueueSpec {
+    std::string_view name;
+    Kind kind = Kind::queue;
+    std::uint32_t capacity = 0;
+    std::uint64_t options_hash = 0;
+};
+
+class Directory {
+  public:
+    // Holds the lock from `lock` to the end of its life.
+    class Guard {
+      public:
+        Guard(Guard&& other) noexcept : directory_(std::exchange(other.directory_, nullptr)) {}
+        Guard& operator=(Guard&&) = delete;
+        Guard(const Guard&) = delete;
+        Guard& operator=(const Guard&) = delete;
+        ~Guard();
+
+      private:
+        friend class Directory;
+        explicit Guard(Directory* directory) noexcept : directory_(directory) {}
+        Directory* directory_;
+    };
+
+    // `slot` is this process' place in the process table: its bit in `attached`.
+    void start(Segment* segment, ChunkPool* pool, std::uint32_t slot) noexcept;
+
+    // Waits at most `patience` for the directory lock, and mends what a dead holder left. Error:
+    // timed_out.
+    [[nodiscard]] Result<Guard> lock(std::chrono::nanoseconds patience = kDirectoryPatience);
+
+    // The LIVE destination of that name.
+    [[nodiscard]] std::optional<Found> find(std::string_view name) const noexcept;
+    // Entry `index` if it is LIVE, CLOSED or RECYCLING and reads consistently.
+    [[nodiscard]] std::optional<Found> at(std::uint32_t index) const noexcept;
+    // The same, also while it is being taken apart: for the reaper, whose dead may pin it.
+    [[nodiscard]] std::optional<Found> pinned(std::uint32_t index) const noexcept;
+    [[nodiscard]] std::vector<Found> list() const;
+
+    // Makes a queue, or returns the one of that name with `created` false. Errors: limit_reached
+    // (destinations, ring memory), timed_out. The caller compares options.
+    [[nodiscard]] Result<Found> create(const QueueSpec& spec, bool* created);
+    // Closes a LIVE queue: nothing is accepted any more. Waiters are rung by the caller. Errors:
+    // queue_not_found, timed_out, corrupt.
+    [[nodiscard]] Result<Found> remove(std::string_view name);
+
+    // Pins a destination's ring for this process (counted). False: it is gone.
+    [[nodiscard]] bool attach(const Found& found);
+    void detach(std::uint32_t entry);
+    // Takes CLOSED entries apart that nobody has attached. The caller holds the lock.
+    void recycle();
+
+    // The ring of a destination, if its place and shape lie in bounds.
+    [[nodiscard]] std::optional<Ring> ring(const Found& found) const noexcept;
+    [[nodiscard]] DirectoryEntry& entry(std::uint32_t index) const noexcept {
+        return entries_[index];
+    }
+    [[nodiscard]] std::uint32_t used() const noexcept;
+
+  private:
+    void mend();
+    void recycle_entry(std::uint32_t index);
+    void drain(const Found& found);
+    [[nodiscard]] std::optional<Found> read(std::uint32_t index,
+                                            bool recycling = false) const noexcept;
+    [[nodiscard]] std::optional<std::uint64_t> find_space(std::uint64_t bytes) const;
+    void unlock() noexcept;
+
+    Segment* segment_ = nullptr;
+    ChunkPool* pool_ = nullptr;
+    DirectoryEntry* entries_ = nullptr;
+    std::uint32_t entry_count_ = 0;
+    std::uint32_t slot_ = 0;
+    std::span<std::byte> rings_;
+    std::timed_mutex mutex_;     // the directory lock among our threads
+    std::mutex attached_mutex_;  // guards attach_counts_
+    std::vector<std::uint32_t> attach_counts_;
+};
+
+// Bytes of a ring of `slots`.
+constexpr std::uint64_t ring_bytes(std::uint64_t slots) {
+    return (kRingSlotsOffset + slots * sizeof(Slot) + kLinePair - 1) / kLinePair * kLinePair;
+}
+std::uint64_t name_hash(std::string_view name) noexcept;
+
+}  // namespace telpher::shm

@@ -1,0 +1,136 @@
+// The second half of Directory: pinning rings, and taking removed ones apart.
+
+#include "shm/base/step.hpp"
+#include "shm/directory.hpp"
+
+namespace telpher::shm {
+
+bool Directory::attach(const Found& found) {
+    const std::lock_guard hold(attached_mutex_);
+    DirectoryEntry& e = entries_[found.entry];
+    const std::uint64_t bit = 1ULL << (slot_ % 64);
+    if (attach_counts_[found.entry] == 0) {
+        SHM_STEP("directory.attach.bit");
+        // G1: pairs with G2. Our bit, then our look at the word; the recycler's word, then its look
+        // at the bits: in the single order of seq_cst one of us sees the other.
+        e.attached[slot_ / 64].fetch_or(bit, std::memory_order_seq_cst);
+    }
+    SHM_STEP("directory.attach.check");
+    // G1: pairs with G2.
+    const std::uint64_t word = e.word.load(std::memory_order_seq_cst);
+    const EntryState state = entry_state(word);
+    if (entry_generation(word) == found.generation &&
+        (state == EntryState::live || state == EntryState::closed)) {
+        ++attach_counts_[found.entry];
+        return true;
+    }
+    if (attach_counts_[found.entry] == 0) {
+        SHM_STEP("directory.attach.undo");
+        // G3: pairs with G2. We did not touch the ring.
+        e.attached[slot_ / 64].fetch_and(~bit, std::memory_order_release);
+    }
+    return false;
+}
+
+void Directory::detach(std::uint32_t entry) {
+    const std::lock_guard hold(attached_mutex_);
+    if (attach_counts_[entry] == 0 || --attach_counts_[entry] != 0) {
+        return;
+    }
+    const std::uint64_t bit = 1ULL << (slot_ % 64);
+    // relaxed: a statistic
+    entries_[entry].consumers[slot_ / 64].fetch_and(~bit, std::memory_order_relaxed);
+    SHM_STEP("directory.detach.bit");
+    // G3: pairs with G2. Our last access to the ring happened before it is taken apart.
+    entries_[entry].attached[slot_ / 64].fetch_and(~bit, std::memory_order_release);
+}
+
+// What was committed and never polled: freed and counted. Idempotent: each chunk goes by a CAS of
+// its own.
+void Directory::drain(const Found& found) {
+    auto ring = this->ring(found);
+    if (!ring) {
+        return;
+    }
+    for (;;) {
+        std::uint32_t chunk = 0;
+        std::uint64_t position = 0;
+        if (ring->claim(slot_, &chunk, &position) != Status::ok) {
+            return;
+        }
+        pool_->free_now(chunk);
+        SHM_STEP("directory.drain.count");
+        entries_[found.entry].dropped.fetch_add(1,
+                                                std::memory_order_relaxed);  // relaxed: a statistic
+    }
+}
+
+void Directory::recycle_entry(std::uint32_t index) {
+    DirectoryEntry& e = entries_[index];
+    // relaxed: changed only under the lock, which we hold
+    const std::uint64_t generation = entry_generation(e.word.load(std::memory_order_relaxed));
+    SHM_STEP("directory.recycle.word");
+    // G2: pairs with G1 and G3.
+    e.word.store(make_entry_word(EntryState::recycling, generation), std::memory_order_seq_cst);
+    for (Word& bits : e.attached) {
+        SHM_STEP("directory.recycle.bits");
+        // G2: pairs with G1 and G3.
+        if (bits.load(std::memory_order_seq_cst) != 0) {
+            SHM_STEP("directory.recycle.back");
+            // E6: pairs with E5 (directory.cpp:E5). Somebody still uses it: later.
+            e.word.store(make_entry_word(EntryState::closed, generation),
+                         std::memory_order_release);
+            return;
+        }
+    }
+    Found found{index, generation, EntryState::closed, {}};
+    found.info = e.info;  // under the lock nobody writes it
+    drain(found);
+    SHM_STEP("directory.recycle.free");
+    // E6: pairs with E5 (directory.cpp:E5). Its ring's memory is free from here on; the next life
+    // has the next generation.
+    e.word.store(make_entry_word(EntryState::free, generation), std::memory_order_release);
+}
+
+void Directory::recycle() {
+    const std::uint32_t count = used();
+    for (std::uint32_t i = 0; i < count; ++i) {
+        // relaxed: changed only under the lock, which we hold
+        if (entry_state(entries_[i].word.load(std::memory_order_relaxed)) == EntryState::closed) {
+            recycle_entry(i);
+        }
+    }
+}
+
+// After a lock holder died. Every step leaves a state from which this can start again.
+void Directory::mend() {
+    const std::uint32_t count =
+        std::min(used() + 1, entry_count_);  // +1: killed before `used` was raised
+    for (std::uint32_t i = 0; i < count; ++i) {
+        DirectoryEntry& e = entries_[i];
+        // relaxed: changed only under the lock, which we hold
+        const std::uint64_t word = e.word.load(std::memory_order_relaxed);
+        switch (entry_state(word)) {
+            case EntryState::creating:
+                SHM_STEP("directory.mend.creating");
+                // E6: pairs with E5 (directory.cpp:E5).
+                e.word.store(make_entry_word(EntryState::free, entry_generation(word)),
+                             std::memory_order_release);
+                break;
+            case EntryState::closed:
+                if (const auto found = read(i)) {
+                    if (auto ring = this->ring(*found)) {
+                        static_cast<void>(ring->close());
+                    }
+                }
+                break;
+            case EntryState::recycling:
+                recycle_entry(i);
+                break;
+            default:
+                break;
+        }
+    }
+}
+
+}  // namespace telpher::shm

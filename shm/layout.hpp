@@ -1,0 +1,357 @@
+#pragma once
+// Every structure that lies in a segment: shapes, sizes and state numbers, and nothing else.
+//
+//   Lives in   shared memory, mapped at different addresses: only offsets and indices, fixed width.
+//   Contract   shm/FORMAT.md says the same in prose. A change of any size or offset changes
+//              `abi_hash()`, so that two builds that disagree refuse each other at attach.
+//   Hostile    any byte may be damaged by a buggy peer: readers copy a scalar once and check it.
+
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+namespace telpher::shm {
+
+static_assert(std::endian::native == std::endian::little, "the segment format is little-endian");
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free,
+              "a hidden mutex would be private to one process");
+
+using Word = std::atomic<std::uint64_t>;
+
+inline constexpr std::uint64_t kMagic = 0x3152'4548'504C'4554;  // "TELPHER1"
+inline constexpr std::uint16_t kLayoutMajor = 1;                // another major is refused
+inline constexpr std::uint16_t kLayoutMinor = 0;                // a higher minor is accepted
+inline constexpr std::size_t kCacheLine = 64;
+inline constexpr std::size_t kLinePair = 128;  // what the adjacent-line prefetcher moves together
+inline constexpr std::size_t kPageBytes = 4096;
+
+inline constexpr std::uint32_t kProcessesMax = 1024;
+inline constexpr std::uint32_t kThreadsMax = 4096;  // 64 x 64 bits: a two-level waiter bitmap
+inline constexpr std::uint32_t kDestinationsMax = 4096;
+inline constexpr std::uint32_t kClassesMax = 16;
+inline constexpr std::uint32_t kSlabChunks = 64;
+inline constexpr std::uint32_t kChunksMax =
+    (1U << 24) - 2;  // a reference has 24 bits, all ones = CLOSED
+inline constexpr std::uint32_t kRegionsMax = 32;
+inline constexpr std::uint32_t kCapacityMax = 1U << 24;
+inline constexpr std::size_t kNameBytesMax = 100;
+
+// ---- chunk word: state:4 | owner process slot:12 | generation:48 --------------------------------
+enum class ChunkState : std::uint8_t {
+    free = 0,      // in the pool
+    owned = 1,     // a loan being filled, or kept for reuse by its owner
+    offered = 2,   // handed to a destination
+    claimed = 3,   // polled, not yet released
+    revoked = 4,   // lease lost while the holder still reads it   (leases)
+    retired = 5,   // evicted from a topic, nobody's               (topics)
+    whole = 6,     // free extent, tails still attached            (extents)
+    cont = 7,      // tail unit of an extent                       (extents)
+    replied = 8,   // call answered on the request's own word      (functions)
+    failed = 9,    // call whose server died                       (functions)
+    orphaned = 10  // call whose client gave up                    (functions)
+};
+inline constexpr int kGenerationBits = 48;
+inline constexpr std::uint64_t kGenerationMask = (1ULL << kGenerationBits) - 1;
+
+constexpr std::uint64_t make_word(ChunkState state, std::uint32_t owner, std::uint64_t generation) {
+    return (static_cast<std::uint64_t>(state) << 60) |
+           (static_cast<std::uint64_t>(owner & 0xFFFU) << 48) | (generation & kGenerationMask);
+}
+constexpr ChunkState word_state(std::uint64_t word) { return static_cast<ChunkState>(word >> 60); }
+constexpr std::uint32_t word_owner(std::uint64_t word) {
+    return static_cast<std::uint32_t>(word >> 48) & 0xFFFU;
+}
+constexpr std::uint64_t word_generation(std::uint64_t word) { return word & kGenerationMask; }
+
+// ---- reference: generation low 40 | chunk 24. Lies in slots and in a thread's in-flight word
+// -----
+inline constexpr std::uint64_t kClosedRef = ~0ULL;
+inline constexpr std::uint64_t kNoRef = ~0ULL - 1;  // chunk 0xFFFFFE is above kChunksMax
+constexpr std::uint64_t make_ref(std::uint64_t generation, std::uint32_t chunk) {
+    return (generation << 24) | chunk;
+}
+constexpr std::uint32_t ref_chunk(std::uint64_t ref) {
+    return static_cast<std::uint32_t>(ref) & 0xFFFFFFU;
+}
+constexpr std::uint64_t ref_generation(std::uint64_t ref) { return ref >> 24; }
+constexpr bool ref_names(std::uint64_t ref, std::uint64_t generation) {
+    return ref_generation(ref) == (generation & ((1ULL << 40) - 1));
+}
+
+// ---- destination word in a chunk: generation:40 | lane:4 | directory index:20
+// --------------------
+constexpr std::uint64_t make_dest(std::uint32_t entry, std::uint64_t generation) {
+    return (generation << 24) | entry;
+}
+constexpr std::uint32_t dest_entry(std::uint64_t dest) {
+    return static_cast<std::uint32_t>(dest) & 0xFFFFFU;
+}
+constexpr std::uint64_t dest_generation(std::uint64_t dest) { return dest >> 24; }
+
+// The first 16 bytes of every chunk; the message bytes follow (FORMAT.md, "Message").
+struct ChunkHeader {
+    Word word;  // state, owner, generation: the only truth about the chunk
+    Word dest;  // where it was offered; written before the word says OFFERED
+};
+static_assert(sizeof(ChunkHeader) == 16);
+inline constexpr std::size_t kMessageOffset = sizeof(ChunkHeader);
+
+// One ring position. Written only by one 16-byte CAS, never by consumers. All-zero = never filled.
+struct alignas(16) Slot {
+    Word pos;  // position + 1
+    Word ref;  // reference, or kClosedRef
+};
+static_assert(sizeof(Slot) == 16);
+
+// Two-level bitmap of waiting threads (bit = thread record). All-zero = nobody waits.
+struct alignas(kLinePair) WaiterMap {
+    Word summary;  // bit w: words[w] may be non-zero
+    std::uint64_t pad[7];
+    Word words[kThreadsMax / 64];
+};
+static_assert(sizeof(WaiterMap) == 640);
+
+// Head of a ring block; `slots` (a power of two of Slot) follow at kRingSlotsOffset.
+struct RingControl {
+    alignas(kLinePair) Word tail;  // hint: every position below is filled; may lag, never leads
+    alignas(kLinePair) Word head;  // hint: every position below is claimed; may lag, never leads
+    WaiterMap items;               // consumers waiting for a message
+    WaiterMap space;               // producers waiting for room
+};
+inline constexpr std::size_t kRingSlotsOffset = sizeof(RingControl);
+static_assert(sizeof(RingControl) == 2 * kLinePair + 2 * sizeof(WaiterMap));
+
+// ---- process table ------------------------------------------------------------------------------
+enum class ProcessState : std::uint8_t { free = 0, joining = 1, live = 2, dead = 3, swept = 4 };
+inline constexpr int kEpochBits = 48;
+inline constexpr std::uint64_t kEpochMask = (1ULL << kEpochBits) - 1;
+constexpr std::uint64_t make_process_word(ProcessState state, std::uint64_t epoch) {
+    return (static_cast<std::uint64_t>(state) << kEpochBits) | (epoch & kEpochMask);
+}
+constexpr ProcessState process_state(std::uint64_t word) {
+    return static_cast<ProcessState>((word >> kEpochBits) & 0xFFU);
+}
+constexpr std::uint64_t process_epoch(std::uint64_t word) { return word & kEpochMask; }
+// Names one life of one slot: (slot+1):16 | epoch:48; 0 = nobody.
+constexpr std::uint64_t make_identity(std::uint32_t slot, std::uint64_t epoch) {
+    return (static_cast<std::uint64_t>(slot + 1) << kEpochBits) | (epoch & kEpochMask);
+}
+constexpr std::uint32_t identity_slot(std::uint64_t identity) {
+    return static_cast<std::uint32_t>(identity >> kEpochBits) - 1;
+}
+
+struct alignas(kLinePair) ProcessRecord {
+    Word word;     // state | epoch; every transition is one CAS
+    Word reaping;  // identity of the dead process this one is helping to reap, or 0
+    Word pid;
+    Word pid_namespace;  // inode of /proc/self/ns/pid: a pidfd is asked only inside the same one
+    Word start_time;     // field 22 of /proc/PID/stat: tells a reused pid
+    Word uid;
+    Word joined_ns;  // monotonic
+    Word reserved;
+    char command[64];  // for people: the first bytes of /proc/self/comm
+};
+static_assert(sizeof(ProcessRecord) == 128);
+
+struct alignas(kLinePair) ThreadRecord {
+    Word owner;                           // identity of the process, 0 = free
+    Word inflight;                        // reference of the chunk this thread last tried to commit
+    Word victim;                          // (topics)
+    std::atomic<std::uint32_t> doorbell;  // futex
+    std::atomic<std::uint32_t> tid;
+    std::uint64_t reserved[12];
+};
+static_assert(sizeof(ThreadRecord) == 128);
+
+// ---- name directory
+// ------------------------------------------------------------------------------
+enum class EntryState : std::uint8_t {
+    free = 0,
+    creating =
+        1,  // being written under the directory lock; found by a later holder = its writer died
+    live = 2,
+    closed = 3,     // removed: nothing is accepted, what is committed may still be polled
+    recycling = 4,  // being taken apart under the directory lock
+};
+enum class Kind : std::uint8_t {
+    none = 0,
+    queue = 1,
+    circular = 2,
+    durable = 3,
+    temporary = 4,
+    topic = 5,
+    function = 6
+};
+constexpr std::uint64_t make_entry_word(EntryState state, std::uint64_t generation) {
+    return (static_cast<std::uint64_t>(state) << 56) | (generation & ((1ULL << 40) - 1));
+}
+constexpr EntryState entry_state(std::uint64_t word) { return static_cast<EntryState>(word >> 56); }
+constexpr std::uint64_t entry_generation(std::uint64_t word) { return word & ((1ULL << 40) - 1); }
+
+// The control block of a destination: what `create` fixed, immutable while LIVE or CLOSED. Read and
+// written as 45 words, each atomically (directory.cpp), because readers take no lock.
+struct EntryInfo {
+    std::uint64_t name_hash;
+    std::uint8_t kind;
+    std::uint8_t delivery;  // 0 at_most_once, 1 at_least_once, 2 exactly_once_effect
+    std::uint8_t name_bytes;
+    std::uint8_t flags;
+    std::uint32_t capacity;  // messages
+    std::uint32_t slots;     // power of two >= capacity + 1
+    std::uint32_t returns_max;
+    std::uint64_t ring_offset;  // from the segment's start
+    std::uint64_t ring_bytes;
+    std::uint64_t returns_offset;  // returns lane (leases), 0 = none
+    std::uint64_t byte_budget;     // 0 = none
+    std::uint64_t lease_ns;
+    std::uint32_t leases_max;
+    std::uint32_t deliveries_max;
+    std::uint32_t dead_letter_entry;  // directory index + 1, 0 = none
+    std::uint32_t reserved0;
+    std::uint64_t durable_log_id;
+    std::uint64_t sequence_base;  // sequence = sequence_base + position + 1
+    std::uint64_t histogram_offset;
+    std::uint64_t owner;  // identity of the process that a temporary queue dies with
+    std::uint64_t options_hash;
+    std::uint64_t created_ns;  // wall clock
+    std::uint8_t reserved[128];
+    char name[104];
+};
+static_assert(sizeof(EntryInfo) == 360);
+
+struct alignas(kLinePair) DirectoryEntry {
+    Word word;         // state | generation
+    Word expired;      // messages skipped at poll because their time had passed
+    Word abandoned;    // polled by a process that died before it released them
+    Word redelivered;  // (leases)
+    Word dropped;      // left over when the destination was removed; (circular queues)
+    std::uint64_t pad[3];
+    EntryInfo info;
+    std::uint64_t pad2[11];
+    Word attached[kProcessesMax /
+                  64];  // processes that hold a handle: the ring is not recycled under them
+    Word consumers[kProcessesMax / 64];  // processes that polled
+};
+static_assert(sizeof(DirectoryEntry) == 768);
+
+// ---- chunk classes
+// --------------------------------------------------------------------------------
+struct ChunkClass {
+    std::uint32_t chunk_bytes;  // multiple of 128
+    std::uint32_t chunk_count;  // multiple of kSlabChunks
+    std::uint32_t first_chunk;  // index of its first chunk among all classes
+    std::uint32_t reserved;
+    std::uint64_t offset;  // of its first chunk, from the segment's start
+};
+static_assert(sizeof(ChunkClass) == 24);
+
+// ---- segment header
+// --------------------------------------------------------------------------------
+enum class RegionKind : std::uint32_t {
+    processes = 1,
+    threads = 2,
+    directory = 3,
+    rings = 4,
+    slab_hints = 5,
+    chunks = 6,
+    pool_waiters = 7,
+    // reserved for what arrives later: idempotency table, histograms, settings, delay tables,
+    // access rules
+    idempotency = 16,
+    histograms = 17,
+    settings = 18,
+    delays = 19,
+    access = 20,
+};
+inline constexpr std::uint16_t kRegionRequired =
+    1;  // a reader that does not know the kind must refuse
+struct Region {
+    std::uint32_t kind;
+    std::uint16_t version;
+    std::uint16_t flags;
+    std::uint64_t offset;
+    std::uint64_t bytes;
+};
+static_assert(sizeof(Region) == 24);
+
+enum class DomainState : std::uint32_t { creating = 0, ready = 1, removed = 2 };
+
+struct SegmentHeader {
+    std::uint64_t magic;
+    std::uint16_t layout_major;
+    std::uint16_t layout_minor;
+    std::uint32_t header_bytes;
+    std::uint64_t features;  // bits a reader must know, else refuse
+    std::uint64_t abi_hash;
+    std::uint8_t boot_id[16];
+    std::uint8_t uuid[16];
+    std::uint64_t segment_bytes;
+    std::uint32_t segment_index;  // k of NAME.UUID.k
+    std::uint32_t lifetime;       // 0 persistent, 1 ephemeral
+    std::uint32_t uid;
+    std::uint32_t mode;
+    std::uint32_t processes_max;
+    std::uint32_t threads_max;
+    std::uint32_t destinations_max;
+    std::uint32_t class_count;
+    std::uint64_t message_bytes_max;
+    std::uint64_t segment_bytes_max;
+    std::uint64_t options_hash;
+    std::uint64_t created_ns;
+    std::uint32_t region_count;
+    std::uint32_t name_bytes;
+    char name[104];
+    ChunkClass classes[kClassesMax];
+    Region regions[kRegionsMax];
+    // Changing words, each pair on lines of its own.
+    alignas(kLinePair) std::atomic<std::uint32_t> state;  // DomainState; stored last by the creator
+    std::atomic<std::uint32_t> segment_count;
+    Word id_source;                           // prefixes of message ids
+    alignas(kLinePair) Word join_generation;  // counts joins and leaves
+    Word directory_generation;                // counts changes of the name directory
+    Word directory_busy;  // 1 while a lock holder changes it: found at 1 = it died
+    Word directory_used;  // 1 + the highest entry ever used
+    Word reaps;           // processes reaped
+    Word starving;        // threads that wait for memory, a hint
+};
+static_assert(sizeof(SegmentHeader) <= kPageBytes);
+
+// FNV-1a over every size and offset above: two builds that disagree refuse each other.
+constexpr std::uint64_t abi_hash() {
+    constexpr std::uint64_t facts[] = {sizeof(ChunkHeader),
+                                       sizeof(Slot),
+                                       sizeof(WaiterMap),
+                                       sizeof(RingControl),
+                                       offsetof(RingControl, items),
+                                       sizeof(ProcessRecord),
+                                       sizeof(ThreadRecord),
+                                       offsetof(ThreadRecord, doorbell),
+                                       sizeof(EntryInfo),
+                                       offsetof(EntryInfo, name),
+                                       sizeof(DirectoryEntry),
+                                       offsetof(DirectoryEntry, attached),
+                                       sizeof(ChunkClass),
+                                       sizeof(Region),
+                                       sizeof(SegmentHeader),
+                                       offsetof(SegmentHeader, classes),
+                                       offsetof(SegmentHeader, regions),
+                                       offsetof(SegmentHeader, state),
+                                       offsetof(SegmentHeader, join_generation),
+                                       kCacheLine,
+                                       kPageBytes,
+                                       kSlabChunks,
+                                       kProcessesMax,
+                                       kThreadsMax,
+                                       kMessageOffset,
+                                       0x0102030405060708ULL};
+    std::uint64_t hash = 0xcbf29ce484222325ULL;
+    for (const std::uint64_t fact : facts) {
+        for (int byte = 0; byte < 8; ++byte) {
+            hash = (hash ^ ((fact >> (8 * byte)) & 0xFFU)) * 0x100000001b3ULL;
+        }
+    }
+    return hash;
+}
+
+}  // namespace telpher::shm

@@ -1,0 +1,192 @@
+#include "shm/reaper.hpp"
+
+#include "shm/base/bug.hpp"
+#include "shm/base/step.hpp"
+#include "shm/doorbell.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace telpher::shm {
+
+void Reaper::start(ProcessTable* table,
+                   std::span<ThreadRecord> threads,
+                   Directory* directory,
+                   ChunkPool* pool) noexcept {
+    table_ = table;
+    threads_ = threads;
+    directory_ = directory;
+    pool_ = pool;
+}
+
+bool Reaper::help(std::uint32_t slot, std::uint32_t me, std::uint64_t gone) {
+    const std::uint64_t identity = table_->judge(slot, gone);
+    if (identity == 0) {
+        table_->reuse(slot, me);
+        return false;
+    }
+    if (!table_->begin_reaping(me, identity)) {
+        return false;
+    }
+    sweep(identity);
+    table_->end_reaping(me, identity, true);
+    return true;
+}
+
+std::uint32_t Reaper::help_all(std::uint32_t me) {
+    std::uint32_t reaped = 0;
+    for (std::uint32_t slot = 0; slot < table_->count(); ++slot) {
+        if (slot != me) {
+            reaped += help(slot, me) ? 1U : 0U;
+        }
+    }
+    return reaped;
+}
+
+void Reaper::sweep(std::uint64_t identity) {
+    const std::uint32_t slot = identity_slot(identity);
+    std::vector<std::uint64_t> inflight;
+    for (ThreadRecord& thread : threads_) {
+        // K2: pairs with the claim of the record (thread_context.cpp:T1).
+        if (thread.owner.load(std::memory_order_acquire) == identity) {
+            SHM_STEP("reap.inflight");
+            // relaxed: its writer is dead, and its death was seen through the kernel's lock
+            inflight.push_back(thread.inflight.load(std::memory_order_relaxed));
+        }
+    }
+    if (bug(Bug::attached_cleared_first)) {
+        clear_attached(slot);
+    }
+    for (std::uint32_t k = 0; k < pool_->class_count(); ++k) {
+        const ChunkClass& c = pool_->chunk_class(k);
+        for (std::uint32_t i = 0; i < c.chunk_count; ++i) {
+            __builtin_prefetch(pool_->header(c.first_chunk + std::min(i + 16, c.chunk_count - 1)));
+            sweep_chunk(c.first_chunk + i, slot, inflight);
+        }
+    }
+    sweep_waiters(identity);
+    for (ThreadRecord& thread : threads_) {
+        std::uint64_t expected = identity;
+        // relaxed failure: another helper was faster
+        SHM_STEP("reap.thread");
+        // K3: pairs with thread_context.cpp:T1. The next user of the record finds its chunks
+        // resolved.
+        if (thread.owner.load(std::memory_order_relaxed) == identity) {  // relaxed: the CAS decides
+            // K3: as above.
+            thread.owner.compare_exchange_strong(
+                expected,
+                0,
+                std::memory_order_release,
+                std::memory_order_relaxed);  // failure: another helper was faster
+        }
+    }
+    clear_attached(slot);
+}
+
+void Reaper::sweep_chunk(std::uint32_t chunk,
+                         std::uint32_t slot,
+                         std::span<const std::uint64_t> inflight) {
+    Word& word = pool_->header(chunk)->word;
+    for (;;) {
+        // K1: pairs with ring_inline.hpp:C0 and ring_inline.hpp:C2.
+        std::uint64_t seen = word.load(std::memory_order_acquire);
+        const ChunkState state = word_state(seen);
+        if (state == ChunkState::free ||
+            (word_owner(seen) != slot &&
+             !(bug(Bug::reap_claimed_by_anybody) && state == ChunkState::claimed))) {
+            return;
+        }
+        SHM_STEP("reap.chunk");
+        if (state == ChunkState::offered) {
+            const std::uint64_t ref = make_ref(word_generation(seen), chunk);
+            const bool in_flight =
+                std::find(inflight.begin(), inflight.end(), ref) != inflight.end();
+            if (!in_flight || (!bug(Bug::no_ring_scan) && committed(chunk, ref))) {
+                return;
+            }
+        } else if (state == ChunkState::claimed) {
+            count_abandoned(chunk);
+        }
+        SHM_STEP("reap.chunk.cas");
+        // K4: pairs with chunk_pool.hpp:P1. Failure: a helper, or the consumer of a committed
+        // message, was faster: look again.
+        if (word.compare_exchange_strong(seen,
+                                         make_word(ChunkState::free, 0, word_generation(seen)),
+                                         std::memory_order_acq_rel,
+                                         std::memory_order_relaxed)) {  // failure: read again above
+            pool_->mark_free(chunk);
+            return;
+        }
+    }
+}
+
+// Whether an in-flight chunk of the dead was committed. Its ring cannot be recycled meanwhile: the
+// dead still has its attached bit. (If another helper has cleared it, it has resolved this chunk
+// before, and our CAS fails.)
+bool Reaper::committed(std::uint32_t chunk, std::uint64_t ref) const {
+    SHM_STEP("reap.dest");
+    // relaxed: written before OFFERED, which we have seen (K1)
+    const std::uint64_t dest = pool_->header(chunk)->dest.load(std::memory_order_relaxed);
+    const auto found = directory_->pinned(dest_entry(dest));
+    if (!found || found->generation != dest_generation(dest)) {
+        return false;
+    }
+    const auto ring = directory_->ring(*found);
+    return ring && ring->holds(ref);
+}
+
+void Reaper::count_abandoned(std::uint32_t chunk) const noexcept {
+    // relaxed: written before OFFERED; a statistic
+    const std::uint64_t dest = pool_->header(chunk)->dest.load(std::memory_order_relaxed);
+    const auto found = directory_->pinned(dest_entry(dest));
+    if (found && found->generation == dest_generation(dest)) {
+        // relaxed: a statistic; a reaper killed before its CAS counts twice
+        directory_->entry(found->entry).abandoned.fetch_add(1, std::memory_order_relaxed);
+    }
+}
+
+// The dead may have been chosen by a waker, or may have been a waker that took a bit and did not
+// ring: every thread is rung, whatever its bit says (tests/model/wait.pml).
+void Reaper::sweep_waiters(std::uint64_t identity) {
+    const std::uint32_t slot = identity_slot(identity);
+    for (const Found& found : directory_->list()) {
+        DirectoryEntry& entry = directory_->entry(found.entry);
+        // relaxed: only the dead process itself or its reapers change this bit
+        if ((entry.attached[slot / 64].load(std::memory_order_relaxed) >> (slot % 64) & 1U) == 0) {
+            continue;
+        }
+        if (const auto ring = directory_->ring(found)) {
+            repair_summary(ring->control().items);
+            repair_summary(ring->control().space);
+        }
+    }
+    for (ThreadRecord& thread : threads_) {
+        // K2: pairs with thread_context.cpp:T1.
+        const std::uint64_t owner = thread.owner.load(std::memory_order_acquire);
+        if (owner != 0 && owner != identity) {
+            ring_doorbell(thread);
+        }
+    }
+}
+
+void Reaper::clear_attached(std::uint32_t slot) const noexcept {
+    const std::uint32_t count = directory_->used();
+    for (std::uint32_t i = 0; i < count; ++i) {
+        DirectoryEntry& entry = directory_->entry(i);
+        const std::uint64_t bit = 1ULL << (slot % 64);
+        // relaxed: a first look; the RMW decides
+        if ((entry.attached[slot / 64].load(std::memory_order_relaxed) & bit) != 0) {
+            SHM_STEP("reap.attached");
+            // K5: pairs with directory_recycle.cpp:G2. Everything the dead had in flight there is
+            // resolved.
+            entry.attached[slot / 64].fetch_and(~bit, std::memory_order_release);
+        }
+        if ((entry.consumers[slot / 64].load(std::memory_order_relaxed) & bit) !=
+            0) {  // relaxed: a statistic
+            entry.consumers[slot / 64].fetch_and(
+                ~bit, std::memory_order_relaxed);  // relaxed: a statistic
+        }
+    }
+}
+
+}  // namespace telpher::shm

@@ -1,0 +1,57 @@
+#pragma once
+// Gives back what a dead process held.
+//
+//   Pass       every chunk of the segment: OWNED and CLAIMED by the dead become FREE; OFFERED by
+//   the dead
+//              and named by one of its in-flight words is freed unless its ring holds it; other
+//              OFFERED chunks are committed and stay. Then thread records, then waiters, then
+//              (last) the attached bits, which keep rings in place while in-flight words are being
+//              resolved.
+//   Threads    one reaping at a time per process (the attachment's mutex); any number of processes
+//   at once. Progress   every step is a CAS or an idempotent store; nobody waits for a reaper.
+//   Crash      a reaper killed or stopped at any step leaves the dead DEAD, and the next one starts
+//   again.
+//              A failed CAS on a chunk re-reads it: another helper, or the message's consumer, was
+//              faster.
+
+#include "shm/chunk_pool.hpp"
+#include "shm/directory.hpp"
+#include "shm/layout.hpp"
+#include "shm/process_table.hpp"
+
+#include <cstdint>
+#include <span>
+
+namespace telpher::shm {
+
+class Reaper {
+  public:
+    void start(ProcessTable* table,
+               std::span<ThreadRecord> threads,
+               Directory* directory,
+               ChunkPool* pool) noexcept;
+
+    // Looks whether the process of `slot` has died, and reaps it if so, announcing so in record
+    // `me`. `gone` as in ProcessTable::judge. Returns whether it reaped.
+    bool help(std::uint32_t slot, std::uint32_t me, std::uint64_t gone = 0);
+    // `help` for every slot but `me`; also frees slots that wait for reuse. Returns the number
+    // reaped.
+    std::uint32_t help_all(std::uint32_t me);
+
+  private:
+    void sweep(std::uint64_t identity);
+    void sweep_chunk(std::uint32_t chunk,
+                     std::uint32_t slot,
+                     std::span<const std::uint64_t> inflight);
+    [[nodiscard]] bool committed(std::uint32_t chunk, std::uint64_t ref) const;
+    void count_abandoned(std::uint32_t chunk) const noexcept;
+    void sweep_waiters(std::uint64_t identity);
+    void clear_attached(std::uint32_t slot) const noexcept;
+
+    ProcessTable* table_ = nullptr;
+    std::span<ThreadRecord> threads_;
+    Directory* directory_ = nullptr;
+    ChunkPool* pool_ = nullptr;
+};
+
+}  // namespace telpher::shm

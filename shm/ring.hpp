@@ -1,0 +1,146 @@
+#pragma once
+// CCR, the crash-consistent ring: a bounded first-in-first-out queue of chunks.
+//
+//   Shape      `slots` positions (a power of two >= capacity + 1), 16 bytes each, four to a line;
+//   lines
+//              are permuted so that neighbours in time are not neighbours in memory.
+//   Commit     one 16-byte CAS on the slot.      Claim: one CAS on the chunk's own word.
+//              head and tail are hints: they may lag by laps and move backwards; they never lead.
+//   Threads    any number of producers and consumers, in any number of processes.
+//   Progress   lock-free; nobody ever waits for another party's next step.
+//   Crash      commit: before its CAS the chunk is OFFERED and named by the thread's in-flight
+//   word, and
+//              the reaper frees it if the ring does not hold it; after the CAS it is in the queue.
+//              claim: before its CAS nothing happened; after it the chunk is CLAIMED by the dead
+//              and the reaper frees it. A hint not raised is raised by whoever comes next.
+//   Order      slots fill in position order and are claimed in position order, so that EMPTY and
+//   FULL
+//              are read at one slot. Close commits a sentinel that every later producer must pass.
+//   Checked by tests/model/ring.pml, tests/crash/, and TSan over one mapping (tests/unit/shm/).
+
+#include "telpher/status.hpp"
+
+#include "shm/base/bug.hpp"
+#include "shm/base/cpu.hpp"
+#include "shm/base/step.hpp"
+#include "shm/chunk_pool.hpp"
+#include "shm/layout.hpp"
+
+#include <cstdint>
+
+namespace telpher::shm {
+
+class Ring {
+  public:
+    Ring() = default;
+    // `control` points at a ring block of `slots` slots inside the mapping; both were validated.
+    Ring(RingControl* control,
+         std::uint32_t slots,
+         std::uint32_t capacity,
+         std::uint64_t dest,
+         ChunkPool* pool) noexcept;
+
+    // Puts `chunk`, OWNED by `me`, at the tail. ok (position in `*position`), queue_full,
+    // queue_not_found (closed), corrupt. On any failure the chunk is OWNED by `me` again.
+    [[nodiscard]] Status commit(std::uint32_t chunk,
+                                std::uint32_t me,
+                                ThreadRecord& thread,
+                                std::uint64_t* position) noexcept;
+    // Takes the oldest chunk. ok (`*chunk`, `*position`), queue_empty, queue_not_found (closed and
+    // drained), corrupt.
+    [[nodiscard]] Status claim(std::uint32_t me,
+                               std::uint32_t* chunk,
+                               std::uint64_t* position) noexcept;
+    // Commits the close sentinel. ok also if it is there already; corrupt.
+    [[nodiscard]] Status close() noexcept;
+
+    // Whether `claim` would find something now (a message or the end). Advisory.
+    [[nodiscard]] bool readable() const noexcept;
+    // Whether `commit` would find room now, or the end. Walks the head when the hint says full.
+    [[nodiscard]] bool writable() noexcept;
+    // The same two questions to the hints alone: cheap, for spinning. May be wrong either way for a
+    // moment; `claim` and `commit` repair a hint that a killed process left behind.
+    [[nodiscard]] bool maybe_readable() const noexcept {
+        // R2: pairs with R1.
+        const std::uint64_t h = control_->head.load(std::memory_order_acquire);
+        // relaxed: `claim` looks again
+        return slot(h).pos.load(std::memory_order_relaxed) >= h + 1;
+    }
+    [[nodiscard]] std::uint64_t room_hint() const noexcept {
+        // relaxed, both: `commit` looks again
+        const std::uint64_t h = control_->head.load(std::memory_order_relaxed);
+        const std::uint64_t t =
+            control_->tail.load(std::memory_order_relaxed);  // relaxed: as above
+        return t > h ? (t - h < capacity_ ? capacity_ - (t - h) : 0) : capacity_;
+    }
+    // Whether a committed position holds `ref`. For the reaper.
+    [[nodiscard]] bool holds(std::uint64_t ref) const noexcept;
+    // Messages ever committed and ever claimed; both exact when nobody is in the middle of an
+    // operation.
+    [[nodiscard]] std::uint64_t committed() const noexcept;
+    [[nodiscard]] std::uint64_t claimed() const noexcept;
+    [[nodiscard]] bool closed() const noexcept;
+
+    [[nodiscard]] RingControl& control() const noexcept { return *control_; }
+    [[nodiscard]] std::uint32_t capacity() const noexcept {
+        return static_cast<std::uint32_t>(capacity_);
+    }
+    [[nodiscard]] std::uint32_t slots() const noexcept {
+        return static_cast<std::uint32_t>(mask_ + 1);
+    }
+    // The slot of a position. Public for the audit.
+    [[nodiscard]] Slot& slot(std::uint64_t position) const noexcept {
+        const std::uint64_t index = position & mask_;
+        return slots_[((index >> 2) * kLineStride & line_mask_) << 2 | (index & slot_mask_)];
+    }
+    // Raises a hint: "load; if mine is larger, store". Two steps, so it may move backwards.
+    static void raise(Word& hint, std::uint64_t value) noexcept;
+
+  private:
+    // Odd, so that it permutes the lines of a power of two.
+    static constexpr std::uint64_t kLineStride = 37;
+
+    static constexpr std::uint64_t kLookAhead = 8;
+    static constexpr std::uint64_t kStepsBeyond = 1U << 16;
+
+    [[nodiscard]] bool matches(std::uint64_t ref, std::uint64_t word) const noexcept {
+        return word_state(word) == ChunkState::offered &&
+               (bug(Bug::no_generation_check) || ref_names(ref, word_generation(word)));
+    }
+    // Steps after which a search is not slow but lost: the positions or words are damaged. A search
+    // over an intact ring takes at most two laps, plus one step for each that others complete under
+    // it while it is awake; whoever is overtaken this often in a row has met nonsense.
+    [[nodiscard]] std::uint64_t steps_max() const noexcept {
+        return 2 * (mask_ + 1) + kStepsBeyond;
+    }
+
+    enum class Room { yes, no, look_again, damaged };
+
+    [[nodiscard]] Status find_tail(std::uint64_t& t,
+                                   std::uint64_t& pos,
+                                   std::uint64_t& ref) const noexcept;
+    // Whether the unfilled position `t` may be filled; moves `t` on when it proves to be behind the
+    // head.
+    [[nodiscard]] Room room_at(std::uint64_t& t) noexcept;
+    [[nodiscard]] Status insert(std::uint64_t& t, std::uint64_t ref) noexcept;
+    // Moves `h` over claimed positions until it reaches `t` (beyond it only when `t` is stale:
+    // others committed meanwhile); false = damage.
+    [[nodiscard]] bool walk_head(std::uint64_t& h, std::uint64_t t) const noexcept;
+    [[nodiscard]] Status claim_at(std::uint64_t& h,
+                                  std::uint32_t me,
+                                  std::uint32_t* chunk) noexcept;
+    void look_ahead(std::uint64_t h) const noexcept;
+
+    RingControl* control_ = nullptr;
+    Slot* slots_ = nullptr;
+    ChunkPool* pool_ = nullptr;
+    std::uint64_t mask_ = 0;
+    std::uint64_t line_mask_ = 0;
+    std::uint64_t slot_mask_ = 0;
+    std::uint64_t capacity_ = 0;
+    std::uint64_t dest_ = 0;
+};
+
+}  // namespace telpher::shm
+
+#include "shm/ring_inline.hpp"

@@ -1,0 +1,249 @@
+// Laying out a new segment, and checking the layout of one that was found.
+
+#include "shm/segment.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace telpher::shm {
+namespace {
+
+struct Share {
+    std::uint32_t chunk_bytes;
+    std::uint32_t percent;  // of the pool's bytes
+};
+// Small messages are the many: half of the memory is for payloads below 512 bytes.
+constexpr std::array<Share, 8> kShares = {
+    {{128, 14}, {256, 12}, {384, 10}, {512, 10}, {1024, 14}, {4096, 14}, {16384, 13}, {65536, 13}}};
+
+constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
+    return (value + alignment - 1) / alignment * alignment;
+}
+
+Error out_of_range(const char* field, std::uint64_t value, std::uint64_t low, std::uint64_t high) {
+    return Error{Status::bad_request,
+                 0,
+                 std::string(field) + " is " + std::to_string(value) + ", allowed are " +
+                     std::to_string(low) + ".." + std::to_string(high)};
+}
+
+Error damaged(const std::string& what) { return Error{Status::corrupt, 0, what}; }
+
+// The bytes a region of `kind` must have at least; 0 = any.
+std::uint64_t region_bytes_min(const SegmentHeader& h, RegionKind kind) {
+    switch (kind) {
+        case RegionKind::processes:
+            return (h.processes_max + 1ULL) * sizeof(ProcessRecord);
+        case RegionKind::threads:
+            return static_cast<std::uint64_t>(h.threads_max) * sizeof(ThreadRecord);
+        case RegionKind::directory:
+            return static_cast<std::uint64_t>(h.destinations_max) * sizeof(DirectoryEntry);
+        case RegionKind::pool_waiters:
+            return sizeof(WaiterMap);
+        default:
+            return 1;
+    }
+}
+
+class LayoutWriter {
+  public:
+    explicit LayoutWriter(SegmentHeader& header) : header_(header) {}
+    void add(RegionKind kind, std::uint64_t bytes) {
+        bytes = align_up(bytes, kPageBytes);
+        header_.regions[header_.region_count++] =
+            Region{static_cast<std::uint32_t>(kind), 1, kRegionRequired, offset_, bytes};
+        offset_ += bytes;
+    }
+    [[nodiscard]] std::uint64_t offset() const { return offset_; }
+
+  private:
+    SegmentHeader& header_;
+    std::uint64_t offset_ = kPageBytes;
+};
+
+Result<void> check_regions(const SegmentHeader& h) {
+    std::uint32_t seen = 0;
+    for (std::uint32_t i = 0; i < h.region_count; ++i) {
+        const Region& r = h.regions[i];
+        const std::string which =
+            "region " + std::to_string(i) + " (kind " + std::to_string(r.kind) + ")";
+        if (r.offset % kPageBytes != 0 || r.offset < kPageBytes || r.offset > h.segment_bytes ||
+            r.bytes > h.segment_bytes - r.offset) {
+            return damaged(which + ": offset " + std::to_string(r.offset) + " + " +
+                           std::to_string(r.bytes) + " bytes lies outside the segment of " +
+                           std::to_string(h.segment_bytes));
+        }
+        const bool known = r.kind >= static_cast<std::uint32_t>(RegionKind::processes) &&
+                           r.kind <= static_cast<std::uint32_t>(RegionKind::pool_waiters);
+        if (!known) {
+            if ((r.flags & kRegionRequired) != 0) {
+                return Error{Status::version_mismatch,
+                             0,
+                             which + " is required and unknown to this version"};
+            }
+            continue;
+        }
+        if (r.bytes < region_bytes_min(h, static_cast<RegionKind>(r.kind))) {
+            return damaged(which + ": " + std::to_string(r.bytes) +
+                           " bytes are fewer than its table needs");
+        }
+        if ((seen >> r.kind & 1U) != 0) {
+            return damaged(which + " is there twice");
+        }
+        seen |= 1U << r.kind;
+    }
+    constexpr std::uint32_t kAll = 0b1111'1110;  // kinds 1..7
+    if (seen != kAll) {
+        return damaged("a required region is missing");
+    }
+    return {};
+}
+
+Result<void> check_classes(const SegmentHeader& h) {
+    const Region* chunks = nullptr;
+    const Region* hints = nullptr;
+    for (std::uint32_t i = 0; i < h.region_count; ++i) {
+        chunks = h.regions[i].kind == static_cast<std::uint32_t>(RegionKind::chunks) ? &h.regions[i]
+                                                                                     : chunks;
+        hints = h.regions[i].kind == static_cast<std::uint32_t>(RegionKind::slab_hints)
+                    ? &h.regions[i]
+                    : hints;
+    }
+    std::uint64_t next = 0;
+    std::uint32_t last_bytes = 0;
+    for (std::uint32_t k = 0; k < h.class_count; ++k) {
+        const ChunkClass& c = h.classes[k];
+        const std::string which = "chunk class " + std::to_string(k);
+        if (c.chunk_bytes % kLinePair != 0 || c.chunk_bytes <= last_bytes ||
+            c.chunk_bytes > (1U << 30) || c.chunk_count == 0 || c.chunk_count > kChunksMax ||
+            c.first_chunk % kSlabChunks != 0 || c.first_chunk != next) {
+            return damaged(which + ": impossible size, count or first number");
+        }
+        const std::uint64_t bytes = static_cast<std::uint64_t>(c.chunk_bytes) * c.chunk_count;
+        if (c.offset % kCacheLine != 0 || c.offset < chunks->offset ||
+            c.offset > chunks->offset + chunks->bytes ||
+            bytes > chunks->offset + chunks->bytes - c.offset) {
+            return damaged(which + " lies outside the region of chunks");
+        }
+        next = align_up(static_cast<std::uint64_t>(c.first_chunk) + c.chunk_count, kSlabChunks);
+        last_bytes = c.chunk_bytes;
+        if (next > kChunksMax || next / kSlabChunks > hints->bytes) {
+            return damaged(which + ": more chunks than numbers or hints");
+        }
+    }
+    return {};
+}
+
+Result<void> check_identity(const SegmentHeader& h) {
+    if (h.magic != kMagic) {
+        return damaged("not a telpher segment: the first 8 bytes are not its magic number");
+    }
+    if (h.layout_major != kLayoutMajor) {
+        return Error{Status::version_mismatch,
+                     0,
+                     "layout version " + std::to_string(h.layout_major) + ", this program reads " +
+                         std::to_string(kLayoutMajor)};
+    }
+    if (h.features != 0) {
+        return Error{Status::version_mismatch,
+                     0,
+                     "feature bits " + std::to_string(h.features) + " are unknown to this version"};
+    }
+    if (h.abi_hash != abi_hash() || h.header_bytes != sizeof(SegmentHeader)) {
+        return Error{Status::version_mismatch,
+                     0,
+                     "made by a build with other structure sizes (ABI hash differs)"};
+    }
+    const Uuid boot = boot_id();
+    if (std::memcmp(h.boot_id, boot.data(), boot.size()) != 0) {
+        return damaged(
+            "boot id differs: the file is a copy, or from before the last restart of this machine");
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<void> check_header(const SegmentHeader& h, std::uint64_t file_bytes) {
+    if (auto identity = check_identity(h); !identity) {
+        return identity;
+    }
+    if (h.segment_bytes != file_bytes) {
+        return damaged("the file has " + std::to_string(file_bytes) + " bytes, its header says " +
+                       std::to_string(h.segment_bytes) + ": truncated or extended");
+    }
+    if (h.processes_max == 0 || h.processes_max > kProcessesMax || h.threads_max == 0 ||
+        h.threads_max > kThreadsMax || h.destinations_max == 0 ||
+        h.destinations_max > kDestinationsMax || h.class_count == 0 ||
+        h.class_count > kClassesMax || h.region_count > kRegionsMax || h.name_bytes == 0 ||
+        h.name_bytes > kNameBytesMax || h.lifetime > 1) {
+        return damaged("a count in the header is out of range");
+    }
+    if (auto regions = check_regions(h); !regions) {
+        return regions;
+    }
+    return check_classes(h);
+}
+
+Result<void> plan_layout(const SegmentPlan& plan, SegmentHeader& header) {
+    struct Range {
+        const char* field;
+        std::uint64_t value, low, high;
+    };
+    const Range ranges[] = {
+        {"limits.processes", plan.processes_max, 1, kProcessesMax},
+        {"limits.threads", plan.threads_max, 1, kThreadsMax},
+        {"limits.destinations", plan.destinations_max, 1, kDestinationsMax},
+        {"limits.message_bytes", plan.message_bytes_max, 2048, 250ULL << 20U},
+        {"limits.ring_bytes", plan.ring_bytes, 64ULL << 10U, 4ULL << 30U},
+        {"limits.pool_bytes", plan.pool_bytes, 1ULL << 20U, 1ULL << 40U},
+    };
+    for (const Range& r : ranges) {
+        if (r.value < r.low || r.value > r.high) {
+            return out_of_range(r.field, r.value, r.low, r.high);
+        }
+    }
+    if (plan.mode != 0600 && plan.mode != 0660) {
+        return Error{Status::bad_request, 0, "file_mode must be 0600 or 0660"};
+    }
+    header.processes_max = plan.processes_max;
+    header.threads_max = plan.threads_max;
+    header.destinations_max = plan.destinations_max;
+    header.message_bytes_max = plan.message_bytes_max;
+    header.lifetime = plan.lifetime;
+    header.mode = plan.mode;
+    header.options_hash = plan.options_hash;
+    std::uint64_t first = 0;
+    std::uint64_t bytes = 0;
+    for (const Share& share : kShares) {
+        const std::uint64_t count = plan.pool_bytes / 100 * share.percent / share.chunk_bytes;
+        if (first + count + kSlabChunks > kChunksMax) {
+            return out_of_range("limits.pool_bytes", plan.pool_bytes, 1ULL << 20U, 4ULL << 30U);
+        }
+        header.classes[header.class_count++] = ChunkClass{share.chunk_bytes,
+                                                          static_cast<std::uint32_t>(count),
+                                                          static_cast<std::uint32_t>(first),
+                                                          0,
+                                                          bytes};
+        first = align_up(first + count, kSlabChunks);
+        bytes += align_up(count * share.chunk_bytes, kPageBytes);
+    }
+    LayoutWriter writer(header);
+    writer.add(RegionKind::processes, region_bytes_min(header, RegionKind::processes));
+    writer.add(RegionKind::threads, region_bytes_min(header, RegionKind::threads));
+    writer.add(RegionKind::directory, region_bytes_min(header, RegionKind::directory));
+    writer.add(RegionKind::pool_waiters, sizeof(WaiterMap));
+    writer.add(RegionKind::slab_hints, first / kSlabChunks);
+    writer.add(RegionKind::rings, plan.ring_bytes);
+    const std::uint64_t chunks_at = writer.offset();
+    writer.add(RegionKind::chunks, bytes);
+    for (std::uint32_t k = 0; k < header.class_count; ++k) {
+        header.classes[k].offset += chunks_at;
+    }
+    header.segment_bytes = writer.offset();
+    header.segment_bytes_max = writer.offset();
+    return {};
+}
+
+}  // namespace telpher::shm

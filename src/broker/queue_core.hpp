@@ -1,0 +1,90 @@
+#pragma once
+// A queue as one handle sees it: the ring, the pool, the codec and waiting, put together.
+//
+//   Threads   any number at once. Copies of a public Queue share one core.
+//   Crash     offer: a chunk is OWNED (reaped), or OFFERED and in flight (resolved by the reaper),
+//   or
+//             committed. poll: the message is in the queue, or CLAIMED by us (reaped, counted as
+//             abandoned).
+
+#include "telpher/queue.hpp"
+
+#include "shm/attachment.hpp"
+#include "shm/ring.hpp"
+#include "src/broker/waiter.hpp"
+#include "src/wire/codec.hpp"
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+namespace telpher::detail {
+
+class DomainCore;
+
+class QueueCore {
+  public:
+    // Pins the destination. Error: queue_not_found (gone meanwhile), corrupt.
+    static Result<Queue> open(std::shared_ptr<DomainCore> domain,
+                              const shm::Found& found,
+                              bool created);
+    QueueCore(std::shared_ptr<DomainCore> domain,
+              const shm::Found& found,
+              shm::Ring ring,
+              bool created);
+    QueueCore(const QueueCore&) = delete;
+    QueueCore& operator=(const QueueCore&) = delete;
+    ~QueueCore();
+
+    Result<std::uint64_t> offer(const Message& message,
+                                Duration timeout,
+                                const std::stop_token& stop);
+    Result<std::uint64_t> offer(Loan& loan, Duration timeout, const std::stop_token& stop);
+    Result<Delivery> poll(Duration timeout, const std::stop_token& stop);
+    Result<Delivery> poll_typed(const TypeTag& tag, Duration timeout, const std::stop_token& stop);
+    Result<Loan> loan(const wire::LoanPlan& plan, Duration timeout);
+    Result<QueueStatus> status() const;
+    void close();
+
+    [[nodiscard]] const std::string& name() const { return name_; }
+    [[nodiscard]] std::uint32_t capacity() const { return ring_.capacity(); }
+    [[nodiscard]] bool created() const { return created_; }
+
+  private:
+    // The checks before every operation; none = go on.
+    [[nodiscard]] Status refuse(Duration timeout) const noexcept;
+    [[nodiscard]] Error explain(Status status, Duration timeout) const;
+    [[nodiscard]] WaitOptions wait_options(Duration timeout,
+                                           const std::stop_token& stop) const noexcept;
+    Result<std::uint32_t> allocate(shm::ThreadContext& context,
+                                   std::size_t message_bytes,
+                                   Duration timeout);
+    std::uint32_t wait_for_memory(shm::ThreadContext& context,
+                                  std::uint32_t chunk_class,
+                                  Duration timeout);
+    [[nodiscard]] Status commit(shm::ThreadContext& context,
+                                std::uint32_t chunk,
+                                const WaitOptions& options,
+                                std::uint64_t* position);
+    [[nodiscard]] Status view(std::uint32_t chunk, MessageView& view, Error* error) const;
+    [[nodiscard]] Status take(shm::ThreadContext& context, Delivery& delivery, Error* error);
+    [[nodiscard]] Status poll_into(Delivery& delivery,
+                                   Error* error,
+                                   Duration timeout,
+                                   const std::stop_token& stop);
+    [[nodiscard]] wire::Stamp stamp(shm::ThreadContext& context) const noexcept;
+    void note_consumer() noexcept;
+    void measure_backlog(QueueStatus& status) const;
+
+    std::shared_ptr<DomainCore> domain_;
+    shm::Attachment& attachment_;
+    shm::Ring ring_;
+    shm::Found found_;
+    std::string name_;
+    std::size_t bytes_max_;  // of a message
+    bool created_;
+    std::atomic<bool> consumer_noted_{false};
+    std::atomic<bool> closed_{false};
+};
+
+}  // namespace telpher::detail

@@ -1,0 +1,162 @@
+// The consuming half of QueueCore.
+
+#include "src/broker/queue_core.hpp"
+#include "src/client/domain_core.hpp"
+
+#include <algorithm>
+
+namespace telpher::detail {
+namespace {
+
+constexpr std::uint32_t kPauseMax = 32;   // pauses between looks at a stream we keep up with
+constexpr std::uint32_t kRunEnough = 64;  // messages between misses: the stream is far enough ahead
+
+// After a look that found nothing: how long to leave the producer alone, from the length of the
+// last run.
+void pace(shm::ThreadContext& context) noexcept {
+    if (context.run >= 2 && context.run < kRunEnough) {
+        context.pause = std::min(context.pause * 2, kPauseMax);
+    } else if (context.run == 1) {
+        context.pause = 1;
+    }
+    context.run = 0;
+}
+
+}  // namespace
+
+// Looks at a claimed chunk's message, in place: ok, expired, or corrupt with its text.
+Status QueueCore::view(std::uint32_t chunk, MessageView& view, Error* error) const {
+    const std::span<const std::byte> bytes = attachment_.pool().message(chunk);
+    if (!wire::decode_in_place(bytes, view)) [[unlikely]] {
+        auto rare = wire::decode(bytes);
+        if (!rare) {
+            *error = std::move(rare).error();
+            return Status::corrupt;
+        }
+        view = *rare;
+    }
+    if (view.head().expires_ms != 0 && view.expired(std::chrono::system_clock::now())) {
+        return Status::expired;
+    }
+    return Status::ok;
+}
+
+// One claim: ok, or why not. A message whose time has passed is released, counted and skipped.
+Status QueueCore::take(shm::ThreadContext& context, Delivery& delivery, Error* error) {
+    for (;;) {
+        std::uint32_t chunk = 0;
+        std::uint64_t position = 0;
+        Status status = ring_.claim(attachment_.slot(), &chunk, &position);
+        if (status != Status::ok) {
+            return status;
+        }
+        shm::wake(ring_.control().space, attachment_.threads().data(), [this] {
+            return ring_.writable();
+        });
+        status = view(chunk, delivery, error);
+        if (status == Status::ok) [[likely]] {
+            ++context.run;
+            shm::count_up(context.taken);
+            delivery.held_ = {&attachment_, chunk};
+            delivery.sequence_ = found_.info.sequence_base + position + 1;
+            return status;
+        }
+        attachment_.pool().free_now(chunk);
+        if (status != Status::expired) {
+            return status;
+        }
+        // relaxed: a statistic
+        attachment_.directory().entry(found_.entry).expired.fetch_add(1, std::memory_order_relaxed);
+    }
+}
+
+Status QueueCore::poll_into(Delivery& delivery,
+                            Error* error,
+                            Duration timeout,
+                            const std::stop_token& stop) {
+    Status status = refuse(timeout);
+    if (status != Status::ok) [[unlikely]] {
+        return status;
+    }
+    shm::ThreadContext* context = attachment_.quick_context();
+    if (context == nullptr) [[unlikely]] {
+        auto made = attachment_.context();
+        if (!made) {
+            *error = std::move(made).error();
+            return error->status;
+        }
+        context = *made;
+    }
+    // relaxed: only this process' handle reads it
+    if (!consumer_noted_.load(std::memory_order_relaxed)) [[unlikely]] {
+        note_consumer();
+    }
+    status = take(*context, delivery, error);
+    if (status != Status::queue_empty || timeout.count() == 0) [[likely]] {
+        return status;
+    }
+    pace(*context);
+    const WaitOptions options = wait_options(timeout, stop);
+    Waiter waiter(attachment_, *context, ring_.control().items, options);
+    const auto maybe = [this](std::uint32_t /*look*/) { return ring_.maybe_readable(); };
+    const auto readable = [this] { return ring_.readable(); };
+    while (status == Status::queue_empty) {
+        status = waiter.wait(maybe, readable);
+        if (status == Status::ok) {
+            status = take(*context, delivery, error);
+        }
+    }
+    waiter.leave(readable);
+    return status;
+}
+
+// The delivery is filled where the caller will find it: one variable, returned on every path.
+Result<Delivery> QueueCore::poll(Duration timeout, const std::stop_token& stop) {
+    Result<Delivery> result(std::in_place);
+    Error error;
+    const Status status = poll_into(*result, &error, timeout, stop);
+    if (status != Status::ok) [[unlikely]] {
+        result = error.status == Status::ok ? explain(status, timeout) : std::move(error);
+    }
+    return result;
+}
+
+Result<Delivery> QueueCore::poll_typed(const TypeTag& tag,
+                                       Duration timeout,
+                                       const std::stop_token& stop) {
+    auto delivery = poll(timeout, stop);
+    if (!delivery) {
+        return delivery;
+    }
+    const auto found = delivery->type_tag();
+    if (!found || found->id != tag.id || found->size != tag.size ||
+        delivery->payload().size() != tag.size) {
+        return Error{Status::mismatch,
+                     0,
+                     found ? "the message is of another type (" + std::to_string(found->size) +
+                                 " bytes, asked for " + std::to_string(tag.size) + ")"
+                           : std::string("the message was not sent as a typed loan")};
+    }
+    return delivery;
+}
+
+void QueueCore::note_consumer() noexcept {
+    // relaxed: only this process' handle reads it
+    consumer_noted_.store(true, std::memory_order_relaxed);
+    const std::uint32_t slot = attachment_.slot();
+    // relaxed: a statistic
+    attachment_.directory()
+        .entry(found_.entry)
+        .consumers[slot / 64]
+        .fetch_or(1ULL << (slot % 64), std::memory_order_relaxed);  // relaxed: a statistic
+}
+
+void QueueCore::close() {
+    // Q2: pairs with src/broker/waiter.hpp:Q1: who is rung sees it.
+    closed_.store(true, std::memory_order_release);
+    if (!attachment_.forked()) {
+        attachment_.ring_own_threads();
+    }
+}
+
+}  // namespace telpher::detail

@@ -1,0 +1,77 @@
+// What a queue tells about itself: figures that producers and consumers do not pay for.
+
+#include "src/broker/queue_core.hpp"
+#include "src/client/domain_core.hpp"
+
+#include <bit>
+
+namespace telpher::detail {
+
+// Payload bytes and the oldest timestamp of what is committed, read beside producers and consumers:
+// each message's word is read before and after, and a message that changed meanwhile is not
+// counted.
+void QueueCore::measure_backlog(QueueStatus& status) const {
+    shm::ChunkPool& pool = attachment_.pool();
+    bool oldest = true;
+    for (std::uint64_t position = status.polled; position < status.offered; ++position) {
+        shm::Slot& slot = ring_.slot(position);
+        // R5: pairs with shm/ring_inline.hpp:C1.
+        const std::uint64_t pos = slot.pos.load(std::memory_order_acquire);
+        const std::uint64_t ref = slot.ref.load(std::memory_order_acquire);  // R5: as above
+        if (pos != position + 1 || !pool.valid(shm::ref_chunk(ref))) {
+            continue;
+        }
+        shm::ChunkHeader& header = *pool.header(shm::ref_chunk(ref));
+        // R4: pairs with shm/ring_inline.hpp:C0.
+        const std::uint64_t before = header.word.load(std::memory_order_acquire);
+        auto* words = reinterpret_cast<std::uint64_t*>(&header) + 2;
+        // Acquire, so that the second look at the word is not moved before these. R4: pairs with
+        // shm/chunk_pool.hpp:P2 through the word read last.
+        const std::uint64_t first =
+            std::atomic_ref<std::uint64_t>(words[0]).load(std::memory_order_acquire);
+        const std::uint64_t stamp = std::atomic_ref<std::uint64_t>(words[3]).load(
+            std::memory_order_acquire);  // R4: as above
+        // R4: as above.
+        if (shm::word_state(before) != shm::ChunkState::offered ||
+            header.word.load(std::memory_order_acquire) != before) {
+            continue;
+        }
+        status.bytes += first & 0xFFFF'FFFFU;
+        if (oldest) {
+            oldest = false;
+            const std::uint64_t now = shm::wall_coarse_ns();
+            status.oldest_age =
+                std::chrono::milliseconds(now > stamp ? (now - stamp) / 1'000'000 : 0);
+        }
+    }
+}
+
+Result<QueueStatus> QueueCore::status() const {
+    if (const Status usable = attachment_.usable(); usable != Status::ok) {
+        return explain(usable, {});
+    }
+    QueueStatus status;
+    status.name = name_;
+    status.kind = "bounded";
+    status.capacity = ring_.capacity();
+    status.polled = ring_.claimed();
+    status.offered = ring_.committed();
+    status.depth = status.offered > status.polled
+                       ? std::min<std::uint64_t>(status.offered - status.polled, status.capacity)
+                       : 0;
+    status.removed = ring_.closed();
+    const shm::DirectoryEntry& entry = attachment_.directory().entry(found_.entry);
+    // relaxed, all: statistics
+    status.expired = entry.expired.load(std::memory_order_relaxed);
+    status.abandoned = entry.abandoned.load(std::memory_order_relaxed);      // relaxed: as above
+    status.redelivered = entry.redelivered.load(std::memory_order_relaxed);  // relaxed: as above
+    status.dropped = entry.dropped.load(std::memory_order_relaxed);          // relaxed: as above
+    for (const shm::Word& bits : entry.consumers) {
+        status.consumers += static_cast<std::uint32_t>(
+            std::popcount(bits.load(std::memory_order_relaxed)));  // relaxed: as above
+    }
+    measure_backlog(status);
+    return status;
+}
+
+}  // namespace telpher::detail

@@ -1,0 +1,86 @@
+#include "telpher/client.hpp"
+
+#include "src/client/domain_core.hpp"
+#include "src/client/transport.hpp"
+
+#include <array>
+
+namespace telpher {
+namespace detail {
+namespace {
+
+struct Scheme {
+    std::string_view name;
+    SchemeFactory factory = nullptr;
+};
+// Filled before main by registrations; read only afterwards.
+std::array<Scheme, 8>& schemes() {
+    static std::array<Scheme, 8> table{};
+    return table;
+}
+
+}  // namespace
+
+SchemeRegistration::SchemeRegistration(std::string_view scheme, SchemeFactory factory) {
+    for (Scheme& place : schemes()) {
+        if (place.factory == nullptr) {
+            place = {scheme, factory};
+            return;
+        }
+    }
+}
+
+}  // namespace detail
+
+Result<Client> connect(std::string_view uri, const ConnectOptions& options) {
+    if (options.wait.count() < 0) {
+        return Error{Status::bad_request, 0, "wait is negative, allowed are 0 and more"};
+    }
+    const std::size_t colon = uri.find(':');
+    const std::string_view scheme = uri.substr(0, colon == std::string_view::npos ? 0 : colon);
+    if (scheme == "shm") {
+        auto opened = detail::open_attachment(
+            {uri.substr(colon + 1), OpenMode::attach, nullptr, options.wait});
+        if (!opened) {
+            return opened.error();
+        }
+        return Client(std::make_shared<detail::DomainCore>(
+            std::move(opened->attachment), options.wait_strategy, false));
+    }
+    for (const detail::Scheme& known : detail::schemes()) {
+        if (known.factory != nullptr && known.name == scheme) {
+            return known.factory(uri, options);
+        }
+    }
+    if (scheme == "tcp" || scheme == "unix") {
+        return Error{
+            Status::bad_request,
+            0,
+            "'" + std::string(scheme) +
+                ":' addresses need the TCP component, and this program was built without TCP"};
+    }
+    return Error{Status::bad_request,
+                 0,
+                 "'" + std::string(uri.substr(0, 100)) + "' is no address: write shm:NAME"};
+}
+
+Result<Queue> Client::queue(std::string_view name, const FindOptions& options) {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    return core_->find_queue(name, options);
+}
+Result<bool> Client::exists(std::string_view name) const {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    return core_->exists(name);
+}
+bool Client::running() const { return core_ != nullptr && core_->usable() == Status::ok; }
+void Client::close() {
+    if (core_ != nullptr) {
+        core_->close();
+    }
+}
+
+}  // namespace telpher

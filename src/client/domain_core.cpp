@@ -1,0 +1,218 @@
+#include "src/client/domain_core.hpp"
+
+#include "shm/audit.hpp"
+#include "shm/base/clock.hpp"
+#include "src/broker/queue_core.hpp"
+#include "src/wire/names.hpp"
+
+#include <algorithm>
+#include <thread>
+
+namespace telpher::detail {
+namespace {
+
+constexpr auto kLookAgain = std::chrono::milliseconds(1);
+
+const char* state_name(shm::ProcessState state) {
+    switch (state) {
+        case shm::ProcessState::free:
+            return "free";
+        case shm::ProcessState::joining:
+            return "joining";
+        case shm::ProcessState::live:
+            return "live";
+        case shm::ProcessState::dead:
+            return "dead";
+        case shm::ProcessState::swept:
+            return "swept";
+    }
+    return "unknown";
+}
+
+// What must be equal for a queue to be "the same": everything `create` fixes.
+std::uint64_t options_hash(const QueueOptions& options) {
+    return 0x71ULL << 32U | options.capacity;
+}
+
+}  // namespace
+
+DomainCore::DomainCore(std::shared_ptr<shm::Attachment> attachment,
+                       WaitStrategy strategy,
+                       bool created)
+    : attachment_(std::move(attachment)), strategy_(strategy), created_(created) {}
+
+Status DomainCore::usable() const noexcept {
+    const Status status = attachment_->usable();
+    if (status != Status::ok) {
+        return status;
+    }
+    // relaxed: a close that matters to this call was ordered before it by the caller
+    return closed_.load(std::memory_order_relaxed) ? Status::closed : Status::ok;
+}
+
+Result<Queue> DomainCore::create_queue(std::string_view name, const QueueOptions& options) {
+    if (const Status status = usable(); status != Status::ok) {
+        return status;
+    }
+    if (auto named = wire::check_name("queue name", name); !named) {
+        return named.error();
+    }
+    if (options.capacity == 0 || options.capacity >= shm::kCapacityMax) {
+        return Error{Status::bad_request,
+                     0,
+                     "capacity is " + std::to_string(options.capacity) + ", allowed are 1.." +
+                         std::to_string(shm::kCapacityMax - 1)};
+    }
+    bool created = false;
+    auto found = attachment_->directory().create(
+        {name, shm::Kind::queue, options.capacity, options_hash(options)}, &created);
+    if (!found) {
+        return found.error();
+    }
+    if (!created && found->info.options_hash != options_hash(options)) {
+        return Error{Status::mismatch,
+                     0,
+                     "queue '" + std::string(name) + "' exists with capacity " +
+                         std::to_string(found->info.capacity) + ", asked for " +
+                         std::to_string(options.capacity)};
+    }
+    return QueueCore::open(shared_from_this(), *found, created);
+}
+
+Result<Queue> DomainCore::find_queue(std::string_view name, const FindOptions& options) {
+    if (auto named = wire::check_name("queue name", name); !named) {
+        return named.error();
+    }
+    const auto deadline = std::chrono::steady_clock::now() + options.wait;
+    for (;;) {
+        if (const Status status = usable(); status != Status::ok) {
+            return status;
+        }
+        if (const auto found = attachment_->directory().find(name)) {
+            return QueueCore::open(shared_from_this(), *found, false);
+        }
+        if (std::chrono::steady_clock::now() >= deadline) {
+            return Error{Status::queue_not_found,
+                         0,
+                         "no queue '" + std::string(name) + "' in domain '" + this->name() + "'"};
+        }
+        std::this_thread::sleep_for(kLookAgain);
+    }
+}
+
+Result<void> DomainCore::remove_queue(std::string_view name) {
+    if (const Status status = usable(); status != Status::ok) {
+        return status;
+    }
+    if (auto named = wire::check_name("queue name", name); !named) {
+        return named.error();
+    }
+    auto found = attachment_->directory().remove(name);
+    if (!found) {
+        return found.error();
+    }
+    if (const auto ring = attachment_->directory().ring(*found);
+        ring && attachment_->directory().attach(*found)) {
+        shm::wake_all(ring->control().items, attachment_->threads().data());
+        shm::wake_all(ring->control().space, attachment_->threads().data());
+        attachment_->directory().detach(found->entry);
+    }
+    if (auto guard = attachment_->directory().lock()) {
+        attachment_->directory().recycle();
+    }
+    return {};
+}
+
+Result<bool> DomainCore::exists(std::string_view name) const {
+    if (const Status status = usable(); status != Status::ok) {
+        return status;
+    }
+    if (auto named = wire::check_name("queue name", name); !named) {
+        return named.error();
+    }
+    return attachment_->directory().find(name).has_value();
+}
+
+Result<std::vector<std::string>> DomainCore::queues() const {
+    if (const Status status = usable(); status != Status::ok) {
+        return status;
+    }
+    std::vector<std::string> names;
+    for (const shm::Found& found : attachment_->directory().list()) {
+        if (found.state == shm::EntryState::live) {
+            names.push_back(found.name());
+        }
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+Result<DomainStatus> DomainCore::status() const {
+    if (const Status status = usable(); status != Status::ok) {
+        return status;
+    }
+    DomainStatus status;
+    shm::Segment& segment = attachment_->segment();
+    status.name = segment.name();
+    status.uuid = shm::to_string(segment.uuid());
+    status.lifetime = segment.ephemeral() ? Lifetime::ephemeral : Lifetime::persistent;
+    status.segment_bytes = segment.size_bytes();
+    status.processes = attachment_->processes().others(shm::kProcessesMax);
+    status.destinations = static_cast<std::uint32_t>(attachment_->directory().list().size());
+    status.reaped = segment.header().reaps.load(std::memory_order_relaxed);  // relaxed: a statistic
+    return status;
+}
+
+Result<std::vector<ProcessInfo>> DomainCore::processes() const {
+    if (const Status status = usable(); status != Status::ok) {
+        return status;
+    }
+    attachment_->check_deaths();
+    std::vector<ProcessInfo> all;
+    const std::uint64_t now = shm::monotonic_ns();
+    for (const shm::ProcessFacts& facts : attachment_->processes().list()) {
+        ProcessInfo info;
+        info.slot = facts.slot;
+        info.pid = facts.pid;
+        info.command = facts.command;
+        info.state = state_name(facts.state);
+        info.attached_for = std::chrono::milliseconds(
+            now > facts.joined_ns ? (now - facts.joined_ns) / 1'000'000 : 0);
+        all.push_back(std::move(info));
+    }
+    return all;
+}
+
+Result<VerifyReport> DomainCore::verify() const {
+    if (const Status status = usable(); status != Status::ok) {
+        return status;
+    }
+    shm::Audit audit = shm::audit(*attachment_);
+    VerifyReport report;
+    report.problems = std::move(audit.problems);
+    report.chunks = audit.chunks;
+    report.chunks_free = audit.free;
+    report.chunks_owned = audit.owned;
+    report.chunks_offered = audit.offered;
+    report.chunks_claimed = audit.claimed;
+    report.queues = audit.queues;
+    report.processes = audit.processes;
+    return report;
+}
+
+Result<void> DomainCore::remove() {
+    if (const Status status = usable(); status != Status::ok) {
+        return status;
+    }
+    return attachment_->remove();
+}
+
+void DomainCore::close() {
+    // Q2: pairs with src/broker/waiter.hpp:Q1: who is rung sees it.
+    closed_.store(true, std::memory_order_release);
+    if (!attachment_->forked()) {
+        attachment_->ring_own_threads();
+    }
+}
+
+}  // namespace telpher::detail

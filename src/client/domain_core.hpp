@@ -1,0 +1,59 @@
+#pragma once
+// What one Server or Client shares with the handles made from it.
+
+#include "telpher/options.hpp"
+#include "telpher/queue.hpp"
+#include "telpher/server.hpp"
+
+#include "shm/attachment.hpp"
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+namespace telpher::detail {
+
+class DomainCore : public std::enable_shared_from_this<DomainCore> {
+  public:
+    DomainCore(std::shared_ptr<shm::Attachment> attachment, WaitStrategy strategy, bool created);
+
+    Result<Queue> create_queue(std::string_view name, const QueueOptions& options);
+    Result<Queue> find_queue(std::string_view name, const FindOptions& options);
+    Result<void> remove_queue(std::string_view name);
+    Result<bool> exists(std::string_view name) const;
+    Result<std::vector<std::string>> queues() const;
+    Result<DomainStatus> status() const;
+    Result<std::vector<ProcessInfo>> processes() const;
+    Result<VerifyReport> verify() const;
+    Result<void> remove();
+    void close();
+
+    // ok, closed, forked, domain_removed.
+    [[nodiscard]] Status usable() const noexcept;
+    [[nodiscard]] shm::Attachment& attachment() const noexcept { return *attachment_; }
+    [[nodiscard]] const std::atomic<bool>& closed() const noexcept { return closed_; }
+    [[nodiscard]] WaitStrategy strategy() const noexcept { return strategy_; }
+    [[nodiscard]] bool created() const noexcept { return created_; }
+    [[nodiscard]] const std::string& name() const noexcept { return attachment_->segment().name(); }
+
+  private:
+    std::shared_ptr<shm::Attachment> attachment_;
+    std::atomic<bool> closed_{false};
+    WaitStrategy strategy_;
+    bool created_;
+};
+
+// One attachment per process and domain, shared by all Servers and Clients of the process.
+struct OpenRequest {
+    std::string_view name;
+    OpenMode mode = OpenMode::attach;
+    const shm::SegmentPlan* plan = nullptr;  // for create
+    Duration wait{};
+};
+struct Opened {
+    std::shared_ptr<shm::Attachment> attachment;
+    bool created = false;
+};
+Result<Opened> open_attachment(const OpenRequest& request);
+
+}  // namespace telpher::detail

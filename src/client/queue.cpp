@@ -1,0 +1,109 @@
+// The public Queue: one predictable call into its core.
+
+#include "telpher/queue.hpp"
+
+#include "src/broker/queue_core.hpp"
+#include "src/wire/names.hpp"
+
+namespace telpher {
+
+namespace detail {
+void give_back(Held& held) noexcept {
+    if (held.memory != nullptr) {
+        held.memory->give_back(held.chunk);
+        held.memory = nullptr;
+    }
+}
+}  // namespace detail
+
+namespace {
+constexpr Duration kForever = std::chrono::hours(24 * 365);
+}
+
+Result<std::uint64_t> Queue::offer(const Message& message, Duration timeout, std::stop_token stop) {
+    return core_ != nullptr ? core_->offer(message, timeout, stop)
+                            : Result<std::uint64_t>(Status::closed);
+}
+
+Result<std::uint64_t> Queue::offer(Loan&& loan, Duration timeout, std::stop_token stop) {
+    return core_ != nullptr ? core_->offer(loan, timeout, stop)
+                            : Result<std::uint64_t>(Status::closed);
+}
+
+Result<Delivery> Queue::poll(Duration timeout, std::stop_token stop) {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    return core_->poll(timeout, stop);
+}
+
+Result<Delivery> Queue::poll_typed(std::uint64_t type_id,
+                                   std::size_t size_bytes,
+                                   Duration timeout,
+                                   std::stop_token stop) {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    return core_->poll_typed({type_id, static_cast<std::uint32_t>(size_bytes)}, timeout, stop);
+}
+
+Result<Loan> Queue::loan(std::string_view topic, std::size_t payload_bytes, Duration timeout) {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    if (auto named = wire::check_name("topic", topic); !named) {
+        return named.error();
+    }
+    wire::LoanPlan plan;
+    plan.topic = topic;
+    plan.payload_bytes = payload_bytes;
+    return core_->loan(plan, timeout);
+}
+
+Result<Loan> Queue::loan_typed(std::uint64_t type_id, std::size_t size_bytes, Duration timeout) {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    wire::LoanPlan plan;
+    plan.topic = "typed";
+    plan.payload_bytes = size_bytes;
+    plan.type = TypeTag{type_id, static_cast<std::uint32_t>(size_bytes)};
+    plan.aligned64 = true;
+    return core_->loan(plan, timeout);
+}
+
+void Queue::close() {
+    if (core_ != nullptr) {
+        core_->close();
+    }
+}
+
+Result<QueueStatus> Queue::status() const {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    return core_->status();
+}
+
+const std::string& Queue::name() const {
+    static const std::string none;
+    return core_ != nullptr ? core_->name() : none;
+}
+std::uint32_t Queue::capacity() const { return core_ != nullptr ? core_->capacity() : 0; }
+bool Queue::created() const { return core_ != nullptr && core_->created(); }
+
+void Messages::next() {
+    current_.release();
+    if (stop_.stop_requested()) {  // a queue that is never empty must not keep the loop going
+        status_ = Status::cancelled;
+        return;
+    }
+    auto delivery = queue_.poll(kForever, stop_);
+    if (delivery) {
+        current_ = std::move(*delivery);
+    } else {
+        status_ = delivery.status();
+    }
+}
+
+}  // namespace telpher

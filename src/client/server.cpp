@@ -1,0 +1,148 @@
+#include "telpher/server.hpp"
+
+#include "shm/garbage.hpp"
+#include "src/client/domain_core.hpp"
+
+namespace telpher {
+namespace {
+
+shm::SegmentPlan plan_of(std::string_view name, const ServerOptions& options) {
+    const DomainLimits limits = options.limits.value_or(DomainLimits{});
+    shm::SegmentPlan plan;
+    plan.name = std::string(name);
+    plan.lifetime = static_cast<std::uint32_t>(options.lifetime.value_or(Lifetime::persistent));
+    plan.mode = options.file_mode.value_or(0600);
+    plan.processes_max = limits.processes;
+    plan.threads_max = limits.threads;
+    plan.destinations_max = limits.destinations;
+    plan.message_bytes_max = limits.message_bytes;
+    plan.ring_bytes = limits.ring_bytes;
+    plan.pool_bytes = limits.pool_bytes;
+    // Recognises the same limits at a later open. FNV-1a.
+    std::uint64_t hash = 0xcbf29ce484222325ULL;
+    for (const std::uint64_t value : {std::uint64_t{limits.processes},
+                                      std::uint64_t{limits.threads},
+                                      std::uint64_t{limits.destinations},
+                                      std::uint64_t{limits.message_bytes},
+                                      std::uint64_t{limits.ring_bytes},
+                                      std::uint64_t{limits.pool_bytes}}) {
+        hash = (hash ^ value) * 0x100000001b3ULL;
+    }
+    plan.options_hash = hash;
+    return plan;
+}
+
+Result<void> compare(const shm::Segment& segment,
+                     const shm::SegmentPlan& plan,
+                     const ServerOptions& options) {
+    const std::string name = "domain '" + segment.name() + "' exists with ";
+    if (options.lifetime && segment.ephemeral() != (*options.lifetime == Lifetime::ephemeral)) {
+        return Error{Status::mismatch,
+                     0,
+                     name + (segment.ephemeral() ? "lifetime ephemeral" : "lifetime persistent")};
+    }
+    if (options.file_mode && segment.mode() != *options.file_mode) {
+        return Error{Status::mismatch, 0, name + "another file_mode"};
+    }
+    if (options.limits && segment.options_hash() != plan.options_hash) {
+        return Error{Status::mismatch, 0, name + "other limits"};
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<Server> Server::open(std::string_view name, const ServerOptions& options) {
+    if (options.wait.count() < 0) {
+        return Error{Status::bad_request, 0, "wait is negative, allowed are 0 and more"};
+    }
+    const shm::SegmentPlan plan = plan_of(name, options);
+    auto opened = detail::open_attachment({name, options.mode, &plan, options.wait});
+    if (!opened) {
+        return opened.error();
+    }
+    if (!opened->created) {
+        if (auto same = compare(opened->attachment->segment(), plan, options); !same) {
+            return same.error();
+        }
+    }
+    return Server(std::make_shared<detail::DomainCore>(
+        std::move(opened->attachment), options.wait_strategy, opened->created));
+}
+
+// A default-constructed Server is closed.
+#define TELPHER_NEED_CORE()    \
+    if (core_ == nullptr) {    \
+        return Status::closed; \
+    }                          \
+    static_cast<void>(0)
+
+Result<Queue> Server::create_queue(std::string_view name, const QueueOptions& options) {
+    TELPHER_NEED_CORE();
+    return core_->create_queue(name, options);
+}
+Result<Queue> Server::queue(std::string_view name, const FindOptions& options) {
+    TELPHER_NEED_CORE();
+    return core_->find_queue(name, options);
+}
+Result<void> Server::remove_queue(std::string_view name) {
+    TELPHER_NEED_CORE();
+    return core_->remove_queue(name);
+}
+Result<bool> Server::exists(std::string_view name) const {
+    TELPHER_NEED_CORE();
+    return core_->exists(name);
+}
+Result<std::vector<std::string>> Server::queues() const {
+    TELPHER_NEED_CORE();
+    return core_->queues();
+}
+Result<DomainStatus> Server::status() const {
+    TELPHER_NEED_CORE();
+    return core_->status();
+}
+Result<std::vector<ProcessInfo>> Server::processes() const {
+    TELPHER_NEED_CORE();
+    return core_->processes();
+}
+Result<VerifyReport> Server::verify() const {
+    TELPHER_NEED_CORE();
+    return core_->verify();
+}
+Result<void> Server::remove_domain() {
+    TELPHER_NEED_CORE();
+    return core_->remove();
+}
+#undef TELPHER_NEED_CORE
+
+bool Server::created() const { return core_ != nullptr && core_->created(); }
+bool Server::running() const { return core_ != nullptr && core_->usable() == Status::ok; }
+const std::string& Server::name() const {
+    static const std::string none;
+    return core_ != nullptr ? core_->name() : none;
+}
+void Server::close() {
+    if (core_ != nullptr) {
+        core_->close();
+    }
+}
+
+Result<std::vector<std::string>> list_domains() { return shm::list_domain_files(); }
+
+Result<std::vector<Garbage>> collect_garbage(bool dry_run) {
+    auto swept = shm::sweep(dry_run);
+    if (!swept) {
+        return swept.error();
+    }
+    std::vector<Garbage> all;
+    for (shm::Leftover& leftover : *swept) {
+        all.push_back({std::move(leftover.file), std::move(leftover.reason)});
+    }
+    return all;
+}
+
+Result<void> remove_domain(std::string_view name, bool force) {
+    return shm::remove_files(name, force);
+}
+
+}  // namespace telpher

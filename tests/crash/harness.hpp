@@ -1,0 +1,3 @@
+#pragma once
+#include <cstdlib>
+namespace telpher::crash { inline bool soak() { return std::getenv("TELPHER_SOAK") != nullptr; } }

@@ -1,0 +1,180 @@
+// telpher create, rm, gc: what changes a domain.
+
+#include <memory>
+#include <string>
+
+#include "telpher/server.hpp"
+#include "tools/telpher/options.hpp"
+#include "tools/telpher/output.hpp"
+#include "tools/telpher/units.hpp"
+
+namespace telpher::cli {
+namespace {
+
+struct CreateOptions {
+    Common common;
+    std::string queue;
+    QueueOptions queue_options;
+};
+
+struct RemoveOptions {
+    Common common;
+    std::string queue;
+    bool domain = false;
+    bool force = false;
+};
+
+struct CollectOptions {
+    Common common;
+    bool dry_run = false;
+};
+
+ExitCode run_create_queue(const CreateOptions& options) {
+    const bool json = options.common.json;
+    const auto name = options.common.domain_name();
+    auto server = name ? Server::open(*name) : Result<Server>(name.error());
+    if (!server) {
+        return print_error(server.error(), json);
+    }
+    const auto queue = server->create_queue(options.queue, options.queue_options);
+    if (!queue) {
+        const Error error = queue.error();
+        if (server->created()) {
+            // A domain made only for this queue would be a leftover of a command that failed.
+            [[maybe_unused]] const auto removed = server->remove_domain();
+        }
+        return print_error(error, json);
+    }
+    if (json) {
+        return print_json(Json{{"domain", *name},
+                               {"queue", options.queue},
+                               {"capacity", queue->capacity()},
+                               {"created", queue->created()},
+                               {"domain_created", server->created()}});
+    }
+    return print_text((queue->created() ? "created queue " : "there already is the queue ") +
+                      options.queue + " for " + format_count(queue->capacity()) + " messages in " +
+                      (server->created() ? "the new domain " : "domain ") + *name + "\n");
+}
+
+ExitCode run_remove_domain(const RemoveOptions& options) {
+    const bool json = options.common.json;
+    const auto name = options.common.domain_name();
+    const auto removed = name ? remove_domain(*name, options.force) : Result<void>(name.error());
+    if (!removed) {
+        return print_error(removed.error(), json);
+    }
+    return json ? print_json(Json{{"domain", *name}, {"removed", true}})
+                : print_text("removed domain " + *name + "\n");
+}
+
+ExitCode run_remove(const RemoveOptions& options) {
+    const bool json = options.common.json;
+    if (options.domain == !options.queue.empty()) {
+        return print_usage_error("rm needs either the NAME of a queue or --domain",
+                                 "run `telpher rm --help` to see examples",
+                                 json);
+    }
+    if (options.domain) {
+        return run_remove_domain(options);
+    }
+    auto server = options.common.attach();
+    const auto removed =
+        server ? server->remove_queue(options.queue) : Result<void>(server.error());
+    if (!removed) {
+        return print_error(removed.error(), json);
+    }
+    return json ? print_json(
+                      Json{{"domain", server->name()}, {"queue", options.queue}, {"removed", true}})
+                : print_text("removed queue " + options.queue + "\n");
+}
+
+ExitCode run_collect(const CollectOptions& options) {
+    const bool json = options.common.json;
+    const auto garbage = collect_garbage(options.dry_run);
+    if (!garbage) {
+        return print_error(garbage.error(), json);
+    }
+    Json list = Json::array();
+    Table table({options.dry_run ? "WOULD REMOVE" : "REMOVED", "BECAUSE"});
+    for (const auto& entry : *garbage) {
+        list.push_back({{"file", entry.file}, {"reason", entry.reason}});
+        table.add({entry.file, entry.reason});
+    }
+    if (json) {
+        return print_json(Json{{"dry_run", options.dry_run}, {"garbage", list}});
+    }
+    return print_text(table.empty() ? "nothing to collect\n" : table.text());
+}
+
+void add_create(CLI::App& app, Command& command) {
+    auto* const create = add_command(app,
+                                     "create",
+                                     "Create a queue, and its domain if there is none",
+                                     "  telpher create queue orders -d cafe --capacity 100\n"
+                                     "  telpher create queue orders -u shm:cafe --json");
+    create->require_subcommand(1);
+    auto options = std::make_shared<CreateOptions>();
+    auto* const queue = add_command(*create,
+                                    "queue",
+                                    "Create a queue, and its domain if there is none",
+                                    "  telpher create queue orders -d cafe --capacity 100\n"
+                                    "  telpher create queue orders -u shm:cafe --json");
+    queue->add_option("NAME", options->queue, "Name: letters, digits and . _ / -")->required();
+    queue->add_option("--capacity", options->queue_options.capacity, "Messages; default 1024")
+        ->type_name("N");
+    add_single_choice(*queue, "--kind", "bounded", "Kind of queue");
+    add_single_choice(*queue, "--delivery", "at-most-once", "How often a message is handed out");
+    add_later_option(*queue, "--deliveries-max", "redeliveries");
+    add_later_option(*queue, "--log-dir", "durable queues");
+    finish_command(*queue,
+                   options->common,
+                   TargetNeed::required,
+                   command,
+                   [options](Interrupt&) { return run_create_queue(*options); });
+}
+
+void add_remove(CLI::App& app, Command& command) {
+    auto options = std::make_shared<RemoveOptions>();
+    auto* const remove = add_command(app,
+                                     "rm",
+                                     "Remove a queue, or a whole domain",
+                                     "  telpher rm orders -d cafe\n"
+                                     "  telpher rm --domain -d cafe --force");
+    remove->add_option("NAME", options->queue, "Queue");
+    add_later_option(*remove, "--keep-log", "durable queues");
+    remove->add_flag("--force", options->force, "Also while processes are attached");
+    finish_command(*remove,
+                   options->common,
+                   TargetNeed::required,
+                   command,
+                   [options](Interrupt&) { return run_remove(*options); });
+    // Here --domain is a flag, so only -d names the domain.
+    remove->remove_option(remove->get_option("-u"));
+    remove->remove_option(remove->get_option("-d"));
+}
+
+void add_collect(CLI::App& app, Command& command) {
+    auto options = std::make_shared<CollectOptions>();
+    auto* const collect = add_command(app,
+                                      "gc",
+                                      "Remove what killed processes left behind",
+                                      "  telpher gc --dry-run\n"
+                                      "  telpher gc --json");
+    collect->add_flag("--dry-run", options->dry_run, "Only list it");
+    finish_command(*collect,
+                   options->common,
+                   TargetNeed::none,
+                   command,
+                   [options](Interrupt&) { return run_collect(*options); });
+}
+
+}  // namespace
+
+void add_manage_commands(CLI::App& app, Command& command) {
+    add_create(app, command);
+    add_remove(app, command);
+    add_collect(app, command);
+}
+
+}  // namespace telpher::cli

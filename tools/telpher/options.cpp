@@ -1,0 +1,134 @@
+#include "tools/telpher/options.hpp"
+
+#include <utility>
+
+#include "tools/telpher/units.hpp"
+
+namespace telpher::cli {
+
+namespace {
+
+constexpr std::string_view kSharedMemory = "shm:";
+
+}  // namespace
+
+std::string Common::target_uri() const {
+    return domain.empty() ? uri : std::string(kSharedMemory) + domain;
+}
+
+Result<std::string> Common::domain_name() const {
+    if (!domain.empty()) {
+        return domain;
+    }
+    if (uri.starts_with(kSharedMemory)) {
+        return uri.substr(kSharedMemory.size());
+    }
+    return Error{Status::bad_request,
+                 0,
+                 "target \"" + uri + "\" is not in shared memory: this command needs -d NAME or -u shm:NAME"};
+}
+
+Result<Server> Common::attach() const {
+    const auto name = domain_name();
+    if (!name) {
+        return name.error();
+    }
+    return Server::open(*name, {.mode = OpenMode::attach});
+}
+
+CLI::App* add_command(CLI::App& parent,
+                      const std::string& name,
+                      const std::string& description,
+                      const std::string& examples) {
+    auto* const command = parent.add_subcommand(name, description);
+    command->footer("Examples:\n" + examples);
+    return command;
+}
+
+void finish_command(CLI::App& app,
+                    Common& common,
+                    TargetNeed need,
+                    Command& command,
+                    std::function<ExitCode(Interrupt&)> run) {
+    if (need != TargetNeed::none) {
+        auto* const domain = app.add_option("-d,--domain", common.domain, "Domain on this machine");
+        auto* const uri = app.add_option("-u,--uri", common.uri, "Target as URI: shm:NAME");
+        domain->type_name("NAME");
+        uri->type_name("URI")->excludes(domain);
+    }
+    app.add_flag("--json", common.json, "JSON instead of text");
+    app.callback([&common, need, &command, run = std::move(run)] {
+        if (need == TargetNeed::required && common.target_uri().empty()) {
+            throw CLI::RequiredError("A target: -d NAME or -u URI");
+        }
+        command.run = run;
+    });
+}
+
+CLI::Option* add_duration(CLI::App& command,
+                          const std::string& name,
+                          std::optional<Duration>& value,
+                          const std::string& description) {
+    auto* const option = command.add_option_function<std::string>(
+        name,
+        [&value, name](const std::string& text) {
+            value = parse_duration(text);
+            if (!value) {
+                throw CLI::ValidationError(
+                    name, "\"" + text + "\" is no duration: a number and a unit, as 300ms, 2s, 5m, 1h");
+            }
+        },
+        description);
+    option->type_name("DURATION");
+    return option;
+}
+
+CLI::Option* add_rate(CLI::App& command,
+                      const std::string& name,
+                      std::optional<double>& value,
+                      const std::string& description) {
+    auto* const option = command.add_option_function<std::string>(
+        name,
+        [&value, name](const std::string& text) {
+            value = parse_rate(text);
+            if (!value) {
+                throw CLI::ValidationError(
+                    name, "\"" + text + "\" is no rate: a number and a unit, as 500/s, 60/m");
+            }
+        },
+        description);
+    option->type_name("N/s");
+    return option;
+}
+
+void add_later_option(CLI::App& command, const std::string& name, const std::string& what) {
+    // expected(0, 1): with or without a value, the answer is the same.
+    command
+        .add_option_function<std::string>(
+            name,
+            [name, what](const std::string&) {
+                throw CLI::ValidationError(name, what + " are not in this version of telpher");
+            },
+            "Not in this version")
+        ->expected(0, 1)
+        ->group("");
+}
+
+void add_single_choice(CLI::App& command,
+                       const std::string& name,
+                       const std::string& value,
+                       const std::string& description) {
+    command
+        .add_option_function<std::string>(
+            name,
+            [name, value](const std::string& text) {
+                if (text != value) {
+                    throw CLI::ValidationError(
+                        name, "\"" + text + "\" is not in this version of telpher, only " + value + " is");
+                }
+            },
+            description)
+        ->type_name(value);
+}
+
+}  // namespace telpher::cli

@@ -1,0 +1,78 @@
+// Options that several commands share, and how a command gets from its arguments to its exit code.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "telpher/options.hpp"
+#include "telpher/result.hpp"
+#include "telpher/server.hpp"
+#include "tools/telpher/output.hpp"
+#include "tools/telpher/signals.hpp"
+
+#include <CLI/CLI.hpp>
+
+namespace telpher::cli {
+
+// What parsing leaves behind: the command to run, with its options bound.
+struct Command {
+    std::function<ExitCode(Interrupt&)> run;
+};
+
+struct Common {
+    std::string domain;  // -d NAME
+    std::string uri;     // -u URI
+    bool json = false;
+
+    // The URI of the target; `shm:NAME` for -d. Empty when none was given.
+    [[nodiscard]] std::string target_uri() const;
+    // The name of the target. Errors: bad_request (a target that is not in shared memory, or none).
+    [[nodiscard]] Result<std::string> domain_name() const;
+    // The target, which must exist.
+    [[nodiscard]] Result<Server> attach() const;
+};
+
+enum class TargetNeed { none, optional, required };
+
+// A subcommand with help and its two examples.
+CLI::App* add_command(CLI::App& parent,
+                      const std::string& name,
+                      const std::string& description,
+                      const std::string& examples);
+// Adds --json and, where `need` says so, -d and -u to `app`, and makes it run `run`. `common` must live
+// as long as `run`: both belong to the same options.
+void finish_command(CLI::App& app,
+                    Common& common,
+                    TargetNeed need,
+                    Command& command,
+                    std::function<ExitCode(Interrupt&)> run);
+
+// Options with units. A text that is none is a usage error that shows one that is.
+CLI::Option* add_duration(CLI::App& command,
+                          const std::string& name,
+                          std::optional<Duration>& value,
+                          const std::string& description);
+CLI::Option* add_rate(CLI::App& command,
+                      const std::string& name,
+                      std::optional<double>& value,
+                      const std::string& description);
+
+// An option of the contract that this version does not have: a usage error, never ignored.
+void add_later_option(CLI::App& command, const std::string& name, const std::string& what);
+// The same for values: nothing is said if `value` is the only one that this version has.
+void add_single_choice(CLI::App& command,
+                       const std::string& name,
+                       const std::string& value,
+                       const std::string& description);
+
+// The commands, each file its own.
+void add_queue_commands(CLI::App& app, Command& command);      // offer poll
+void add_manage_commands(CLI::App& app, Command& command);     // create rm gc
+void add_see_commands(CLI::App& app, Command& command);        // ls info ps verify
+void add_explain_command(CLI::App& app, Command& command);     // explain
+void add_demo_commands(CLI::App& app, Command& command);       // demo, and its hidden processes
+
+}  // namespace telpher::cli

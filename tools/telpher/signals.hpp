@@ -1,0 +1,53 @@
+// Ctrl-C, SIGTERM and a reader of stdout that has gone, as a std::stop_token and a descriptor.
+#pragma once
+
+#include <atomic>
+#include <stop_token>
+#include <thread>
+
+namespace telpher::cli {
+
+// Turns signals into a stop for everything that waits.
+//
+//   Make it   first thing in main: threads made later inherit the blocked signals, so that all of
+//             them arrive at the thread of this class, and never in the middle of a library call.
+//   Twice     a second signal ends the process at once: for a command that does not listen.
+class Interrupt {
+  public:
+    Interrupt();
+    ~Interrupt();
+    Interrupt(const Interrupt&) = delete;
+    Interrupt& operator=(const Interrupt&) = delete;
+
+    // Stops also when whoever reads our stdout (`| head -1`) has gone.
+    void watch_stdout();
+
+    [[nodiscard]] std::stop_token token() const { return source_.get_token(); }
+    [[nodiscard]] bool stopped() const { return source_.stop_requested(); }
+    // A signal came, as opposed to a reader that has gone.
+    [[nodiscard]] bool interrupted() const { return interrupted_.load(std::memory_order_relaxed); }
+    // Readable from the stop on: for poll(2) beside other descriptors.
+    [[nodiscard]] int fd() const { return stop_fd_; }
+
+  private:
+    void watch();
+    void take_signal();
+    void stop();
+
+    std::stop_source source_;
+    std::atomic<bool> interrupted_{false};    // relaxed: a flag alone, nothing is read after it
+    std::atomic<bool> watch_stdout_{false};   // relaxed: likewise
+    std::atomic<bool> done_{false};           // relaxed: likewise
+    int signal_fd_ = -1;
+    int stop_fd_ = -1;
+    int wake_fd_ = -1;  // makes the thread look at watch_stdout_ and done_ again
+    std::thread thread_;
+};
+
+// In a child made by fork, before exec: the signals that Interrupt blocked are let in again.
+void unblock_signals();
+
+// Whether nobody can read our stdout any more.
+[[nodiscard]] bool stdout_is_gone();
+
+}  // namespace telpher::cli

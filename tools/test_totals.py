@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Adds up ctest's JUnit files: lists what failed and was skipped, then prints the totals on one line.
+
+usage: test_totals.py FILE...   exit 0 if something passed and nothing failed
+"""
+
+import pathlib
+import sys
+import xml.etree.ElementTree as ElementTree
+
+
+def outcome_of(case):
+    """ctest writes status run, fail, notrun or disabled; a skipped test is `notrun` with a <skipped> inside."""
+    status = case.get("status")
+    if status == "run":
+        return "passed"
+    if case.find("skipped") is not None or status == "disabled":
+        return "failed" if is_missing(case) else "skipped"
+    return "failed"
+
+
+def is_missing(case):
+    """A test whose program could not be found or started counts as failed, not as skipped."""
+    skipped = case.find("skipped")
+    message = "" if skipped is None else skipped.get("message", "")
+    return "SKIP_" not in message and case.get("status") != "disabled"
+
+
+def main(paths):
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    for path in paths:
+        preset = pathlib.Path(path).parent.name
+        for case in ElementTree.parse(path).getroot().iter("testcase"):
+            outcome = outcome_of(case)
+            counts[outcome] += 1
+            if outcome != "passed":
+                print(f"{outcome}: {preset}: {case.get('name')}")
+    print(", ".join(f"{count} {name}" for name, count in counts.items()))
+    return 0 if counts["passed"] > 0 and counts["failed"] == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

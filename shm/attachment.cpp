@@ -316,10 +316,22 @@ void Attachment::ring_own_threads() noexcept {
 void Attachment::check_deaths() {
     const std::lock_guard hold(reap_mutex_);
     if (reaper_.help_all(slot_) != 0) {
-        // Rings of removed queues that the dead kept in place.
-        if (auto guard = directory_.lock(std::chrono::milliseconds(20))) {
-            directory_.recycle();
-        }
+        tidy_directory();
+    }
+}
+
+void Attachment::check_death(std::uint32_t slot, std::uint64_t gone) {
+    const std::lock_guard hold(reap_mutex_);
+    if (reaper_.help(slot, slot_, gone)) {
+        tidy_directory();
+    }
+}
+
+// After a death: what it left half done under the directory lock, and rings of removed queues that
+// it kept.
+void Attachment::tidy_directory() {
+    if (auto guard = directory_.lock(std::chrono::milliseconds(20))) {
+        directory_.recycle();
     }
 }
 

@@ -71,6 +71,8 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
 
     // Looks for dead processes now and reaps them: on time-outs, and when memory or slots run out.
     void check_deaths();
+    // The same for one slot; `gone` as in ProcessTable::judge.
+    void check_death(std::uint32_t slot, std::uint64_t gone = 0);
     // Ends the domain: state, names, everybody rung. Error: timed_out.
     Result<void> remove();
     // Rings all threads of this process, so that they look at why (close).
@@ -104,6 +106,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     void start_janitor();
     void janitor();
     void announce();
+    void tidy_directory();
     void watch(std::vector<std::pair<std::uint64_t, int>>& watched);
     void leave() noexcept;
     [[nodiscard]] std::uint64_t outstanding() noexcept;

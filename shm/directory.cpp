@@ -53,6 +53,7 @@ void Directory::start(Segment* segment, ChunkPool* pool, std::uint32_t slot) noe
     pool_ = pool;
     slot_ = slot;
     entries_ = reinterpret_cast<DirectoryEntry*>(segment->region(RegionKind::directory).data());
+    threads_ = reinterpret_cast<ThreadRecord*>(segment->region(RegionKind::threads).data());
     entry_count_ = segment->destinations_max();
     rings_ = segment->region(RegionKind::rings);
     attach_counts_.assign(entry_count_, 0);
@@ -113,7 +114,8 @@ std::optional<Found> Directory::read(std::uint32_t index, bool recycling) const 
         const std::uint64_t word = e.word.load(std::memory_order_acquire);
         const EntryState state = entry_state(word);
         // RECYCLING may go back to CLOSED: until FREE the words and the ring are as they were.
-        if (state == EntryState::free || state == EntryState::creating) {
+        if (state != EntryState::live && state != EntryState::closed &&
+            !(recycling && state == EntryState::recycling)) {
             return std::nullopt;
         }
         Found found{index, entry_generation(word), state, load_info(e.info)};

@@ -78,7 +78,7 @@ class Directory {
 
     // The LIVE destination of that name.
     [[nodiscard]] std::optional<Found> find(std::string_view name) const noexcept;
-    // Entry `index` if it is LIVE, CLOSED or RECYCLING and reads consistently.
+    // Entry `index` if it is LIVE or CLOSED and reads consistently.
     [[nodiscard]] std::optional<Found> at(std::uint32_t index) const noexcept;
     // The same, also while it is being taken apart: for the reaper, whose dead may pin it.
     [[nodiscard]] std::optional<Found> pinned(std::uint32_t index) const noexcept;
@@ -116,6 +116,7 @@ class Directory {
     Segment* segment_ = nullptr;
     ChunkPool* pool_ = nullptr;
     DirectoryEntry* entries_ = nullptr;
+    ThreadRecord* threads_ = nullptr;  // of the segment, to ring waiters
     std::uint32_t entry_count_ = 0;
     std::uint32_t slot_ = 0;
     std::span<std::byte> rings_;

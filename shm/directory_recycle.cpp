@@ -2,6 +2,7 @@
 
 #include "shm/base/step.hpp"
 #include "shm/directory.hpp"
+#include "shm/doorbell.hpp"
 
 namespace telpher::shm {
 
@@ -119,8 +120,10 @@ void Directory::mend() {
                 break;
             case EntryState::closed:
                 if (const auto found = read(i)) {
-                    if (auto ring = this->ring(*found)) {
+                    if (auto ring = this->ring(*found); ring && !ring->closed()) {
                         static_cast<void>(ring->close());
+                        wake_all(ring->control().items, threads_);
+                        wake_all(ring->control().space, threads_);
                     }
                 }
                 break;

@@ -120,8 +120,7 @@ void Attachment::watch(std::vector<std::pair<std::uint64_t, int>>& watched) {
         if (descriptor >= 0) {
             close(descriptor);
         }
-        const std::lock_guard hold(reap_mutex_);
-        reaper_.help(slot, slot_);
+        check_death(slot);
     }
 }
 
@@ -158,8 +157,7 @@ void Attachment::janitor() {
         }
         for (std::size_t i = 0; i < watched.size(); ++i) {
             if (waits[2 + i].revents != 0) {
-                const std::lock_guard hold(reap_mutex_);
-                reaper_.help(identity_slot(watched[i].first), slot_, watched[i].first);
+                check_death(identity_slot(watched[i].first), watched[i].first);
             }
         }
         seen_generation = ~0ULL;  // watch others instead

@@ -101,6 +101,8 @@ class Ring {
     static constexpr std::uint64_t kLineStride = 37;
 
     static constexpr std::uint64_t kLookAhead = 8;
+    // A hint beyond it is damage: at 100 million messages a second, more than 1000 years away.
+    static constexpr std::uint64_t kPositionMax = 1ULL << 62U;
     static constexpr std::uint64_t kStepsBeyond = 1U << 16;
 
     [[nodiscard]] bool matches(std::uint64_t ref, std::uint64_t word) const noexcept {

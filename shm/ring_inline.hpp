@@ -55,12 +55,12 @@ inline Ring::Room Ring::room_at(std::uint64_t& t) noexcept {
     std::uint64_t h = control_->head.load(std::memory_order_acquire);
     if (h > t && !bug(Bug::unguarded_distance)) {
         t = h;  // everything below h is filled: others committed beyond t since we looked
-        return Room::look_again;
+        return h > kPositionMax ? Room::damaged : Room::look_again;
     }
     if (t - h < capacity_) [[likely]] {
         return Room::yes;
     }
-    if (!walk_head(h, t)) {
+    if (!walk_head(h, t) || h > kPositionMax) {
         return Room::damaged;
     }
     raise(control_->head, h);

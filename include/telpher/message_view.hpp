@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -132,6 +133,18 @@ struct MessageParts {
     const std::byte* payload = nullptr;   // head.payload_bytes
 };
 
+// `timestamp_ns` + `later_ms` on the system clock; what lies beyond its range is its last instant, so that
+// no number from outside overflows.
+[[nodiscard]] inline TimePoint time_point(std::uint64_t timestamp_ns, std::uint32_t later_ms) noexcept {
+    constexpr auto kLast =
+        static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+    const std::uint64_t later_ns = std::uint64_t{later_ms} * 1'000'000;
+    const std::uint64_t since_epoch_ns =
+        timestamp_ns > kLast - later_ns ? kLast : timestamp_ns + later_ns;
+    return TimePoint{std::chrono::duration_cast<TimePoint::duration>(
+        std::chrono::nanoseconds{static_cast<std::int64_t>(since_epoch_ns)})};
+}
+
 // The accessors that are more than a load; on parts, so that they exist once.
 [[nodiscard]] std::string_view find_extension(const MessageParts& parts, ExtensionId id) noexcept;
 [[nodiscard]] std::string_view mimetype_of(const MessageParts& parts) noexcept;
@@ -160,8 +173,7 @@ class MessageFields {
     [[nodiscard]] Status response_status() const noexcept { return head().status; }
     // When the message was sent; the epoch (0) before that.
     [[nodiscard]] TimePoint timestamp() const noexcept {
-        return TimePoint{std::chrono::duration_cast<TimePoint::duration>(
-            std::chrono::nanoseconds{static_cast<std::int64_t>(head().timestamp_ns)})};
+        return detail::time_point(head().timestamp_ns, 0);
     }
     [[nodiscard]] std::uint64_t timestamp_ms() const noexcept {
         return head().timestamp_ns / 1'000'000;
@@ -186,7 +198,7 @@ class MessageFields {
         if (now_head.expires_ms == 0 || now_head.timestamp_ns == 0) {
             return std::nullopt;
         }
-        return timestamp() + std::chrono::milliseconds{now_head.expires_ms};
+        return detail::time_point(now_head.timestamp_ns, now_head.expires_ms);
     }
     [[nodiscard]] bool expired(TimePoint now) const noexcept {
         const auto at = expires_at();

@@ -129,7 +129,10 @@ Result<std::uint64_t> QueueCore::offer(const Message& message,
     }
     wire::encode(message, stamp(*context), pool.message(chunk).first(bytes));
     std::uint64_t position = 0;
-    status = commit(*context, chunk, wait_options(timeout, stop), &position);
+    status = commit(*context, chunk, &position);
+    if (status == Status::queue_full && timeout.count() != 0) {
+        status = commit_later(*context, chunk, wait_options(timeout, stop), &position);
+    }
     if (status == Status::ok) [[likely]] {
         return found_.info.sequence_base + position + 1;
     }
@@ -154,8 +157,10 @@ Result<std::uint64_t> QueueCore::offer(Loan& loan, Duration timeout, const std::
     }
     wire::stamp_loan(loan.bytes_, stamp(**context), loan.payload_.size());
     std::uint64_t position = 0;
-    const Status status =
-        commit(**context, loan.held_.chunk, wait_options(timeout, stop), &position);
+    Status status = commit(**context, loan.held_.chunk, &position);
+    if (status == Status::queue_full && timeout.count() != 0) {
+        status = commit_later(**context, loan.held_.chunk, wait_options(timeout, stop), &position);
+    }
     if (status != Status::ok) {
         return explain(status, timeout);
     }
@@ -168,17 +173,22 @@ Result<std::uint64_t> QueueCore::offer(Loan& loan, Duration timeout, const std::
 
 Status QueueCore::commit(shm::ThreadContext& context,
                          std::uint32_t chunk,
-                         const WaitOptions& options,
                          std::uint64_t* position) {
-    const auto readable = [this] { return ring_.readable(); };
-    Status status = ring_.commit(chunk, attachment_.slot(), *context.record, position);
+    const Status status = ring_.commit(chunk, attachment_.slot(), *context.record, position);
     if (status == Status::ok) [[likely]] {
-        shm::wake(ring_.control().items, attachment_.threads().data(), readable);
-        return status;
+        shm::wake(ring_.control().items, attachment_.threads().data(), [this] {
+            return ring_.readable();
+        });
     }
-    if (status != Status::queue_full || options.timeout.count() == 0) {
-        return status;
-    }
+    return status;
+}
+
+// The queue was full: waits for room, and commits.
+Status QueueCore::commit_later(shm::ThreadContext& context,
+                               std::uint32_t chunk,
+                               const WaitOptions& options,
+                               std::uint64_t* position) {
+    Status status = Status::queue_full;
     Waiter waiter(attachment_, context, ring_.control().space, options);
     // Spinning looks at the hints until there is room for several; now and then at the truth.
     const std::uint64_t several = ring_.capacity() / 8 + 1;
@@ -190,13 +200,10 @@ Status QueueCore::commit(shm::ThreadContext& context,
     while (status == Status::queue_full) {
         status = waiter.wait(maybe, writable);
         if (status == Status::ok) {
-            status = ring_.commit(chunk, attachment_.slot(), *context.record, position);
+            status = commit(context, chunk, position);
         }
     }
     context.pause = 1;
-    if (status == Status::ok) {
-        shm::wake(ring_.control().items, attachment_.threads().data(), readable);
-    }
     waiter.leave(writable);
     return status;
 }

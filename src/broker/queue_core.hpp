@@ -64,8 +64,11 @@ class QueueCore {
                                   Duration timeout);
     [[nodiscard]] Status commit(shm::ThreadContext& context,
                                 std::uint32_t chunk,
-                                const WaitOptions& options,
                                 std::uint64_t* position);
+    [[nodiscard]] Status commit_later(shm::ThreadContext& context,
+                                      std::uint32_t chunk,
+                                      const WaitOptions& options,
+                                      std::uint64_t* position);
     [[nodiscard]] Status view(std::uint32_t chunk, MessageView& view, Error* error) const;
     [[nodiscard]] Status take(shm::ThreadContext& context, Delivery& delivery, Error* error);
     [[nodiscard]] Status poll_into(Delivery& delivery,

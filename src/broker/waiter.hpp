@@ -50,7 +50,8 @@ class Waiter {
         if (deadline_ns_ == 0) {
             deadline_ns_ = deadline();
         }
-        // Others may have been faster each time, or the hints too hopeful: time passes all the same.
+        // Others may have been faster each time, or the hints too hopeful: time passes all the
+        // same.
         if ((++rounds_ & 63U) == 0) {
             if (const Status status = reason(); status != Status::ok) {
                 return status;
@@ -105,8 +106,8 @@ class Waiter {
             limit = kSpinMax / 2;
         }
         for (std::uint32_t i = 0; i < limit; ++i) {
-            // First the pause: the caller has just looked. A stream that is caught up with is let run
-            // ahead a little; a single message is not.
+            // First the pause: the caller has just looked. A stream that is caught up with is let
+            // run ahead a little; a single message is not.
             for (std::uint32_t p = 0; p < context_.pause; ++p) {
                 shm::cpu_pause();
             }

@@ -19,13 +19,19 @@ inline void store_word(std::byte* at, std::uint64_t word) noexcept {
         .store(word, std::memory_order_relaxed);
 }
 
-// The header's words are put together from its fields in registers. Copying the struct instead would load
-// wide what was just stored narrow, and wait for the store buffer.
+// A value in a register, whatever the compiler knows about where it came from.
+[[gnu::always_inline]] inline std::uint64_t in_register(std::uint64_t value) noexcept {
+    __asm__("" : "+r"(value));
+    return value;
+}
+
+// The header's words are put together in registers. Left alone, the compiler sees that neighbouring fields
+// make up a word and loads them wide from where they were just stored narrow, which waits for the store
+// buffer: 7 ns of an offer's 40.
 [[gnu::always_inline]] inline void store_head(std::byte* out,
                                               const detail::MessageHead& head) noexcept {
     store_word(out,
-               static_cast<std::uint64_t>(head.payload_bytes) |
-                   static_cast<std::uint64_t>(head.type) << 32U |
+               in_register(head.payload_bytes) | static_cast<std::uint64_t>(head.type) << 32U |
                    static_cast<std::uint64_t>(head.flags) << 40U |
                    static_cast<std::uint64_t>(head.status) << 48U |
                    static_cast<std::uint64_t>(head.content) << 56U);
@@ -33,9 +39,8 @@ inline void store_word(std::byte* at, std::uint64_t word) noexcept {
     store_word(out + 16, head.id.counter);
     store_word(out + kTimestampWord * 8, head.timestamp_ns);
     store_word(out + 32,
-               static_cast<std::uint64_t>(head.expires_ms) |
-                   static_cast<std::uint64_t>(head.topic_bytes) << 32U |
-                   static_cast<std::uint64_t>(head.extension_bytes) << 48U);
+               in_register(head.expires_ms) | in_register(head.topic_bytes) << 32U |
+                   in_register(head.extension_bytes) << 48U);
 }
 
 // memcpy for texts of a few bytes: two loads that overlap instead of a call.

@@ -81,13 +81,6 @@ std::optional<std::size_t> find_bad_charset_byte(std::string_view text) noexcept
     return find_outside(kCharsetBytes, text);
 }
 
-std::optional<std::size_t> find_control_byte(std::string_view text) noexcept {
-    const auto found = std::ranges::find_if(
-        text, [](char byte) { return static_cast<std::uint8_t>(byte) < 0x20 || byte == 0x7F; });
-    return found == text.end() ? std::nullopt
-                               : std::optional{static_cast<std::size_t>(found - text.begin())};
-}
-
 bool is_mimetype(std::string_view text) noexcept {
     const std::size_t slash = text.find('/');
     return slash != std::string_view::npos && slash > 0 && slash + 1 < text.size() &&
@@ -97,6 +90,15 @@ bool is_mimetype(std::string_view text) noexcept {
 
 bool equal_ignoring_case(std::string_view left, std::string_view right) noexcept {
     return std::ranges::equal(left, right, {}, lower, lower);
+}
+
+bool is_utf8_charset(std::string_view charset) noexcept {
+    return equal_ignoring_case(charset, "UTF-8") || equal_ignoring_case(charset, "US-ASCII");
+}
+
+bool is_json_kind(std::string_view mimetype, std::string_view charset) noexcept {
+    return equal_ignoring_case(mimetype, "application/json") &&
+           (charset.empty() || is_utf8_charset(charset));
 }
 
 Result<void> check_name(std::string_view what, std::string_view name) {

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "telpher/result.hpp"
@@ -20,12 +21,15 @@ namespace telpher::wire {
 [[nodiscard]] std::optional<std::size_t> find_bad_name_byte(std::string_view text) noexcept;
 // The same for the bytes of a charset's name: letters, digits and "-_.:+()".
 [[nodiscard]] std::optional<std::size_t> find_bad_charset_byte(std::string_view text) noexcept;
-// The same for ids: everything but control characters (0x00..0x1F and 0x7F).
-[[nodiscard]] std::optional<std::size_t> find_control_byte(std::string_view text) noexcept;
 // "type/subtype", both of the characters that RFC 6838 allows and neither empty.
 [[nodiscard]] bool is_mimetype(std::string_view text) noexcept;
 // ASCII letters compare equal in both cases, as in mimetypes and charsets.
 [[nodiscard]] bool equal_ignoring_case(std::string_view left, std::string_view right) noexcept;
+
+// Whether text in this charset is UTF-8: "UTF-8", or "US-ASCII", which is a part of it.
+[[nodiscard]] bool is_utf8_charset(std::string_view charset) noexcept;
+// Whether the payload is JSON text: application/json, in UTF-8 or without a charset of its own.
+[[nodiscard]] bool is_json_kind(std::string_view mimetype, std::string_view charset) noexcept;
 
 // A name of a queue, function, topic or domain: 1..100 bytes of [A-Za-z0-9._/-].
 //   what   how the error calls it: "queue name", "topic"

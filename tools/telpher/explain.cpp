@@ -1,12 +1,13 @@
 // telpher explain: cause and fix of every status.
 
+#include "telpher/status.hpp"
+
+#include "tools/telpher/options.hpp"
+#include "tools/telpher/output.hpp"
+
 #include <charconv>
 #include <memory>
 #include <string>
-
-#include "telpher/status.hpp"
-#include "tools/telpher/options.hpp"
-#include "tools/telpher/output.hpp"
 
 namespace telpher::cli {
 namespace {
@@ -76,7 +77,8 @@ ExitCode explain(const Options& options) {
     if (options.common.json) {
         return print_json(to_json(info));
     }
-    std::string text = std::string(info.name) + " (" + std::to_string(static_cast<int>(*status)) + ")\n";
+    std::string text =
+        std::string(info.name) + " (" + std::to_string(static_cast<int>(*status)) + ")\n";
     text += "  operation  " + std::string(to_string(info.outcome)) + "\n";
     text += "  cause      " + std::string(info.cause) + "\n";
     text += "  what to do " + std::string(info.fix) + "\n";
@@ -94,11 +96,10 @@ void add_explain_command(CLI::App& app, Command& command) {
                                               "  telpher explain queue_full\n"
                                               "  telpher explain --json");
     explain_command->add_option("STATUS", options->status, "Name or number; none = list all");
-    finish_command(*explain_command,
-                   options->common,
-                   TargetNeed::none,
-                   command,
-                   [options](Interrupt&) { return explain(*options); });
+    finish_command(
+        *explain_command, options->common, TargetNeed::none, command, [options](Interrupt&) {
+            return explain(*options);
+        });
 }
 
 }  // namespace telpher::cli

@@ -1,5 +1,7 @@
 #include "tools/telpher/line_reader.hpp"
 
+#include "tools/telpher/units.hpp"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
@@ -8,8 +10,6 @@
 #include <array>
 #include <cerrno>
 
-#include "tools/telpher/units.hpp"
-
 namespace telpher::cli {
 
 namespace {
@@ -17,7 +17,8 @@ namespace {
 constexpr std::size_t kReadBytes = std::size_t{64} << 10;
 
 Error file_error(const std::string& path, int os_error, const std::string& what) {
-    const Status status = os_error == EACCES || os_error == EPERM ? Status::not_permitted : Status::bad_request;
+    const Status status =
+        os_error == EACCES || os_error == EPERM ? Status::not_permitted : Status::bad_request;
     return Error{status, os_error, "cannot read " + path + ": " + what};
 }
 
@@ -42,8 +43,8 @@ Result<std::optional<std::string>> LineReader::next() {
         if (buffer_.size() > line_bytes_max_) {
             return Error{Status::message_too_large,
                          0,
-                         "line " + std::to_string(line_number_ + 1) + " of the input is longer than " +
-                             format_size(line_bytes_max_)};
+                         "line " + std::to_string(line_number_ + 1) +
+                             " of the input is longer than " + format_size(line_bytes_max_)};
         }
         searched = buffer_.size();
         const auto more = fill();
@@ -78,7 +79,8 @@ Result<bool> LineReader::fill() {
 Result<std::string> read_file(const std::string& path, std::size_t bytes_max) {
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        return file_error(path, errno, errno == ENOENT ? "there is no such file" : "it cannot be opened");
+        return file_error(
+            path, errno, errno == ENOENT ? "there is no such file" : "it cannot be opened");
     }
     struct stat facts {};
     if (::fstat(fd, &facts) == 0 && S_ISDIR(facts.st_mode)) {

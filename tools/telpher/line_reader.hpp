@@ -1,11 +1,11 @@
 // Lines of a descriptor, read so that a stop ends the wait for the next one.
 #pragma once
 
+#include "telpher/result.hpp"
+
 #include <cstddef>
 #include <optional>
 #include <string>
-
-#include "telpher/result.hpp"
 
 namespace telpher::cli {
 

@@ -1,5 +1,11 @@
 // telpher: the command line.
 
+#include "tools/telpher/options.hpp"
+#include "tools/telpher/output.hpp"
+#include "tools/telpher/signals.hpp"
+
+#include <CLI/CLI.hpp>
+
 #include <algorithm>
 #include <array>
 #include <cstdlib>
@@ -7,12 +13,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "tools/telpher/options.hpp"
-#include "tools/telpher/output.hpp"
-#include "tools/telpher/signals.hpp"
-
-#include <CLI/CLI.hpp>
 
 #ifndef TELPHER_VERSION
 #define TELPHER_VERSION "0"
@@ -23,8 +23,8 @@ namespace {
 
 // Commands of later versions: named, so that a script learns why it fails.
 constexpr std::array<std::string_view, 23> kLaterCommands{
-    "bridge", "serve", "pub",   "sub",    "send",   "top",   "tail",      "peek",
-    "events", "purge", "dlq",   "set",    "log",    "bench", "chaos",     "doctor",
+    "bridge", "serve", "pub",       "sub", "send",    "top",        "tail",  "peek",
+    "events", "purge", "dlq",       "set", "log",     "bench",      "chaos", "doctor",
     "keygen", "trust", "tls-probe", "web", "metrics", "completion", "record"};
 
 bool wants_json(const std::vector<std::string>& arguments) {
@@ -105,7 +105,7 @@ int main(int argc, char** argv) {
         return telpher::cli::run({argv + 1, argv + argc});
     } catch (const std::exception& failure) {
         // Only the standard library throws here: no memory, no thread.
-        return telpher::cli::print_error(
-            {telpher::Status::out_of_memory, 0, failure.what()}, false);
+        return telpher::cli::print_error({telpher::Status::out_of_memory, 0, failure.what()},
+                                         false);
     }
 }

@@ -1,12 +1,13 @@
 // telpher create, rm, gc: what changes a domain.
 
-#include <memory>
-#include <string>
-
 #include "telpher/server.hpp"
+
 #include "tools/telpher/options.hpp"
 #include "tools/telpher/output.hpp"
 #include "tools/telpher/units.hpp"
+
+#include <memory>
+#include <string>
 
 namespace telpher::cli {
 namespace {
@@ -19,7 +20,7 @@ struct CreateOptions {
 
 struct RemoveOptions {
     Common common;
-    std::string queue;
+    std::string name;
     bool domain = false;
     bool force = false;
 };
@@ -59,7 +60,9 @@ ExitCode run_create_queue(const CreateOptions& options) {
 
 ExitCode run_remove_domain(const RemoveOptions& options) {
     const bool json = options.common.json;
-    const auto name = options.common.domain_name();
+    // `rm --domain cafe` says the same as `rm --domain -d cafe`.
+    const auto name =
+        options.name.empty() ? options.common.domain_name() : Result<std::string>(options.name);
     const auto removed = name ? remove_domain(*name, options.force) : Result<void>(name.error());
     if (!removed) {
         return print_error(removed.error(), json);
@@ -70,8 +73,9 @@ ExitCode run_remove_domain(const RemoveOptions& options) {
 
 ExitCode run_remove(const RemoveOptions& options) {
     const bool json = options.common.json;
-    if (options.domain == !options.queue.empty()) {
-        return print_usage_error("rm needs either the NAME of a queue or --domain",
+    const bool has_target = !options.common.target_uri().empty();
+    if (options.domain ? options.name.empty() != has_target : options.name.empty() || !has_target) {
+        return print_usage_error("rm needs NAME -d DOMAIN for a queue, or --domain -d DOMAIN",
                                  "run `telpher rm --help` to see examples",
                                  json);
     }
@@ -79,14 +83,13 @@ ExitCode run_remove(const RemoveOptions& options) {
         return run_remove_domain(options);
     }
     auto server = options.common.attach();
-    const auto removed =
-        server ? server->remove_queue(options.queue) : Result<void>(server.error());
+    const auto removed = server ? server->remove_queue(options.name) : Result<void>(server.error());
     if (!removed) {
         return print_error(removed.error(), json);
     }
     return json ? print_json(
-                      Json{{"domain", server->name()}, {"queue", options.queue}, {"removed", true}})
-                : print_text("removed queue " + options.queue + "\n");
+                      Json{{"domain", server->name()}, {"queue", options.name}, {"removed", true}})
+                : print_text("removed queue " + options.name + "\n");
 }
 
 ExitCode run_collect(const CollectOptions& options) {
@@ -127,11 +130,9 @@ void add_create(CLI::App& app, Command& command) {
     add_single_choice(*queue, "--delivery", "at-most-once", "How often a message is handed out");
     add_later_option(*queue, "--deliveries-max", "redeliveries");
     add_later_option(*queue, "--log-dir", "durable queues");
-    finish_command(*queue,
-                   options->common,
-                   TargetNeed::required,
-                   command,
-                   [options](Interrupt&) { return run_create_queue(*options); });
+    finish_command(*queue, options->common, TargetNeed::required, command, [options](Interrupt&) {
+        return run_create_queue(*options);
+    });
 }
 
 void add_remove(CLI::App& app, Command& command) {
@@ -141,17 +142,13 @@ void add_remove(CLI::App& app, Command& command) {
                                      "Remove a queue, or a whole domain",
                                      "  telpher rm orders -d cafe\n"
                                      "  telpher rm --domain -d cafe --force");
-    remove->add_option("NAME", options->queue, "Queue");
+    remove->add_option("NAME", options->name, "Queue; with --domain, the domain");
+    remove->add_flag("--domain", options->domain, "Remove the whole domain");
     add_later_option(*remove, "--keep-log", "durable queues");
     remove->add_flag("--force", options->force, "Also while processes are attached");
-    finish_command(*remove,
-                   options->common,
-                   TargetNeed::required,
-                   command,
-                   [options](Interrupt&) { return run_remove(*options); });
-    // Here --domain is a flag, so only -d names the domain.
-    remove->remove_option(remove->get_option("-u"));
-    remove->remove_option(remove->get_option("-d"));
+    finish_command(*remove, options->common, TargetNeed::optional, command, [options](Interrupt&) {
+        return run_remove(*options);
+    });
 }
 
 void add_collect(CLI::App& app, Command& command) {
@@ -162,11 +159,9 @@ void add_collect(CLI::App& app, Command& command) {
                                       "  telpher gc --dry-run\n"
                                       "  telpher gc --json");
     collect->add_flag("--dry-run", options->dry_run, "Only list it");
-    finish_command(*collect,
-                   options->common,
-                   TargetNeed::none,
-                   command,
-                   [options](Interrupt&) { return run_collect(*options); });
+    finish_command(*collect, options->common, TargetNeed::none, command, [options](Interrupt&) {
+        return run_collect(*options);
+    });
 }
 
 }  // namespace

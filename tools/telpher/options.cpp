@@ -1,8 +1,8 @@
 #include "tools/telpher/options.hpp"
 
-#include <utility>
-
 #include "tools/telpher/units.hpp"
+
+#include <utility>
 
 namespace telpher::cli {
 
@@ -25,7 +25,8 @@ Result<std::string> Common::domain_name() const {
     }
     return Error{Status::bad_request,
                  0,
-                 "target \"" + uri + "\" is not in shared memory: this command needs -d NAME or -u shm:NAME"};
+                 "target \"" + uri +
+                     "\" is not in shared memory: this command needs -d NAME or -u shm:NAME"};
 }
 
 Result<Server> Common::attach() const {
@@ -51,7 +52,7 @@ void finish_command(CLI::App& app,
                     Command& command,
                     std::function<ExitCode(Interrupt&)> run) {
     if (need != TargetNeed::none) {
-        auto* const domain = app.add_option("-d,--domain", common.domain, "Domain on this machine");
+        auto* const domain = app.add_option("-d", common.domain, "Domain on this machine");
         auto* const uri = app.add_option("-u,--uri", common.uri, "Target as URI: shm:NAME");
         domain->type_name("NAME");
         uri->type_name("URI")->excludes(domain);
@@ -75,7 +76,8 @@ CLI::Option* add_duration(CLI::App& command,
             value = parse_duration(text);
             if (!value) {
                 throw CLI::ValidationError(
-                    name, "\"" + text + "\" is no duration: a number and a unit, as 300ms, 2s, 5m, 1h");
+                    name,
+                    "\"" + text + "\" is no duration: a number and a unit, as 300ms, 2s, 5m, 1h");
             }
         },
         description);
@@ -123,8 +125,10 @@ void add_single_choice(CLI::App& command,
             name,
             [name, value](const std::string& text) {
                 if (text != value) {
-                    throw CLI::ValidationError(
-                        name, "\"" + text + "\" is not in this version of telpher, only " + value + " is");
+                    throw CLI::ValidationError(name,
+                                               "\"" + text +
+                                                   "\" is not in this version of telpher, only " +
+                                                   value + " is");
                 }
             },
             description)

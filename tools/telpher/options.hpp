@@ -1,19 +1,20 @@
 // Options that several commands share, and how a command gets from its arguments to its exit code.
 #pragma once
 
+#include "telpher/options.hpp"
+#include "telpher/result.hpp"
+#include "telpher/server.hpp"
+
+#include "tools/telpher/output.hpp"
+#include "tools/telpher/signals.hpp"
+
+#include <CLI/CLI.hpp>
+
 #include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "telpher/options.hpp"
-#include "telpher/result.hpp"
-#include "telpher/server.hpp"
-#include "tools/telpher/output.hpp"
-#include "tools/telpher/signals.hpp"
-
-#include <CLI/CLI.hpp>
 
 namespace telpher::cli {
 
@@ -42,8 +43,8 @@ CLI::App* add_command(CLI::App& parent,
                       const std::string& name,
                       const std::string& description,
                       const std::string& examples);
-// Adds --json and, where `need` says so, -d and -u to `app`, and makes it run `run`. `common` must live
-// as long as `run`: both belong to the same options.
+// Adds --json and, where `need` says so, -d and -u to `app`, and makes it run `run`. `common` must
+// live as long as `run`: both belong to the same options.
 void finish_command(CLI::App& app,
                     Common& common,
                     TargetNeed need,
@@ -69,10 +70,10 @@ void add_single_choice(CLI::App& command,
                        const std::string& description);
 
 // The commands, each file its own.
-void add_queue_commands(CLI::App& app, Command& command);      // offer poll
-void add_manage_commands(CLI::App& app, Command& command);     // create rm gc
-void add_see_commands(CLI::App& app, Command& command);        // ls info ps verify
-void add_explain_command(CLI::App& app, Command& command);     // explain
-void add_demo_commands(CLI::App& app, Command& command);       // demo, and its hidden processes
+void add_queue_commands(CLI::App& app, Command& command);   // offer poll
+void add_manage_commands(CLI::App& app, Command& command);  // create rm gc
+void add_see_commands(CLI::App& app, Command& command);     // ls info ps verify
+void add_explain_command(CLI::App& app, Command& command);  // explain
+void add_demo_commands(CLI::App& app, Command& command);    // demo, and its hidden processes
 
 }  // namespace telpher::cli

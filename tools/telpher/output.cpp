@@ -49,26 +49,33 @@ ExitCode print_error_object(const Error& error, const StatusInfo& info, ExitCode
 
 // Columns on a terminal, near enough: code points, not bytes.
 std::size_t width(std::string_view text) {
-    return static_cast<std::size_t>(std::count_if(
-        text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+        return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U;
+    }));
 }
 
 }  // namespace
 
 ExitCode exit_code(Status status) {
     switch (status) {
-        case Status::ok: return kExitOk;
-        case Status::bad_request: return kExitUsage;
+        case Status::ok:
+            return kExitOk;
+        case Status::bad_request:
+            return kExitUsage;
         case Status::timed_out:
         case Status::queue_empty:
-        case Status::queue_full: return kExitTimeout;
+        case Status::queue_full:
+            return kExitTimeout;
         case Status::domain_not_found:
         case Status::domain_removed:
         case Status::queue_not_found:
         case Status::topic_not_found:
-        case Status::function_not_found: return kExitNotFound;
-        case Status::not_permitted: return kExitDenied;
-        default: return kExitError;
+        case Status::function_not_found:
+            return kExitNotFound;
+        case Status::not_permitted:
+            return kExitDenied;
+        default:
+            return kExitError;
     }
 }
 
@@ -78,7 +85,8 @@ ExitCode print_text(std::string_view text) {
     if (write_out(text) || errno == EPIPE) {
         return kExitOk;
     }
-    return print_error(Error{Status::server_error, errno, "cannot write the result to stdout"}, false);
+    return print_error(Error{Status::server_error, errno, "cannot write the result to stdout"},
+                       false);
 }
 
 ExitCode print_json(const Json& json) { return print_text(dump(json) + '\n'); }
@@ -96,7 +104,8 @@ ExitCode print_usage_error(std::string_view detail, std::string_view fix, bool j
     if (json) {
         StatusInfo info = describe(Status::bad_request);
         info.fix = fix;
-        return print_error_object(Error{Status::bad_request, 0, std::string(detail)}, info, kExitUsage);
+        return print_error_object(
+            Error{Status::bad_request, 0, std::string(detail)}, info, kExitUsage);
     }
     write_error_line(printable(detail) + "; " + std::string(fix));
     return kExitUsage;
@@ -182,7 +191,8 @@ void ProgressBar::show(std::string_view label, double fraction) {
     percent_ = percent;
     constexpr int kWidth = 40;
     const auto filled = static_cast<std::size_t>(percent * kWidth / 100);
-    std::string line = "\r  [" + std::string(filled, '#') + std::string(kWidth - filled, '.') + "] ";
+    std::string line =
+        "\r  [" + std::string(filled, '#') + std::string(kWidth - filled, '.') + "] ";
     line += std::to_string(percent) + "% " + std::string(label) + "\x1b[K";
     [[maybe_unused]] const bool written = write_all(STDERR_FILENO, line);
 }

@@ -2,14 +2,14 @@
 // which code it exits.
 #pragma once
 
+#include "telpher/status.hpp"
+
+#include <nlohmann/json.hpp>
+
 #include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "telpher/status.hpp"
-
-#include <nlohmann/json.hpp>
 
 namespace telpher::cli {
 
@@ -27,16 +27,17 @@ enum ExitCode : int {
 
 [[nodiscard]] ExitCode exit_code(Status status);
 
-// Writes all of `text` to stdout at once, not through a buffer: what is printed must not be lost with
-// the process. False if the reader has gone or the disk is full.
+// Writes all of `text` to stdout at once, not through a buffer: what is printed must not be lost
+// with the process. False if the reader has gone or the disk is full.
 [[nodiscard]] bool write_out(std::string_view text);
 
-// As write_out, for the one result of a command. A reader that has gone saw what it wanted (kExitOk).
+// As write_out, for the one result of a command. A reader that has gone saw what it wanted
+// (kExitOk).
 [[nodiscard]] ExitCode print_text(std::string_view text);
 [[nodiscard]] ExitCode print_json(const Json& json);
 
-// Prints why a command failed (what happened, why, what to do) to stderr, and returns its exit code.
-// With `json` one object: {"error": {status, detail, cause, fix, os_error, exit_code}}.
+// Prints why a command failed (what happened, why, what to do) to stderr, and returns its exit
+// code. With `json` one object: {"error": {status, detail, cause, fix, os_error, exit_code}}.
 ExitCode print_error(const Error& error, bool json);
 // The same for arguments that cannot be understood.
 ExitCode print_usage_error(std::string_view detail, std::string_view fix, bool json);

@@ -1,5 +1,13 @@
 // telpher offer, telpher poll.
 
+#include "telpher/client.hpp"
+
+#include "tools/telpher/line_reader.hpp"
+#include "tools/telpher/options.hpp"
+#include "tools/telpher/output.hpp"
+#include "tools/telpher/signals.hpp"
+#include "tools/telpher/units.hpp"
+
 #include <poll.h>
 #include <unistd.h>
 
@@ -8,13 +16,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "telpher/client.hpp"
-#include "tools/telpher/line_reader.hpp"
-#include "tools/telpher/options.hpp"
-#include "tools/telpher/output.hpp"
-#include "tools/telpher/signals.hpp"
-#include "tools/telpher/units.hpp"
 
 namespace telpher::cli {
 namespace {
@@ -53,11 +54,12 @@ Result<Queue> open_queue(const Common& common, const std::string& name) {
 
 Message build_message(const OfferOptions& options, std::string_view payload) {
     const auto& mimetype = options.mimetype;
-    Message message = mimetype.empty() ? Message::text(options.queue, payload)
-                      : mimetype == "application/json" ? Message::json(options.queue, payload)
-                      : mimetype.starts_with("text/")
-                          ? Message::text(options.queue, mimetype, "UTF-8", payload)
-                          : Message::bytes(options.queue, mimetype, std::as_bytes(std::span(payload)));
+    Message message =
+        mimetype.empty()                 ? Message::text(options.queue, payload)
+        : mimetype == "application/json" ? Message::json(options.queue, payload)
+        : mimetype.starts_with("text/")
+            ? Message::text(options.queue, mimetype, "UTF-8", payload)
+            : Message::bytes(options.queue, mimetype, std::as_bytes(std::span(payload)));
     if (!options.request_id.empty()) {
         message.with_request_id(options.request_id);
     }
@@ -121,8 +123,9 @@ class Offering {
     [[nodiscard]] std::string to_text() const {
         std::string text = "offered " + format_count(offered_) + " to " + options_.queue;
         if (offered_ > 0) {
-            text += first_ == last_ ? ", number " + std::to_string(first_)
-                                    : ", numbers " + std::to_string(first_) + " to " + std::to_string(last_);
+            text += first_ == last_
+                        ? ", number " + std::to_string(first_)
+                        : ", numbers " + std::to_string(first_) + " to " + std::to_string(last_);
         }
         return text + "\n";
     }
@@ -133,10 +136,12 @@ class Offering {
         if (!options_.rate) {
             return;
         }
-        const auto period = std::chrono::duration<double>(static_cast<double>(turn_++) / *options_.rate);
+        const auto period =
+            std::chrono::duration<double>(static_cast<double>(turn_++) / *options_.rate);
         const auto at = start_ + std::chrono::duration_cast<Clock::duration>(period);
         while (!interrupt_.stopped()) {
-            const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(at - Clock::now());
+            const auto left =
+                std::chrono::duration_cast<std::chrono::nanoseconds>(at - Clock::now());
             if (left.count() <= 0) {
                 return;
             }
@@ -227,11 +232,12 @@ ExitCode run_poll(const PollOptions& options, Interrupt& interrupt) {
 
 void add_offer(CLI::App& app, Command& command) {
     auto options = std::make_shared<OfferOptions>();
-    auto* const offer = add_command(app,
-                                    "offer",
-                                    "Put messages into a queue",
-                                    "  telpher offer orders \"2 espressos\" -d cafe --timeout 300ms\n"
-                                    "  seq 1000 | telpher offer orders - -d cafe --rate 100/s");
+    auto* const offer =
+        add_command(app,
+                    "offer",
+                    "Put messages into a queue",
+                    "  telpher offer orders \"2 espressos\" -d cafe --timeout 300ms\n"
+                    "  seq 1000 | telpher offer orders - -d cafe --rate 100/s");
     offer->add_option("QUEUE", options->queue, "Queue")->required();
     offer->add_option("TEXT", options->text, "Payload; - = one message per line of stdin");
     offer->add_option("--file", options->file, "Payload = the whole file")->type_name("FILE");
@@ -241,16 +247,17 @@ void add_offer(CLI::App& app, Command& command) {
     add_rate(*offer, "--rate", options->rate, "Not faster than this, as 100/s");
     offer->add_option("--request-id", options->request_id, "Idempotency key")->type_name("ID");
     add_duration(*offer, "--ttl", options->ttl, "The message expires after this");
-    offer->add_option("--reply-to", options->reply_to, "Queue that wants the reply")->type_name("QUEUE");
+    offer->add_option("--reply-to", options->reply_to, "Queue that wants the reply")
+        ->type_name("QUEUE");
     offer->add_option("--mimetype", options->mimetype, "As application/json; default text/plain")
         ->type_name("TYPE");
-    add_duration(*offer, "--timeout", options->timeout, "Wait so long for room; default 0: do not wait");
+    add_duration(
+        *offer, "--timeout", options->timeout, "Wait so long for room; default 0: do not wait");
     add_later_option(*offer, "--durable", "durable queues");
-    finish_command(*offer,
-                   options->common,
-                   TargetNeed::required,
-                   command,
-                   [options](Interrupt& interrupt) { return run_offer(*options, interrupt); });
+    finish_command(
+        *offer, options->common, TargetNeed::required, command, [options](Interrupt& interrupt) {
+            return run_offer(*options, interrupt);
+        });
 }
 
 void add_poll(CLI::App& app, Command& command) {
@@ -271,11 +278,10 @@ void add_poll(CLI::App& app, Command& command) {
                  "Wait so long for each message; default 0: do not wait, for ever with --follow");
     add_later_option(*poll, "--ack", "acknowledgements");
     add_later_option(*poll, "--hold", "leases");
-    finish_command(*poll,
-                   options->common,
-                   TargetNeed::required,
-                   command,
-                   [options](Interrupt& interrupt) { return run_poll(*options, interrupt); });
+    finish_command(
+        *poll, options->common, TargetNeed::required, command, [options](Interrupt& interrupt) {
+            return run_poll(*options, interrupt);
+        });
 }
 
 }  // namespace

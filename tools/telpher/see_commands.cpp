@@ -2,16 +2,17 @@
 //
 // Each attaches for the time of a look; what they count leaves out the command itself.
 
+#include "telpher/server.hpp"
+
+#include "tools/telpher/options.hpp"
+#include "tools/telpher/output.hpp"
+#include "tools/telpher/units.hpp"
+
 #include <unistd.h>
 
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "telpher/server.hpp"
-#include "tools/telpher/options.hpp"
-#include "tools/telpher/output.hpp"
-#include "tools/telpher/units.hpp"
 
 namespace telpher::cli {
 namespace {
@@ -104,7 +105,8 @@ Result<std::vector<QueueStatus>> all_queues(Server& server) {
         auto status = queue ? queue->status() : Result<QueueStatus>(queue.error());
         if (status) {
             all.push_back(std::move(*status));
-        } else if (status.status() != Status::queue_not_found) {  // removed while we look: not there
+        } else if (status.status() !=
+                   Status::queue_not_found) {  // removed while we look: not there
             return status.error();
         }
     }
@@ -122,7 +124,15 @@ ExitCode list_queues(const Options& options) {
         return print_error(queues.error(), json);
     }
     Json list = Json::array();
-    Table table({"QUEUE", "KIND", "CAPACITY", "DEPTH", "BYTES", "OFFERED", "POLLED", "CONSUMERS", "OLDEST"});
+    Table table({"QUEUE",
+                 "KIND",
+                 "CAPACITY",
+                 "DEPTH",
+                 "BYTES",
+                 "OFFERED",
+                 "POLLED",
+                 "CONSUMERS",
+                 "OLDEST"});
     table.align_right({2, 3, 4, 5, 6, 7, 8});
     for (const auto& queue : *queues) {
         list.push_back(to_json(queue));
@@ -143,7 +153,10 @@ ExitCode list_queues(const Options& options) {
 ExitCode print_fields(const Json& object) {
     Table table({"FIELD", "VALUE"});
     for (const auto& [name, value] : object.items()) {
-        table.add({name, value.is_null() ? "-" : value.is_string() ? value.get<std::string>() : value.dump()});
+        table.add({name,
+                   value.is_null()     ? "-"
+                   : value.is_string() ? value.get<std::string>()
+                                       : value.dump()});
     }
     return print_text(table.text());
 }
@@ -175,7 +188,8 @@ ExitCode run_info(const Options& options) {
 ExitCode run_ps(const Options& options) {
     const bool json = options.common.json;
     auto server = options.common.attach();
-    const auto processes = server ? server->processes() : Result<std::vector<ProcessInfo>>(server.error());
+    const auto processes =
+        server ? server->processes() : Result<std::vector<ProcessInfo>>(server.error());
     if (!processes) {
         return print_error(processes.error(), json);
     }
@@ -246,8 +260,9 @@ void add_see_commands(CLI::App& app, Command& command) {
         if (std::string_view(name) == "info") {
             added->add_option("OBJECT", options->object, "Queue; none = the domain itself");
         }
-        finish_command(
-            *added, options->common, need, command, [options, run](Interrupt&) { return run(*options); });
+        finish_command(*added, options->common, need, command, [options, run](Interrupt&) {
+            return run(*options);
+        });
     };
     add("ls",
         "List the domains of this machine, or the queues of one",

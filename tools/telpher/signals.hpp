@@ -35,9 +35,9 @@ class Interrupt {
     void stop();
 
     std::stop_source source_;
-    std::atomic<bool> interrupted_{false};    // relaxed: a flag alone, nothing is read after it
-    std::atomic<bool> watch_stdout_{false};   // relaxed: likewise
-    std::atomic<bool> done_{false};           // relaxed: likewise
+    std::atomic<bool> interrupted_{false};   // relaxed: a flag alone, nothing is read after it
+    std::atomic<bool> watch_stdout_{false};  // relaxed: likewise
+    std::atomic<bool> done_{false};          // relaxed: likewise
     int signal_fd_ = -1;
     int stop_fd_ = -1;
     int wake_fd_ = -1;  // makes the thread look at watch_stdout_ and done_ again

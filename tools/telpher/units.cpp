@@ -17,8 +17,12 @@ struct Unit {
     double factor;
 };
 
-constexpr std::array kDurationUnits{Unit{"ns", 1},    Unit{"us", 1e3},   Unit{"ms", 1e6},
-                                    Unit{"s", 1e9},   Unit{"m", 60e9},   Unit{"min", 60e9},
+constexpr std::array kDurationUnits{Unit{"ns", 1},
+                                    Unit{"us", 1e3},
+                                    Unit{"ms", 1e6},
+                                    Unit{"s", 1e9},
+                                    Unit{"m", 60e9},
+                                    Unit{"min", 60e9},
                                     Unit{"h", 3600e9}};
 constexpr std::array kSizeUnits{Unit{"B", 1},
                                 Unit{"KB", 1024},
@@ -38,8 +42,9 @@ std::optional<double> parse_with_unit(std::string_view text, std::span<const Uni
         return std::nullopt;
     }
     const std::string_view name(parsed.ptr, static_cast<std::size_t>(end - parsed.ptr));
-    const auto unit = std::find_if(
-        units.begin(), units.end(), [name](const Unit& candidate) { return candidate.name == name; });
+    const auto unit = std::find_if(units.begin(), units.end(), [name](const Unit& candidate) {
+        return candidate.name == name;
+    });
     if (unit == units.end()) {
         return std::nullopt;
     }
@@ -47,7 +52,8 @@ std::optional<double> parse_with_unit(std::string_view text, std::span<const Uni
 }
 
 std::optional<std::int64_t> to_integer(std::optional<double> number) {
-    constexpr double kLimit = 0x1p63;  // exact as a double, its predecessor is not: hence "less than"
+    constexpr double kLimit =
+        0x1p63;  // exact as a double, its predecessor is not: hence "less than"
     if (!number || *number >= kLimit) {
         return std::nullopt;
     }

@@ -1,6 +1,6 @@
-#include <gtest/gtest.h>
-
 #include "tools/telpher/units.hpp"
+
+#include <gtest/gtest.h>
 
 // The command line is an executable, not a library: its only pure part is compiled into this test.
 #include "tools/telpher/units.cpp"  // NOLINT(bugprone-suspicious-include)
@@ -28,8 +28,22 @@ TEST(Units, zero_alone_needs_no_unit) {
 }
 
 TEST(Units, a_duration_without_unit_or_with_rubbish_is_refused) {
-    for (const char* text : {"", "5", "ms", "5 s", " 5s", "5s ", "-5s", "-0s", "1e3s", "5S", "5sec",
-                             "0x5s", "infs", "nans", "1.2.3s", "+5s"}) {
+    for (const char* text : {"",
+                             "5",
+                             "ms",
+                             "5 s",
+                             " 5s",
+                             "5s ",
+                             "-5s",
+                             "-0s",
+                             "1e3s",
+                             "5S",
+                             "5sec",
+                             "0x5s",
+                             "infs",
+                             "nans",
+                             "1.2.3s",
+                             "+5s"}) {
         EXPECT_FALSE(parse_duration(text)) << "\"" << text << "\"";
     }
 }

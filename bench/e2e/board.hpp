@@ -18,6 +18,7 @@ struct Sample {
     double p99 = 0;
     double mean = 0;
     double max = 0;
+    double preemptions = 0;  // involuntary switches of all sides: others wanted their processors
 };
 
 struct Board {
@@ -25,6 +26,7 @@ struct Board {
 
     alignas(128) std::atomic<std::uint32_t> arrivals{0};
     alignas(128) Sample sample{};
+    std::atomic<std::uint32_t> preemptions{0};
     std::uint32_t value_count = 0;
     double values[kValuesMax] = {};
     char failure[400] = {};  // of whoever failed first, or almost

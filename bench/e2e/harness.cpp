@@ -1,6 +1,7 @@
 #include "bench/e2e/harness.hpp"
 
 #include <sched.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -67,6 +68,11 @@ Result<void> run_sides(const Context& context,
         auto child = Child::start(context, context.cpus[i % 2], [&, i] {
             Side side(context, *board, i, parties);
             bodies[static_cast<std::size_t>(i)](side);
+            rusage usage{};
+            getrusage(RUSAGE_SELF, &usage);
+            // relaxed: the parent reads it after our end
+            board->preemptions.fetch_add(static_cast<std::uint32_t>(usage.ru_nivcsw),
+                                         std::memory_order_relaxed);
         });
         if (!child) {
             return child.error();
@@ -74,6 +80,8 @@ Result<void> run_sides(const Context& context,
         children.push_back(std::move(*child));
     }
     Result<void> end = wait_all(context, children);
+    board->sample.preemptions =
+        board->preemptions.load(std::memory_order_relaxed);  // the children have ended
     if (!end && board->failure[0] != '\0') {
         return Error{end.status(), 0, board->failure};
     }

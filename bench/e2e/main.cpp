@@ -103,7 +103,11 @@ int run(int argc, char** argv) {
     Results results;
     run_all(list, context, results);
     machine.load_after = load_average();
-    print_report(context, machine, results);
+    if (arguments.smoke) {
+        print_smoke(results);
+    } else {
+        print_report(context, machine, results);
+    }
     if (!arguments.json.empty()) {
         if (const auto written = write_json(arguments.json, context, machine, results); !written) {
             std::fprintf(stderr, "%s\n", to_string(written.error()).c_str());

@@ -12,7 +12,7 @@ struct Arguments {
     std::vector<std::string> only;
     std::string json;
     bool list = false;
-    bool smoke = false;
+    bool smoke = false;  // figures mean nothing and are not printed
     bool cpus_given = false;
     std::uint64_t deadline_s = 900;
 };

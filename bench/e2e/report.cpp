@@ -25,24 +25,26 @@ std::string quoted(const std::string& text) {
 }
 
 void print_rows(const Results& results) {
-    std::printf("\n%-24s %5s %10s %10s %10s %10s  %s\n",
+    std::printf("\n%-24s %5s %10s %10s %10s %10s %6s %9s\n",
                 "row",
                 "unit",
                 "p50",
                 "min",
                 "max",
                 "p99",
-                "rounds");
+                "rounds",
+                "preempted");
     for (const Row& row : results.rows()) {
         const Spread p50 = row.p50();
-        std::printf("%-24s %5s %10.4g %10.4g %10.4g %10.4g  %zu",
+        std::printf("%-24s %5s %10.4g %10.4g %10.4g %10.4g %6zu %9.3g",
                     row.name.c_str(),
                     row.unit.c_str(),
                     p50.median,
                     p50.min,
                     p50.max,
                     row.p99(),
-                    row.samples.size());
+                    row.samples.size(),
+                    row.preemptions());
         if (row.name.find("oneway") != std::string::npos) {
             std::printf("   %.2f M msg/s", 1000.0 / p50.median);
         }
@@ -75,13 +77,15 @@ void write_samples(std::FILE* out, const Row& row) {
                  quoted(row.unit).c_str());
     for (std::size_t i = 0; i < row.samples.size(); ++i) {
         const Sample& s = row.samples[i];
-        std::fprintf(out,
-                     "%s{\"p50\": %.6g, \"p99\": %.6g, \"mean\": %.6g, \"max\": %.6g}",
-                     i == 0 ? "" : ", ",
-                     s.p50,
-                     s.p99,
-                     s.mean,
-                     s.max);
+        std::fprintf(
+            out,
+            "%s{\"p50\": %.6g, \"p99\": %.6g, \"mean\": %.6g, \"max\": %.6g, \"preempted\": %g}",
+            i == 0 ? "" : ", ",
+            s.p50,
+            s.p99,
+            s.mean,
+            s.max,
+            s.preemptions);
     }
     std::fprintf(out, "]}");
 }
@@ -149,6 +153,13 @@ Machine look_at_machine() {
     std::strftime(date, sizeof(date), "%Y-%m-%d %H:%M UTC", &utc);
     machine.date = date;
     return machine;
+}
+
+void print_smoke(const Results& results) {
+    for (const std::string& failure : results.failures()) {
+        std::printf("FAILED %s\n", failure.c_str());
+    }
+    std::printf("\n%zu rows, %zu failures\n", results.rows().size(), results.failures().size());
 }
 
 void print_report(const Context& context, const Machine& machine, const Results& results) {

@@ -21,6 +21,8 @@ struct Machine {
 Machine look_at_machine();
 std::string load_average();
 
+// What went wrong, and how much went well.
+void print_smoke(const Results& results);
 void print_report(const Context& context, const Machine& machine, const Results& results);
 // Errors: server_error with errno.
 Result<void> write_json(const std::string& path,

@@ -38,6 +38,14 @@ std::vector<double> fastest(const std::vector<std::string>& names,
 
 Spread Row::p50() const { return spread_of(figures_of(*this, Figure::p50)); }
 
+double Row::preemptions() const {
+    std::vector<double> values;
+    for (const Sample& sample : samples) {
+        values.push_back(sample.preemptions);
+    }
+    return spread_of(values).median;
+}
+
 double Row::p99() const { return spread_of(figures_of(*this, Figure::p99)).median; }
 
 void Results::add(const Reading& reading) {

@@ -15,7 +15,8 @@ struct Row {
     std::vector<Sample> samples;
 
     [[nodiscard]] Spread p50() const;
-    [[nodiscard]] double p99() const;  // median over the rounds
+    [[nodiscard]] double p99() const;          // median over the rounds
+    [[nodiscard]] double preemptions() const;  // the same
 };
 
 class Results {

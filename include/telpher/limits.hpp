@@ -19,6 +19,9 @@ inline constexpr std::size_t kTraceparentBytesMax = 55;  // version 00 of the W3
 inline constexpr std::size_t kMimetypeBytesMax = 127;
 inline constexpr std::size_t kCharsetBytesMax = 40;
 
+// All rare fields of a message together, as they are encoded. More than the fields above can need.
+inline constexpr std::size_t kExtensionBytesMax = 4096;
+
 // The size of a whole message is limited per domain; this is the range and the default of that limit.
 inline constexpr std::size_t kMessageBytesMaxLowest = std::size_t{2} << 10;
 inline constexpr std::size_t kMessageBytesMaxDefault = std::size_t{20} << 20;

@@ -142,6 +142,10 @@ Result<MessageView> decode_rare(std::span<const std::byte> bytes, const MessageH
                        number(head.topic_bytes) + " bytes, after the header are " +
                        number(bytes.size() - kHeadBytes));
     }
+    if (head.extension_bytes > limits::kExtensionBytesMax) {
+        return corrupt("extension is " + number(head.extension_bytes) + " bytes, the limit is " +
+                       number(limits::kExtensionBytesMax));
+    }
     const std::size_t payload_at = payload_offset(head);
     const std::size_t room = bytes.size() - std::min(payload_at, bytes.size());
     if (payload_at > bytes.size() || head.payload_bytes > room) {

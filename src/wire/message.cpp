@@ -5,6 +5,8 @@
 #include "src/wire/message_check.hpp"
 #include "src/wire/names.hpp"
 
+#include <array>
+#include <cassert>
 #include <cstring>
 
 namespace telpher {
@@ -14,6 +16,12 @@ using detail::Violation;
 using wire::CheckedField;
 
 namespace {
+
+// No field that is built here is longer; the limits are checked before.
+constexpr std::size_t kEntryBytesMax = 255;
+static_assert(limits::kRequestIdBytesMax <= kEntryBytesMax &&
+              limits::kCorrelationIdBytesMax <= kEntryBytesMax &&
+              limits::kCausationIdBytesMax <= kEntryBytesMax);
 
 CheckedField field_of(ExtensionId id) noexcept {
     switch (id) {
@@ -203,8 +211,11 @@ Message& Message::answering(const MessageView& request) & {
                           ExtensionId::correlation_id,
                           ExtensionId::causation_id,
                           ExtensionId::traceparent}) {
-        if (detail::find_extension(parts(), id).empty()) {
-            set_extension(id, detail::find_extension(request.parts(), id));
+        const std::string_view theirs = detail::find_extension(request.parts(), id);
+        // One that breaks a limit is left out: the request came from outside, the answer must go out.
+        if (detail::find_extension(parts(), id).empty() && !theirs.empty() &&
+            !broken(wire::check_text(field_of(id), theirs))) {
+            set_extension(id, theirs);
         }
     }
     return *this;
@@ -233,6 +244,11 @@ Message& Message::set_payload(std::span<const std::byte> payload) {
         return *this;
     }
     payload_.assign(as_text(payload));
+    if ((head_.flags & detail::kFlagTyped) != 0) [[unlikely]] {
+        // A copy of a typed message: the new bytes are no longer that type.
+        set_extension(ExtensionId::type, {});
+        head_.flags &= static_cast<std::uint8_t>(~(detail::kFlagTyped | detail::kFlagAligned64));
+    }
     if (head_.content >= detail::kContentJson) {
         check_json_payload();
     }
@@ -326,11 +342,13 @@ void Message::set_extension(ExtensionId id, std::string_view bytes) {
         extension_.erase(at, old_bytes);
         return;
     }
+    // Composed first: `bytes` may be a field of this very message.
+    assert(bytes.size() <= kEntryBytesMax);
     const auto length = static_cast<std::uint16_t>(bytes.size());
-    std::array<char, wire::kEntryHeadBytes> head{static_cast<char>(id), 0, 0};
-    std::memcpy(head.data() + 1, &length, sizeof length);
-    extension_.replace(at, old_bytes, head.data(), head.size());
-    extension_.insert(at + head.size(), bytes);
+    std::array<char, wire::kEntryHeadBytes + kEntryBytesMax> made{static_cast<char>(id)};
+    std::memcpy(made.data() + 1, &length, sizeof length);
+    std::memcpy(made.data() + wire::kEntryHeadBytes, bytes.data(), bytes.size());
+    extension_.replace(at, old_bytes, made.data(), wire::kEntryHeadBytes + bytes.size());
 }
 
 }  // namespace telpher

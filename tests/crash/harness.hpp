@@ -131,9 +131,9 @@ inline constexpr std::uint64_t kTorn = ~0ULL;
 // What is wrong with a domain at rest: `verify`, and nothing held by anybody but `owned` chunks that the
 // calling process keeps for reuse. Empty = nothing.
 std::string audit(const Server& server, std::uint64_t owned, std::uint64_t offered = 0);
-// Makes the calling thread's hot stacks full, so that it keeps the same number of chunks whatever it does;
+// Makes the calling thread's hot stacks full, so that the number of chunks that it keeps is always the same;
 // returns that number, for `audit`.
-std::uint64_t settle(const Server& server, Queue& queue);
+std::uint64_t settle(Queue& queue);
 // Polls until the queue is empty: the numbers of what was in it.
 std::vector<std::uint64_t> drain(Queue& queue);
 

@@ -82,7 +82,8 @@ int run(std::vector<std::string> arguments) {
     Command command;
     add_all(app, command);
     try {
-        app.parse({arguments.rbegin(), arguments.rend()});  // CLI11 takes them from the back
+        // CLI11 takes them from the back.
+        app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
     } catch (const CLI::CallForHelp&) {
         const CLI::App* shown = &app;
         while (!shown->get_subcommands().empty()) {

@@ -119,7 +119,7 @@ TEST_P(RingThreads, lose_and_duplicate_nothing) {
 // producers stopped between the two steps of `raise` do.
 TEST(RingThreads, a_ring_with_room_is_never_full_and_one_with_messages_never_empty) {
     constexpr std::uint32_t kThreads = 3;
-    constexpr int kRounds = 20'000;
+    constexpr int kRounds = 60'000;
     ScratchRing ring(kThreads);
     std::atomic<bool> done{false};
     std::atomic<int> wrong{0};

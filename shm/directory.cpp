@@ -33,7 +33,7 @@ EntryInfo load_info(EntryInfo& from) noexcept {
         // E2: pairs with E1.
         words[i] = std::atomic_ref<std::uint64_t>(in[i]).load(std::memory_order_acquire);
     }
-    EntryInfo info;
+    EntryInfo info{};
     std::memcpy(static_cast<void*>(&info), words, sizeof words);
     return info;
 }
@@ -236,6 +236,16 @@ Result<Found> Directory::create(const QueueSpec& spec, bool* created) {
                          std::to_string(bytes) + " bytes, limits.ring_bytes of " +
                          std::to_string(rings_.size()) + " has no such piece left"};
     }
+    *created = true;
+    return write_entry(index, spec, slots, *offset);
+}
+
+// Turns a free entry into a LIVE one: CREATING, contents, ring, LIVE. Killed before LIVE: `mend`
+// frees it.
+Found Directory::write_entry(std::uint32_t index,
+                             const QueueSpec& spec,
+                             std::uint64_t slots,
+                             std::uint64_t offset) {
     EntryInfo info{};
     info.name_hash = name_hash(spec.name);
     info.kind = static_cast<std::uint8_t>(spec.kind);
@@ -243,8 +253,8 @@ Result<Found> Directory::create(const QueueSpec& spec, bool* created) {
     spec.name.copy(info.name, kNameBytesMax);
     info.capacity = spec.capacity;
     info.slots = static_cast<std::uint32_t>(slots);
-    info.ring_offset = *offset;
-    info.ring_bytes = bytes;
+    info.ring_offset = offset;
+    info.ring_bytes = ring_bytes(slots);
     info.options_hash = spec.options_hash;
     info.created_ns = read_clock(CLOCK_REALTIME);
     DirectoryEntry& e = entries_[index];
@@ -263,10 +273,11 @@ Result<Found> Directory::create(const QueueSpec& spec, bool* created) {
         bits.store(0, std::memory_order_relaxed);  // relaxed: published by E6
     }
     SHM_STEP("directory.create.ring");
-    std::memset(
-        static_cast<void*>(segment_->base() + *offset), 0, bytes);  // nobody has it attached
+    std::memset(static_cast<void*>(segment_->base() + offset),
+                0,
+                ring_bytes(slots));  // nobody has it attached
     SHM_STEP("directory.create.used");
-    if (index >= count) {
+    if (index >= used()) {
         // E4: pairs with E3.
         segment_->header().directory_used.store(index + 1, std::memory_order_release);
     }
@@ -276,7 +287,6 @@ Result<Found> Directory::create(const QueueSpec& spec, bool* created) {
     SHM_STEP("directory.create.generation");
     segment_->header().directory_generation.fetch_add(
         1, std::memory_order_relaxed);  // relaxed: a hint to look again
-    *created = true;
     return Found{index, generation, EntryState::live, info};
 }
 

@@ -105,6 +105,10 @@ class Directory {
     [[nodiscard]] std::uint32_t used() const noexcept;
 
   private:
+    [[nodiscard]] Found write_entry(std::uint32_t index,
+                                    const QueueSpec& spec,
+                                    std::uint64_t slots,
+                                    std::uint64_t offset);
     void mend();
     void recycle_entry(std::uint32_t index);
     void drain(const Found& found);

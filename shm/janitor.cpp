@@ -44,7 +44,7 @@ int open_pidfd(std::uint32_t pid) { return static_cast<int>(syscall(SYS_pidfd_op
 void Attachment::start_janitor() {
     stop_event_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     mailbox_ = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    sockaddr_un address;
+    sockaddr_un address{};
     const socklen_t length = mailbox_address(segment_.uuid(), slot_, &address);
     if (mailbox_ >= 0 && bind(mailbox_, reinterpret_cast<sockaddr*>(&address), length) != 0) {
         close(mailbox_);
@@ -72,7 +72,7 @@ void Attachment::announce() {
         // J2: pairs with process_table.cpp:J1.
         if (process_state(processes_.record(slot).word.load(std::memory_order_seq_cst)) ==
             ProcessState::live) {
-            sockaddr_un address;
+            sockaddr_un address{};
             const socklen_t length = mailbox_address(segment_.uuid(), slot, &address);
             static_cast<void>(sendto(mailbox_,
                                      "",

@@ -319,34 +319,34 @@ static_assert(sizeof(SegmentHeader) <= kPageBytes);
 
 // FNV-1a over every size and offset above: two builds that disagree refuse each other.
 constexpr std::uint64_t abi_hash() {
-    constexpr std::uint64_t facts[] = {sizeof(ChunkHeader),
-                                       sizeof(Slot),
-                                       sizeof(WaiterMap),
-                                       sizeof(RingControl),
-                                       offsetof(RingControl, items),
-                                       sizeof(ProcessRecord),
-                                       sizeof(ThreadRecord),
-                                       offsetof(ThreadRecord, doorbell),
-                                       sizeof(EntryInfo),
-                                       offsetof(EntryInfo, name),
-                                       sizeof(DirectoryEntry),
-                                       offsetof(DirectoryEntry, attached),
-                                       sizeof(ChunkClass),
-                                       sizeof(Region),
-                                       sizeof(SegmentHeader),
-                                       offsetof(SegmentHeader, classes),
-                                       offsetof(SegmentHeader, regions),
-                                       offsetof(SegmentHeader, state),
-                                       offsetof(SegmentHeader, join_generation),
-                                       kCacheLine,
-                                       kPageBytes,
-                                       kSlabChunks,
-                                       kProcessesMax,
-                                       kThreadsMax,
-                                       kMessageOffset,
-                                       0x0102030405060708ULL};
+    constexpr std::uint64_t kFacts[] = {sizeof(ChunkHeader),
+                                        sizeof(Slot),
+                                        sizeof(WaiterMap),
+                                        sizeof(RingControl),
+                                        offsetof(RingControl, items),
+                                        sizeof(ProcessRecord),
+                                        sizeof(ThreadRecord),
+                                        offsetof(ThreadRecord, doorbell),
+                                        sizeof(EntryInfo),
+                                        offsetof(EntryInfo, name),
+                                        sizeof(DirectoryEntry),
+                                        offsetof(DirectoryEntry, attached),
+                                        sizeof(ChunkClass),
+                                        sizeof(Region),
+                                        sizeof(SegmentHeader),
+                                        offsetof(SegmentHeader, classes),
+                                        offsetof(SegmentHeader, regions),
+                                        offsetof(SegmentHeader, state),
+                                        offsetof(SegmentHeader, join_generation),
+                                        kCacheLine,
+                                        kPageBytes,
+                                        kSlabChunks,
+                                        kProcessesMax,
+                                        kThreadsMax,
+                                        kMessageOffset,
+                                        0x0102030405060708ULL};
     std::uint64_t hash = 0xcbf29ce484222325ULL;
-    for (const std::uint64_t fact : facts) {
+    for (const std::uint64_t fact : kFacts) {
         for (int byte = 0; byte < 8; ++byte) {
             hash = (hash ^ ((fact >> (8 * byte)) & 0xFFU)) * 0x100000001b3ULL;
         }

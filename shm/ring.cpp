@@ -16,10 +16,10 @@ Ring::Ring(RingControl* control,
       capacity_(capacity),
       dest_(dest) {}
 
-bool Ring::walk_head(std::uint64_t& h, std::uint64_t t) const noexcept {
-    std::uint64_t steps = 0;
+bool Ring::walk_head(std::uint64_t& h, std::uint64_t t, std::uint64_t& budget) const noexcept {
     while (h < t) {
-        if (++steps > steps_max()) {
+        if (--budget == 0) {
+            budget = 1;  // the caller's loop ends with it
             return false;
         }
         Slot& s = slot(h);
@@ -104,13 +104,13 @@ bool Ring::writable() noexcept {
     SHM_STEP("ring.writable.tail");
     // W12: pairs with W1 (doorbell.hpp:W1): the look after arming.
     std::uint64_t t = control_->tail.load(std::memory_order_seq_cst);
-    for (;;) {
+    for (std::uint64_t budget = steps_max(); budget != 0; --budget) {
         std::uint64_t pos = 0;
         std::uint64_t ref = 0;
-        if (find_tail(t, pos, ref) != Status::ok) {
+        if (find_tail(t, pos, ref, budget) != Status::ok) {
             return true;  // the end, or damage: `commit` tells
         }
-        switch (room_at(t)) {
+        switch (room_at(t, budget)) {
             case Room::look_again:
                 continue;
             case Room::no:
@@ -120,6 +120,7 @@ bool Ring::writable() noexcept {
                 return true;
         }
     }
+    return true;  // undecided: `commit` tells
 }
 
 bool Ring::holds(std::uint64_t ref) const noexcept {
@@ -140,7 +141,8 @@ std::uint64_t Ring::committed() const noexcept {
     std::uint64_t t = control_->tail.load(std::memory_order_acquire);
     std::uint64_t pos = 0;
     std::uint64_t ref = 0;
-    const Status status = find_tail(t, pos, ref);
+    std::uint64_t budget = steps_max();
+    const Status status = find_tail(t, pos, ref, budget);
     return status == Status::queue_not_found ? pos - 1 : t;
 }
 
@@ -148,7 +150,8 @@ std::uint64_t Ring::claimed() const noexcept {
     // R2: pairs with R1 (ring_inline.hpp:R1).
     std::uint64_t h = control_->head.load(std::memory_order_acquire);
     const std::uint64_t t = committed();
-    static_cast<void>(walk_head(h, t));
+    std::uint64_t budget = steps_max();
+    static_cast<void>(walk_head(h, t, budget));
     return h < t ? h : t;
 }
 
@@ -157,7 +160,8 @@ bool Ring::closed() const noexcept {
     std::uint64_t t = control_->tail.load(std::memory_order_acquire);
     std::uint64_t pos = 0;
     std::uint64_t ref = 0;
-    return find_tail(t, pos, ref) == Status::queue_not_found;
+    std::uint64_t budget = steps_max();
+    return find_tail(t, pos, ref, budget) == Status::queue_not_found;
 }
 
 }  // namespace telpher::shm

@@ -116,18 +116,22 @@ class Ring {
         return 2 * (mask_ + 1) + kStepsBeyond;
     }
 
+    // `budget`, below, is what is left of that, shared by all the searches of one call.
     enum class Room { yes, no, look_again, damaged };
 
     [[nodiscard]] Status find_tail(std::uint64_t& t,
                                    std::uint64_t& pos,
-                                   std::uint64_t& ref) const noexcept;
+                                   std::uint64_t& ref,
+                                   std::uint64_t& budget) const noexcept;
     // Whether the unfilled position `t` may be filled; moves `t` on when it proves to be behind the
     // head.
-    [[nodiscard]] Room room_at(std::uint64_t& t) noexcept;
+    [[nodiscard]] Room room_at(std::uint64_t& t, std::uint64_t& budget) noexcept;
     [[nodiscard]] Status insert(std::uint64_t& t, std::uint64_t ref) noexcept;
     // Moves `h` over claimed positions until it reaches `t` (beyond it only when `t` is stale:
     // others committed meanwhile); false = damage.
-    [[nodiscard]] bool walk_head(std::uint64_t& h, std::uint64_t t) const noexcept;
+    [[nodiscard]] bool walk_head(std::uint64_t& h,
+                                 std::uint64_t t,
+                                 std::uint64_t& budget) const noexcept;
     [[nodiscard]] Status claim_at(std::uint64_t& h,
                                   std::uint32_t me,
                                   std::uint32_t* chunk) noexcept;

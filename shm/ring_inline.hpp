@@ -21,8 +21,9 @@ inline void Ring::raise(Word& hint, std::uint64_t value) noexcept {
 // us past the position of the sentinel modulo the ring, and nothing may be committed after it.
 inline Status Ring::find_tail(std::uint64_t& t,
                               std::uint64_t& pos,
-                              std::uint64_t& ref) const noexcept {
-    for (std::uint64_t steps = 0; steps <= steps_max(); ++steps) {
+                              std::uint64_t& ref,
+                              std::uint64_t& budget) const noexcept {
+    for (; budget != 0; --budget) {
         Slot& s = slot(t);
         SHM_STEP("ring.commit.load_pos");
         // R3: pairs with C1. The reference we read next is not older than this position.
@@ -49,7 +50,7 @@ inline Status Ring::find_tail(std::uint64_t& t,
     return Status::corrupt;
 }
 
-inline Ring::Room Ring::room_at(std::uint64_t& t) noexcept {
+inline Ring::Room Ring::room_at(std::uint64_t& t, std::uint64_t& budget) noexcept {
     SHM_STEP("ring.commit.load_head");
     // R2: pairs with R1. Never leads, so the length it gives is never too small.
     std::uint64_t h = control_->head.load(std::memory_order_acquire);
@@ -60,7 +61,7 @@ inline Ring::Room Ring::room_at(std::uint64_t& t) noexcept {
     if (t - h < capacity_) [[likely]] {
         return Room::yes;
     }
-    if (!walk_head(h, t) || h > kPositionMax) {
+    if (!walk_head(h, t, budget) || h > kPositionMax) {
         return Room::damaged;
     }
     raise(control_->head, h);
@@ -73,14 +74,14 @@ inline Ring::Room Ring::room_at(std::uint64_t& t) noexcept {
 
 // Commits `ref` at the first unfilled position from `t` on, if there is room; leaves it in t.
 inline Status Ring::insert(std::uint64_t& t, std::uint64_t ref) noexcept {
-    for (std::uint64_t rounds = 0; rounds <= steps_max(); ++rounds) {
+    for (std::uint64_t budget = steps_max(); budget != 0; --budget) {
         std::uint64_t old_pos = 0;
         std::uint64_t old_ref = 0;
-        const Status status = find_tail(t, old_pos, old_ref);
+        const Status status = find_tail(t, old_pos, old_ref, budget);
         if (status != Status::ok) {
             return status;
         }
-        const Room room = ref == kClosedRef ? Room::yes : room_at(t);
+        const Room room = ref == kClosedRef ? Room::yes : room_at(t, budget);
         if (room == Room::look_again) {
             continue;
         }

@@ -132,9 +132,11 @@ class Delivery : public MessageView {
     [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; }
     // Releases the memory now. The views into it end.
     void release() noexcept { detail::give_back(held_); }
-    operator Message() const {
-        return to_message();
-    }  // NOLINT(google-explicit-constructor): by design
+    // NOLINTNEXTLINE(google-explicit-constructor): a delivery may stand where a message is asked
+    // for
+    // A delivery may stand wherever an owning message is asked for; the copy is made there.
+    // NOLINTNEXTLINE(google-explicit-constructor)
+    operator Message() const { return to_message(); }
 
   private:
     friend class detail::QueueCore;

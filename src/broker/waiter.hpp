@@ -42,6 +42,7 @@ class Waiter {
         : attachment_(attachment), context_(context), map_(map), options_(options) {}
     Waiter(const Waiter&) = delete;
     Waiter& operator=(const Waiter&) = delete;
+    ~Waiter() = default;
 
     // Returns ok when there may be something; never blocks longer than the timeout. `maybe(look)`
     // is the cheap question asked while spinning, `ready()` the exact one asked before sleeping.

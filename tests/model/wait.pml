@@ -39,68 +39,70 @@ byte word[NWORD]; byte summary;
 bool rung[NW]; bool asleep[NW];
 bool crash[NP]; bool dead[NP];
 
-inline take(){ d_step{ ok=(avail>0); if :: ok -> avail-- :: else -> over=closed fi } }            /* claim CAS, or EMPTY or END read */
-
-inline wake(){                               /* after a commit, and to pass a wake on */
-  do
-  :: true ->
-     d_step{ s=summary; w=(s&1 -> 0 : 1) };
-     if :: s==0 -> break :: else -> skip fi;
-     d_step{ summary=summary&(255-(1<<w)); s=0 };
-     d_step{ x=word[w]; got=false };
-     do
-     :: !got && x!=0 -> d_step{ b=(x&1 -> 0 : 1); x=word[w]; got=((x&(1<<b))!=0); x=x&(255-(1<<b)); word[w]=x }     /* fetch_and */
-     :: else -> break
-     od;
-     if :: x!=0 -> summary=summary|(1<<w) :: else -> skip fi;
-     if :: got -> d_step{ b=w*PER+b; x=0; w=0; rung[b]=true };
-           d_step{ got=asleep[b]; asleep[b]=false; b=0 };                                         /* FUTEX_WAKE 1 */
-           if :: got -> break
-              :: !got && !READY -> break     /* nothing left to tell */
-              :: else -> skip fi
-     :: else -> skip fi
-  od; skip;
-  d_step{ s=0; w=0; x=0; b=0; got=false } }
+/* values of r: where a party is. SUM..LEFT is one call of wake(), after a commit or to pass a wake on; OUT is its end. */
+#define TAKE 0
+#define SEEN 1
+#define ARM 2
+#define ARM2 3
+#define LOOK 4
+#define SLEEP 5
+#define ASLEEP 6
+#define LOOK2 7
+#define DISARM 8
+#define LEAVE 9
+#define SUM 10
+#define CLEAR 11
+#define BITS 12
+#define TAKEBIT 13
+#define RESTORE 14
+#define RING 15
+#define FUTEX 16
+#define LEFT 17
+#define OUT 18
+#define WAKE \
+  :: d_step{ r==SUM -> r=(summary==0 -> OUT : CLEAR); w=(summary&1 -> 0 : 1) } \
+  :: d_step{ r==CLEAR -> summary=summary&(255-(1<<w)); r=BITS } \
+  :: d_step{ r==BITS -> x=word[w]; r=(x==0 -> SUM : TAKEBIT) } \
+  :: d_step{ r==TAKEBIT -> b=(x&1 -> 0 : 1); x=word[w]; r=((x&(1<<b))!=0 -> RESTORE : TAKEBIT); word[w]=x&(255-(1<<b)); x=word[w]; \
+             b=(r==RESTORE -> w*PER+b : 0); r=(x!=0 -> r : (r==RESTORE -> RING : SUM)); w=(r==RING -> 0 : w) } \
+  :: d_step{ r==RESTORE -> summary=summary|(1<<w); r=RING; x=0; w=0 } \
+  :: d_step{ r==RING -> rung[b]=true; r=FUTEX } \
+  :: d_step{ r==FUTEX -> r=(asleep[b] -> OUT : LEFT); asleep[b]=false; b=0 } \
+  :: d_step{ r==LEFT -> r=(READY -> SUM : OUT) }          /* it woke nobody: tell the next one, while something is left */
 
 proctype Waiter(byte me){
-  byte k,s,w,x,b; bool ok,over,got,chosen,again,quit;
+  byte k,w,x,b,r; bool chosen,again,quit;
   { do
-    :: k<K && !over && !quit ->
-       take();
-       if
-       :: ok || over -> skip
-       :: else ->
-          do
-          :: true ->
-             rung[me]=false;                                        /* seen = doorbell */
-             word[WORD(me)]=word[WORD(me)]|BIT(me);
-             summary=summary|(1<<WORD(me));
-             again=READY;                                           /* look again */
-             if :: me==LEAVER && !again -> quit=true :: true fi;
-             if
-             :: !again && !quit ->
-                d_step{ if :: !rung[me] -> asleep[me]=true :: else -> skip fi };                  /* FUTEX_WAIT */
-                if :: !asleep[me] -> skip
-                   :: me==LEAVER && asleep[me] -> asleep[me]=false; quit=true                     /* timed out */
-                fi;
-                again=READY
-             :: else -> skip
-             fi;
-             d_step{ chosen=(chosen || (word[WORD(me)]&BIT(me))==0); word[WORD(me)]=word[WORD(me)]&(255-BIT(me)) };     /* disarm */
-             if :: again || quit -> break :: else -> skip fi
-          od; skip;
-          again=false;
-          if :: !quit -> take() :: else -> skip fi
-       fi;
-       if :: (ok || over || quit) && chosen && READY -> wake() :: else -> skip fi;                /* chosen by a waker, and leaves something behind */
-       d_step{ if :: ok -> k++; chosen=false :: else -> skip fi; ok=false }
-    :: else -> break
+    :: d_step{ r==TAKE ->                                 /* claim CAS, or EMPTY or the end was read */
+         if :: avail>0 -> avail--; k++; r=LEAVE
+            :: avail==0 && closed -> k=K; r=LEAVE
+            :: else -> r=SEEN fi }
+    :: d_step{ r==SEEN -> rung[me]=false; r=ARM }         /* seen = doorbell */
+    :: d_step{ r==ARM -> word[WORD(me)]=word[WORD(me)]|BIT(me); r=ARM2 }
+    :: d_step{ r==ARM2 -> summary=summary|(1<<WORD(me)); r=LOOK }
+    :: d_step{ r==LOOK -> again=READY; r=(again -> DISARM : SLEEP) }
+    :: d_step{ r==LOOK && me==LEAVER && !READY -> quit=true; r=DISARM }
+    :: d_step{ r==SLEEP -> asleep[me]=!rung[me]; r=(rung[me] -> LOOK2 : ASLEEP) }         /* FUTEX_WAIT */
+    :: d_step{ r==ASLEEP && !asleep[me] -> r=LOOK2 }
+    :: d_step{ r==ASLEEP && me==LEAVER && asleep[me] -> asleep[me]=false; quit=true; r=LOOK2 }      /* timed out */
+    :: d_step{ r==LOOK2 -> again=READY; r=DISARM }
+    :: d_step{ r==DISARM ->
+         chosen=(chosen || (word[WORD(me)]&BIT(me))==0); word[WORD(me)]=word[WORD(me)]&(255-BIT(me));
+         r=(again -> TAKE : (quit -> LEAVE : SEEN)); again=false }
+    :: d_step{ r==LEAVE -> r=(chosen && READY -> SUM : OUT); chosen=false }             /* chosen by a waker, and leaves something behind */
+    WAKE
+    :: d_step{ r==OUT && k<K && !quit -> r=TAKE }
+    :: r==OUT && (k==K || quit) -> break
     od }
   unless { crash[me]; d_step{ asleep[me]=false; dead[me]=true } } }
 
 proctype Waker(byte me; byte n){
-  byte s,w,x,b; bool got;
-  { do :: n>0 -> d_step{ if :: !closed -> avail++ :: else -> skip fi }; wake(); n-- :: else -> break od }
+  byte w,x,b,r=OUT;
+  { do
+    :: d_step{ r==OUT && n>0 -> n--; if :: !closed -> avail++; r=SUM :: else -> skip fi }
+    WAKE
+    :: r==OUT && n==0 -> break
+    od }
   unless { crash[me]; dead[me]=true } }
 
 proctype Remover(byte me){

@@ -52,7 +52,7 @@ TEST(Layout, what_lies_in_the_segment_has_no_pointer_and_no_destructor) {
 }
 
 TEST(Layout, a_chunk_word_keeps_state_owner_and_generation_apart) {
-    for (const std::uint64_t generation : {0ULL, 1ULL, kGenerationMask}) {
+    for (const std::uint64_t generation : {std::uint64_t{0}, std::uint64_t{1}, kGenerationMask}) {
         for (const std::uint32_t owner : {0U, 1U, 4095U}) {
             for (int state = 0; state <= 10; ++state) {
                 const auto word = make_word(static_cast<ChunkState>(state), owner, generation);

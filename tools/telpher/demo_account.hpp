@@ -1,0 +1,120 @@
+// What the processes of the demo did, in memory that they share and that survives a kill of any of them.
+//
+//   Lives in   a memfd: the parent makes it, its children inherit the descriptor.
+//   Threads    each figure has one writer; anyone may read it at any time.
+//   Crash      a figure is written whole or not at all, so a killed worker's account is right up to
+//              the last order that it finished.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "telpher/result.hpp"
+
+namespace telpher::cli {
+
+// A number with one writer.
+class Figure {
+  public:
+    // Relaxed, all: a figure says nothing about other memory, and the parent's last look comes after
+    // waitpid, which orders it behind everything that the writer did.
+    [[nodiscard]] std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
+    void set(std::uint64_t value) { value_.store(value, std::memory_order_relaxed); }
+    void add(std::uint64_t value) { set(get() + value); }
+    void raise_to(std::uint64_t value) { set(value > get() ? value : get()); }
+
+  private:
+    static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "a lock would not be shared");
+    std::atomic<std::uint64_t> value_{0};
+};
+
+// Counts of durations in buckets about 3 % wide.
+class LatencyHistogram {
+  public:
+    void record(std::uint64_t ns);
+    [[nodiscard]] std::uint64_t count() const;
+    [[nodiscard]] std::uint64_t max() const { return max_.get(); }
+    // The duration that `fraction` of all stayed at or below; 0 when nothing was recorded.
+    [[nodiscard]] std::uint64_t percentile(double fraction) const;
+    void merge(const LatencyHistogram& other);
+
+  private:
+    static constexpr unsigned kSubBits = 5;  // 32 buckets for each doubling
+    static constexpr std::size_t kBuckets = (64 - kSubBits) << kSubBits;
+    std::array<Figure, kBuckets> buckets_{};
+    Figure max_{};
+};
+
+inline constexpr std::size_t kWorkers = 2;
+
+struct alignas(128) WorkerAccount {  // a cache line pair each: workers must not slow each other
+    Figure ready;                    // 1 = about to poll
+    Figure handled;                  // orders finished
+    Figure in_hands;                 // the number of the order taken and not finished, 0 = none
+    Figure total;                    // of all orders finished, hundredths
+    Figure wrong_totals;             // orders whose total is not the producer's
+    Figure wrong_sequences;          // orders out of order, seen twice, or under another number
+    Figure last_ns;                  // when the last order was finished
+    Figure stall_before_ns;          // longest time between two orders at full speed, before the kill
+    Figure stall_after_ns;           // the same after it
+    LatencyHistogram latency;        // of the paced orders
+};
+
+struct Account {
+    // Written by the parent.
+    Figure messages;  // orders to send
+    Figure paced;     // the first ones, sent at a steady rate
+    Figure rate;      // orders per second of these
+    Figure gate;      // the producer does not go beyond this order before the kill
+    Figure go;        // everyone is ready
+    Figure kill_ns;   // when worker 1 was killed, 0 = not yet
+    Figure finish;    // nothing more will come: workers end when the queue is empty
+    // Written by the producer.
+    alignas(128) Figure ready;
+    Figure offered;
+    Figure full_speed_ns;  // when the paced orders were all sent
+    std::array<WorkerAccount, kWorkers> workers;
+};
+
+// The mapping of an Account and, behind it, one bit per worker and order: finished. Move-only.
+class SharedAccount {
+  public:
+    // Errors: out_of_memory.
+    static Result<SharedAccount> create(std::uint64_t messages);
+    // In a child: the one behind the inherited descriptor. Errors: bad_request.
+    static Result<SharedAccount> attach(int fd);
+
+    SharedAccount(SharedAccount&& other) noexcept;
+    SharedAccount& operator=(SharedAccount&&) = delete;
+    SharedAccount(const SharedAccount&) = delete;
+    SharedAccount& operator=(const SharedAccount&) = delete;
+    ~SharedAccount();
+
+    Account* operator->() const { return account_; }
+    Account& operator*() const { return *account_; }
+    [[nodiscard]] int fd() const { return fd_; }
+
+    // Notes that the worker has finished order `sequence` (1, 2, ...). False if it had before.
+    [[nodiscard]] bool mark_handled(std::size_t worker, std::uint64_t sequence) const;
+    [[nodiscard]] bool handled(std::size_t worker, std::uint64_t sequence) const;
+
+  private:
+    SharedAccount(int fd, void* memory, std::size_t size_bytes);
+    static Result<SharedAccount> map(int fd, std::size_t size_bytes);
+    [[nodiscard]] Figure& word(std::size_t worker, std::uint64_t sequence) const;
+
+    int fd_ = -1;
+    Account* account_ = nullptr;
+    Figure* bits_ = nullptr;
+    std::size_t size_bytes_ = 0;
+};
+
+// Memory as a file, zeroed, that children inherit; -1 on failure.
+[[nodiscard]] int make_memory_file(const char* name, std::size_t size_bytes);
+
+// Steady clock, the same in all processes of the machine.
+[[nodiscard]] std::uint64_t now_ns();
+
+}  // namespace telpher::cli

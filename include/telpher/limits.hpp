@@ -22,7 +22,8 @@ inline constexpr std::size_t kCharsetBytesMax = 40;
 // All rare fields of a message together, as they are encoded. More than the fields above can need.
 inline constexpr std::size_t kExtensionBytesMax = 4096;
 
-// The size of a whole message is limited per domain; this is the range and the default of that limit.
+// The size of a whole message is limited per domain; this is the range and the default of that
+// limit.
 inline constexpr std::size_t kMessageBytesMaxLowest = std::size_t{2} << 10;
 inline constexpr std::size_t kMessageBytesMaxDefault = std::size_t{20} << 20;
 inline constexpr std::size_t kMessageBytesMaxHighest = std::size_t{250} << 20;

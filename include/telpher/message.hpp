@@ -9,6 +9,10 @@
 // A Message may be sent any number of times; each send gives it a new id and timestamp on the way.
 #pragma once
 
+#include "telpher/limits.hpp"
+#include "telpher/message_view.hpp"
+#include "telpher/result.hpp"
+
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -18,24 +22,28 @@
 #include <string_view>
 #include <utility>
 
-#include "telpher/limits.hpp"
-#include "telpher/message_view.hpp"
-#include "telpher/result.hpp"
-
 namespace telpher {
 
 namespace detail {
 
 // The first limit that a message violates; becomes a text only when somebody asks (no allocation).
 struct Violation {
-    enum class Rule : std::uint8_t { none, too_short, too_long, bad_byte, bad_form, bad_json, bad_number };
+    enum class Rule : std::uint8_t {
+        none,
+        too_short,
+        too_long,
+        bad_byte,
+        bad_form,
+        bad_json,
+        bad_number
+    };
 
     Rule rule = Rule::none;
-    std::uint8_t field = 0;    // index into the field names of message_check.cpp
-    std::uint8_t byte = 0;     // bad_byte: the byte
-    std::uint8_t reason = 0;   // bad_json: a JsonFault::Reason
+    std::uint8_t field = 0;   // index into the field names of message_check.cpp
+    std::uint8_t byte = 0;    // bad_byte: the byte
+    std::uint8_t reason = 0;  // bad_json: a JsonFault::Reason
     std::uint32_t limit = 0;
-    std::int64_t value = 0;    // the length, the number, or the position of the byte
+    std::int64_t value = 0;  // the length, the number, or the position of the byte
 };
 
 }  // namespace detail
@@ -48,18 +56,21 @@ class Message : public MessageFields<Message> {
     explicit Message(const MessageView& view);
 
     // --- Constructors ---
-    // A text in UTF-8 of mimetype text/plain. `topic` is the label, 1..100 bytes of [A-Za-z0-9._/-].
+    // A text in UTF-8 of mimetype text/plain. `topic` is the label, 1..100 bytes of
+    // [A-Za-z0-9._/-].
     [[nodiscard]] static Message text(std::string_view topic, std::string_view text);
     template <std::same_as<std::string> S>  // an rvalue string is moved, not copied
     [[nodiscard]] static Message text(std::string_view topic, S&& text) {
         return text_moved(topic, std::move(text));
     }
-    // A text of any mimetype ("type/subtype") and charset. Text of application/json in UTF-8 is checked.
+    // A text of any mimetype ("type/subtype") and charset. Text of application/json in UTF-8 is
+    // checked.
     [[nodiscard]] static Message text(std::string_view topic,
                                       std::string_view mimetype,
                                       std::string_view charset,
                                       std::string_view text);
-    // A JSON text (RFC 8259) of mimetype application/json, checked: form, UTF-8, at most 128 levels.
+    // A JSON text (RFC 8259) of mimetype application/json, checked: form, UTF-8, at most 128
+    // levels.
     [[nodiscard]] static Message json(std::string_view topic, std::string_view json);
     // Any bytes.
     [[nodiscard]] static Message bytes(std::string_view topic,
@@ -86,11 +97,13 @@ class Message : public MessageFields<Message> {
     // For the runtime: what a caller sets here is overwritten when the message is sent.
     Message& with_type(MessageType type) &;
     Message& with_response_status(Status status) &;
-    // Takes over request, correlation and causation id and traceparent of `request`, each where this
-    // message has none of its own.
+    // Takes over request, correlation and causation id and traceparent of `request`, each where
+    // this message has none of its own.
     Message& answering(const MessageView& request) &;
 
-    [[nodiscard]] Message with_request_id(std::string_view id) && { return std::move(with_request_id(id)); }
+    [[nodiscard]] Message with_request_id(std::string_view id) && {
+        return std::move(with_request_id(id));
+    }
     [[nodiscard]] Message with_destination(std::string_view name) && {
         return std::move(with_destination(name));
     }
@@ -130,7 +143,7 @@ class Message : public MessageFields<Message> {
     //   errors  bad_request or message_too_large, naming field, limit and value
     [[nodiscard]] Result<void> check() const {
         return violation_.rule == detail::Violation::Rule::none && !topic_.empty() ? Result<void>{}
-                                                                                    : failed_check();
+                                                                                   : failed_check();
     }
 
     using MessageFields<Message>::reply_to;  // the accessor beside the builder

@@ -1,10 +1,15 @@
 // A message read in place, and the accessors that views and owning messages share.
 //
 //   MessageFields  every accessor, written once for MessageView and Message
-//   MessageView    a copyable look at encoded bytes: the validated header by value, pointers to the rest
+//   MessageView    a copyable look at encoded bytes: the validated header by value, pointers to the
+//   rest
 //
-// A view is valid as long as the bytes it was decoded from: a polled message until its Delivery ends.
+// A view is valid as long as the bytes it was decoded from: a polled message until its Delivery
+// ends.
 #pragma once
+
+#include "telpher/result.hpp"
+#include "telpher/status.hpp"
 
 #include <chrono>
 #include <cstddef>
@@ -18,9 +23,6 @@
 #include <type_traits>
 #include <variant>
 #include <vector>
-
-#include "telpher/result.hpp"
-#include "telpher/status.hpp"
 
 namespace telpher {
 
@@ -49,7 +51,8 @@ struct MessageId {
     bool operator==(const MessageId&) const = default;
 };
 
-// "baac8cf8-48fd-4e16-a1cc-b3867bd4e505": the prefix, then the counter, most significant digit first.
+// "baac8cf8-48fd-4e16-a1cc-b3867bd4e505": the prefix, then the counter, most significant digit
+// first.
 [[nodiscard]] std::string to_string(MessageId id);
 
 // What a typed loan holds: a number derived from the type's name, and its sizeof.
@@ -111,7 +114,8 @@ inline constexpr std::uint8_t kContentText = 1;        // text/plain, UTF-8
 inline constexpr std::uint8_t kContentJson = 2;        // application/json, UTF-8
 inline constexpr std::uint8_t kContentExtended = 255;  // mimetype and charset lie in the extension
 
-// Ids of extension entries {u8 id, u16 length, bytes}; append only. 11 to 20 are reserved (FORMAT.md).
+// Ids of extension entries {u8 id, u16 length, bytes}; append only. 11 to 20 are reserved
+// (FORMAT.md).
 enum class ExtensionId : std::uint8_t {
     mimetype = 1,
     charset = 2,
@@ -128,16 +132,16 @@ enum class ExtensionId : std::uint8_t {
 // Where the pieces of a message are: what every accessor reads. One cache line.
 struct MessageParts {
     MessageHead head{};
-    const char* topic = nullptr;          // head.topic_bytes
-    const char* extension = nullptr;      // head.extension_bytes
-    const std::byte* payload = nullptr;   // head.payload_bytes
+    const char* topic = nullptr;         // head.topic_bytes
+    const char* extension = nullptr;     // head.extension_bytes
+    const std::byte* payload = nullptr;  // head.payload_bytes
 };
 
-// `timestamp_ns` + `later_ms` on the system clock; what lies beyond its range is its last instant, so that
-// no number from outside overflows.
-[[nodiscard]] inline TimePoint time_point(std::uint64_t timestamp_ns, std::uint32_t later_ms) noexcept {
-    constexpr auto kLast =
-        static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+// `timestamp_ns` + `later_ms` on the system clock; what lies beyond its range is its last instant,
+// so that no number from outside overflows.
+[[nodiscard]] inline TimePoint time_point(std::uint64_t timestamp_ns,
+                                          std::uint32_t later_ms) noexcept {
+    constexpr auto kLast = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
     const std::uint64_t later_ns = std::uint64_t{later_ms} * 1'000'000;
     const std::uint64_t since_epoch_ns =
         timestamp_ns > kLast - later_ns ? kLast : timestamp_ns + later_ns;
@@ -149,7 +153,8 @@ struct MessageParts {
 [[nodiscard]] std::string_view find_extension(const MessageParts& parts, ExtensionId id) noexcept;
 [[nodiscard]] std::string_view mimetype_of(const MessageParts& parts) noexcept;
 [[nodiscard]] std::string_view charset_of(const MessageParts& parts) noexcept;
-[[nodiscard]] std::optional<std::chrono::milliseconds> timeout_of(const MessageParts& parts) noexcept;
+[[nodiscard]] std::optional<std::chrono::milliseconds> timeout_of(
+    const MessageParts& parts) noexcept;
 [[nodiscard]] std::optional<TypeTag> type_tag_of(const MessageParts& parts) noexcept;
 [[nodiscard]] std::size_t size_bytes_of(const MessageParts& parts) noexcept;
 [[nodiscard]] Result<std::string_view> text_of(const MessageParts& parts);
@@ -215,7 +220,8 @@ class MessageFields {
     [[nodiscard]] std::string_view request_id() const noexcept {
         return extension(detail::ExtensionId::request_id);
     }
-    // The queue, topic or function that the message is for, where that is not evident from the path.
+    // The queue, topic or function that the message is for, where that is not evident from the
+    // path.
     [[nodiscard]] std::string_view destination() const noexcept {
         return extension(detail::ExtensionId::destination);
     }
@@ -248,7 +254,8 @@ class MessageFields {
     [[nodiscard]] std::string_view text() const { return try_text().value(); }
     // The same as a result: `mismatch` if the payload is binary.
     [[nodiscard]] Result<std::string_view> try_text() const { return detail::text_of(parts()); }
-    // The JSON text of an application/json message; throws BadResult (mismatch) if it is another mimetype.
+    // The JSON text of an application/json message; throws BadResult (mismatch) if it is another
+    // mimetype.
     [[nodiscard]] std::string_view json() const { return try_json().value(); }
     [[nodiscard]] Result<std::string_view> try_json() const { return detail::json_of(parts()); }
     // What a typed loan holds; nothing for other messages.
@@ -265,16 +272,16 @@ class MessageFields {
     [[nodiscard]] std::optional<Error> error() const { return detail::error_of(parts()); }
 
     // --- The message as names and values ---
-    // Every field: id type oneway? durable? response-status timestamp expires-at timeout request-id topic
-    // queue-name reply-to-queue-name correlation-id causation-id traceparent payload-mimetype
+    // Every field: id type oneway? durable? response-status timestamp expires-at timeout request-id
+    // topic queue-name reply-to-queue-name correlation-id causation-id traceparent payload-mimetype
     // payload-charset payload-text payload-binary. Absent fields are there, without a value.
     [[nodiscard]] std::vector<Field> fields() const { return detail::fields_of(parts()); }
     // One of them. Errors: bad_request (no such name), mismatch (payload-text of a binary payload).
     [[nodiscard]] Result<FieldValue> field(std::string_view name) const {
         return detail::field_of(parts(), name);
     }
-    // An object with all fields, valid JSON whatever the message holds: bytes that are not UTF-8 become
-    // U+FFFD, a payload that is no UTF-8 text stands in "payload-binary" as base64.
+    // An object with all fields, valid JSON whatever the message holds: bytes that are not UTF-8
+    // become U+FFFD, a payload that is no UTF-8 text stands in "payload-binary" as base64.
     [[nodiscard]] std::string to_json(bool pretty = false) const {
         return detail::to_json(parts(), pretty);
     }
@@ -291,8 +298,8 @@ class MessageFields {
     }
 };
 
-// A look at an encoded message. The header was copied and checked once and is never read again, so a
-// writer that misbehaves can change what the texts say, but never how far they reach.
+// A look at an encoded message. The header was copied and checked once and is never read again, so
+// a writer that misbehaves can change what the texts say, but never how far they reach.
 class MessageView : public MessageFields<MessageView> {
   public:
     // An empty message: no topic, no payload.
@@ -318,7 +325,8 @@ static_assert(std::is_trivially_copyable_v<MessageView> && sizeof(MessageView) =
 template <>
 struct std::hash<telpher::MessageId> {
     [[nodiscard]] std::size_t operator()(const telpher::MessageId& id) const noexcept {
-        // The counter alone is dense; the odd multiplier (2^64 / golden ratio) spreads it over all bits.
+        // The counter alone is dense; the odd multiplier (2^64 / golden ratio) spreads it over all
+        // bits.
         return static_cast<std::size_t>(id.prefix ^ (id.counter * 0x9E3779B97F4A7C15U));
     }
 };

@@ -7,6 +7,8 @@
 //   Threads      like any value: one thread at a time, unless all only read
 #pragma once
 
+#include "telpher/status.hpp"
+
 #include <cassert>
 #include <exception>
 #include <optional>
@@ -14,8 +16,6 @@
 #include <type_traits>
 #include <utility>
 #include <variant>
-
-#include "telpher/status.hpp"
 
 namespace telpher {
 
@@ -62,8 +62,8 @@ class [[nodiscard]] Result {
     using value_type = T;
 
     template <class U = T>
-        requires(kIsValue<U>)
-    explicit(!std::is_convertible_v<U, T>) Result(U&& value)  // NOLINT(google-explicit-constructor)
+    requires(kIsValue<U>) explicit(!std::is_convertible_v<U, T>)
+        Result(U&& value)  // NOLINT(google-explicit-constructor)
         : state_(std::in_place_index<0>, std::forward<U>(value)) {}
 
     // A value made in place, without a temporary to move from.

@@ -60,8 +60,9 @@ enum class Status : std::uint8_t {
     version_mismatch = 49,
 };
 
-// Whether the operation took effect. Where one status covers operations that differ (an offer that timed
-// out was not accepted, a call that timed out may have run), it says the more careful of the two.
+// Whether the operation took effect. Where one status covers operations that differ (an offer that
+// timed out was not accepted, a call that timed out may have run), it says the more careful of the
+// two.
 enum class Outcome : std::uint8_t { did_not_happen, may_have_happened, happened };
 
 struct StatusInfo {
@@ -75,8 +76,8 @@ struct StatusInfo {
 // A failed operation, with what a person needs to find out why.
 struct [[nodiscard]] Error {
     Status status = Status::ok;
-    int os_error = 0;       // errno of the failing system call, or 0
-    std::string detail{};   // for people, never for branching; empty on hot paths (no allocation)
+    int os_error = 0;      // errno of the failing system call, or 0
+    std::string detail{};  // for people, never for branching; empty on hot paths (no allocation)
 
     bool operator==(const Error&) const = default;
 };
@@ -89,13 +90,15 @@ struct [[nodiscard]] Error {
 
 [[nodiscard]] std::string_view to_string(Outcome outcome) noexcept;
 
-// Name, outcome, cause and fix; never fails: a number this version does not know has an entry of its own.
+// Name, outcome, cause and fix; never fails: a number this version does not know has an entry of
+// its own.
 [[nodiscard]] const StatusInfo& describe(Status status) noexcept;
 
 // Every status this version knows, in the order of the numbers.
 [[nodiscard]] std::span<const StatusInfo> all_statuses() noexcept;
 
-// "queue_full: DETAIL (os error 12: Cannot allocate memory); CAUSE; FIX", without the parts that are empty.
+// "queue_full: DETAIL (os error 12: Cannot allocate memory); CAUSE; FIX", without the parts that
+// are empty.
 [[nodiscard]] std::string to_string(const Error& error);
 
 }  // namespace telpher

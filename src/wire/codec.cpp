@@ -121,8 +121,8 @@ std::uint32_t remaining_life_ms(const MessageHead& head, std::uint64_t now_ns) n
         return 1;  // 0 would mean for ever
     }
     const std::uint64_t left_ns = end_ns - now_ns;
-    const std::uint64_t left_ms = left_ns / kNanosecondsPerMillisecond +
-                                  (left_ns % kNanosecondsPerMillisecond != 0 ? 1 : 0);
+    const std::uint64_t left_ms =
+        left_ns / kNanosecondsPerMillisecond + (left_ns % kNanosecondsPerMillisecond != 0 ? 1 : 0);
     return static_cast<std::uint32_t>(
         std::min<std::uint64_t>(left_ms, std::numeric_limits<std::uint32_t>::max()));
 }
@@ -156,8 +156,8 @@ Result<MessageView> decode_rare(std::span<const std::byte> bytes, const MessageH
     if (auto checked = check_extension(head, {texts, head.extension_bytes}); !checked) {
         return std::move(checked).error();
     }
-    return MessageView{detail::MessageParts{
-        head, texts + head.extension_bytes, texts, bytes.data() + payload_at}};
+    return MessageView{
+        detail::MessageParts{head, texts + head.extension_bytes, texts, bytes.data() + payload_at}};
 }
 
 }  // namespace inner

@@ -1,4 +1,5 @@
-// Definitions of src/wire/codec.hpp that lie on the path of every message. Include that file instead.
+// Definitions of src/wire/codec.hpp that lie on the path of every message. Include that file
+// instead.
 #pragma once
 
 #include "src/wire/codec.hpp"
@@ -7,14 +8,15 @@ namespace telpher::wire {
 
 namespace inner {
 
-// Byte order of the header as five words: what is stored at once is never torn for a concurrent reader.
+// Byte order of the header as five words: what is stored at once is never torn for a concurrent
+// reader.
 inline constexpr std::size_t kHeadWords = kHeadBytes / 8;
 inline constexpr std::size_t kTimestampWord = 3;
 using HeadWords = std::array<std::uint64_t, kHeadWords>;
 
 inline void store_word(std::byte* at, std::uint64_t word) noexcept {
-    // relaxed: a status reader may look at any time and must see an old or a new word, no mixture; what
-    // publishes the message to its reader is the release of the chunk's word.
+    // relaxed: a status reader may look at any time and must see an old or a new word, no mixture;
+    // what publishes the message to its reader is the release of the chunk's word.
     std::atomic_ref<std::uint64_t>(*reinterpret_cast<std::uint64_t*>(at))
         .store(word, std::memory_order_relaxed);
 }
@@ -25,9 +27,9 @@ inline void store_word(std::byte* at, std::uint64_t word) noexcept {
     return value;
 }
 
-// The header's words are put together in registers. Left alone, the compiler sees that neighbouring fields
-// make up a word and loads them wide from where they were just stored narrow, which waits for the store
-// buffer: 7 ns of an offer's 40.
+// The header's words are put together in registers. Left alone, the compiler sees that neighbouring
+// fields make up a word and loads them wide from where they were just stored narrow, which waits
+// for the store buffer: 7 ns of an offer's 40.
 [[gnu::always_inline]] inline void store_head(std::byte* out,
                                               const detail::MessageHead& head) noexcept {
     store_word(out,
@@ -68,7 +70,8 @@ inline void copy_short(std::byte* to, const char* from, std::size_t bytes) noexc
     }
 }
 
-// Header words that the compiler must not read again: whoever shares the memory may change it meanwhile.
+// Header words that the compiler must not read again: whoever shares the memory may change it
+// meanwhile.
 inline HeadWords load_head_once(const std::byte* bytes) noexcept {
     HeadWords words{};
     std::memcpy(words.data(), bytes, kHeadBytes);
@@ -83,7 +86,8 @@ inline HeadWords load_head_once(const std::byte* bytes) noexcept {
                                               std::uint64_t now_ns) noexcept;
 
 // The checks of messages with an extension, a type or an own mimetype, and the texts of all errors.
-[[nodiscard]] Result<MessageView> decode_rare(std::span<const std::byte> bytes, const detail::MessageHead& head);
+[[nodiscard]] Result<MessageView> decode_rare(std::span<const std::byte> bytes,
+                                              const detail::MessageHead& head);
 [[nodiscard]] Error too_short(std::size_t bytes);
 
 }  // namespace inner
@@ -125,15 +129,17 @@ namespace inner {
 
 }  // namespace inner
 
-inline void encode(const MessageView& message, const Stamp& stamp, std::span<std::byte> out) noexcept {
+inline void encode(const MessageView& message,
+                   const Stamp& stamp,
+                   std::span<std::byte> out) noexcept {
     inner::encode_parts(message.parts(), stamp, out);
 }
 inline void encode(const Message& message, const Stamp& stamp, std::span<std::byte> out) noexcept {
     inner::encode_parts(message.parts(), stamp, out);
 }
 
-// The fast half of `decode`: looks at a usual message and puts it into `view` in place. False: not usual,
-// ask `decode`; `view` is then unspecified.
+// The fast half of `decode`: looks at a usual message and puts it into `view` in place. False: not
+// usual, ask `decode`; `view` is then unspecified.
 inline bool decode_in_place(std::span<const std::byte> bytes, MessageView& view) noexcept {
     detail::MessageParts& parts = view.parts_;
     if (bytes.size() < kHeadBytes) [[unlikely]] {
@@ -160,8 +166,8 @@ inline Result<MessageView> decode(std::span<const std::byte> bytes) {
     }
     const auto head = std::bit_cast<detail::MessageHead>(inner::load_head_once(bytes.data()));
     const std::size_t payload_at = payload_offset(head);
-    // The usual message: known small type, no flag but oneway and durable, one of the three usual kinds
-    // of payload, no extension, and everything inside the buffer.
+    // The usual message: known small type, no flag but oneway and durable, one of the three usual
+    // kinds of payload, no extension, and everything inside the buffer.
     const bool usual = head.extension_bytes == 0 && head.type <= MessageType::response &&
                        (head.flags & ~(detail::kFlagOneway | detail::kFlagDurable)) == 0 &&
                        head.content <= detail::kContentJson && payload_at <= bytes.size() &&

@@ -4,13 +4,13 @@
 // against the end, also when the extension was found valid before.
 #pragma once
 
+#include "telpher/message_view.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <optional>
 #include <string_view>
-
-#include "telpher/message_view.hpp"
 
 namespace telpher::wire {
 
@@ -57,6 +57,7 @@ class ExtensionReader {
 
 // Whether an extension keeps its rules and goes with the rest of the header; one text per rule.
 //   errors  corrupt
-[[nodiscard]] Result<void> check_extension(const detail::MessageHead& head, std::string_view extension);
+[[nodiscard]] Result<void> check_extension(const detail::MessageHead& head,
+                                           std::string_view extension);
 
 }  // namespace telpher::wire

@@ -1,10 +1,11 @@
 #include "src/wire/json_check.hpp"
 
-#include <bitset>
-#include <optional>
+#include "telpher/limits.hpp"
 
 #include "src/wire/utf8.hpp"
-#include "telpher/limits.hpp"
+
+#include <bitset>
+#include <optional>
 
 namespace telpher::wire {
 

@@ -1,7 +1,7 @@
 // Whether a text is JSON (RFC 8259), without building anything from it.
 //
-//   Accepts   any value at the top; UTF-8 without overlong forms; \u escapes whose surrogates pair up
-//   Bounds    128 arrays and objects inside one another, so 16 bytes of memory whatever the text
+//   Accepts   any value at the top; UTF-8 without overlong forms; \u escapes whose surrogates pair
+//   up Bounds    128 arrays and objects inside one another, so 16 bytes of memory whatever the text
 //   Progress  one pass, no recursion, no allocation
 #pragma once
 

@@ -48,9 +48,7 @@ CheckedField field_of(ExtensionId id) noexcept {
     return CheckedField::timeout;
 }
 
-bool broken(const Violation& violation) noexcept {
-    return violation.rule != Violation::Rule::none;
-}
+bool broken(const Violation& violation) noexcept { return violation.rule != Violation::Rule::none; }
 
 std::string_view as_text(std::span<const std::byte> bytes) noexcept {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -212,7 +210,8 @@ Message& Message::answering(const MessageView& request) & {
                           ExtensionId::causation_id,
                           ExtensionId::traceparent}) {
         const std::string_view theirs = detail::find_extension(request.parts(), id);
-        // One that breaks a limit is left out: the request came from outside, the answer must go out.
+        // One that breaks a limit is left out: the request came from outside, the answer must go
+        // out.
         if (detail::find_extension(parts(), id).empty() && !theirs.empty() &&
             !broken(wire::check_text(field_of(id), theirs))) {
             set_extension(id, theirs);

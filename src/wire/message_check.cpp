@@ -103,8 +103,8 @@ Violation check_payload_json(std::string_view text) noexcept {
     if (fault.reason == JsonFault::Reason::none) {
         return {};
     }
-    Violation made = violation(
-        CheckedField::payload, Rule::bad_json, static_cast<std::int64_t>(fault.position));
+    Violation made =
+        violation(CheckedField::payload, Rule::bad_json, static_cast<std::int64_t>(fault.position));
     made.reason = static_cast<std::uint8_t>(fault.reason);
     return made;
 }
@@ -132,13 +132,12 @@ Error to_error(const Violation& violation) {
             }
             break;
         case Rule::bad_byte:
-            error.detail += " has " + show_byte(violation.byte) + " at position " + value +
-                            ", allowed are ";
+            error.detail +=
+                " has " + show_byte(violation.byte) + " at position " + value + ", allowed are ";
             error.detail += allowed_bytes(rule.form);
             break;
         case Rule::bad_form:
-            error.detail +=
-                " is not of the form type/subtype in letters, digits and !#$&-^_.+";
+            error.detail += " is not of the form type/subtype in letters, digits and !#$&-^_.+";
             break;
         case Rule::bad_json:
             error.detail += " is no JSON: at position " + value + " the text ";

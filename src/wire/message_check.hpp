@@ -1,12 +1,12 @@
 // The limits of a message's fields, in one table, and the texts of their violations.
 #pragma once
 
+#include "telpher/message.hpp"
+#include "telpher/result.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <string_view>
-
-#include "telpher/message.hpp"
-#include "telpher/result.hpp"
 
 namespace telpher::wire {
 

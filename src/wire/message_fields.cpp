@@ -1,7 +1,8 @@
 // A message as names and values: fields(), field(), to_json().
+#include "telpher/message_view.hpp"
+
 #include "src/wire/json_writer.hpp"
 #include "src/wire/names.hpp"
-#include "telpher/message_view.hpp"
 
 #include <algorithm>
 #include <array>
@@ -62,14 +63,14 @@ constexpr std::array kAccessors{
     Accessor{"topic", [](View m) noexcept { return FieldValue{m.topic()}; }},
     Accessor{"queue-name", [](View m) noexcept { return text_or_nothing(m.destination()); }},
     Accessor{"reply-to-queue-name", [](View m) noexcept { return text_or_nothing(m.reply_to()); }},
-    Accessor{"correlation-id",
-             [](View m) noexcept { return text_or_nothing(m.correlation_id()); }},
+    Accessor{"correlation-id", [](View m) noexcept { return text_or_nothing(m.correlation_id()); }},
     Accessor{"causation-id", [](View m) noexcept { return text_or_nothing(m.causation_id()); }},
     Accessor{"traceparent", [](View m) noexcept { return text_or_nothing(m.traceparent()); }},
     Accessor{"payload-mimetype", [](View m) noexcept { return FieldValue{m.mimetype()}; }},
     Accessor{"payload-charset", [](View m) noexcept { return text_or_nothing(m.charset()); }},
-    Accessor{kPayloadText,
-             [](View m) noexcept { return m.is_text() ? FieldValue{payload_text(m)} : FieldValue{}; }},
+    Accessor{
+        kPayloadText,
+        [](View m) noexcept { return m.is_text() ? FieldValue{payload_text(m)} : FieldValue{}; }},
     Accessor{kPayloadBinary, [](View m) noexcept { return FieldValue{m.payload()}; }},
 };
 

@@ -1,9 +1,10 @@
 #include "telpher/message_view.hpp"
 
+#include "telpher/message.hpp"
+
 #include "src/wire/codec.hpp"
 #include "src/wire/extension.hpp"
 #include "src/wire/names.hpp"
-#include "telpher/message.hpp"
 
 #include <array>
 #include <cstring>

@@ -1,10 +1,10 @@
 #include "src/wire/names.hpp"
 
+#include "telpher/limits.hpp"
+
 #include <algorithm>
 #include <array>
 #include <string>
-
-#include "telpher/limits.hpp"
 
 namespace telpher::wire {
 

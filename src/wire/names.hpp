@@ -1,16 +1,16 @@
 // Which bytes names and other short texts of a message may have.
 //
-// All checks are pure functions; a Result<void> is built without allocation when the text is good, and
-// names field, limit and value when it is not.
+// All checks are pure functions; a Result<void> is built without allocation when the text is good,
+// and names field, limit and value when it is not.
 #pragma once
+
+#include "telpher/result.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "telpher/result.hpp"
 
 namespace telpher::wire {
 
@@ -35,8 +35,8 @@ namespace telpher::wire {
 //   what   how the error calls it: "queue name", "topic"
 [[nodiscard]] Result<void> check_name(std::string_view what, std::string_view name);
 
-// What a subscription may ask for: a name of '.'-separated levels in which a level may be `*` (any one
-// level) and the last one `>` (one or more further levels).
+// What a subscription may ask for: a name of '.'-separated levels in which a level may be `*` (any
+// one level) and the last one `>` (one or more further levels).
 [[nodiscard]] Result<void> check_topic_pattern(std::string_view pattern);
 // Whether it has a `*` or `>`: if not, it is a plain topic.
 [[nodiscard]] bool is_wildcard(std::string_view pattern) noexcept;

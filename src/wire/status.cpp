@@ -1,11 +1,11 @@
 #include "telpher/status.hpp"
 
+#include "telpher/result.hpp"
+
 #include <algorithm>
 #include <array>
 #include <system_error>
 #include <utility>
-
-#include "telpher/result.hpp"
 
 namespace telpher {
 
@@ -47,11 +47,12 @@ constexpr std::array kStatuses{
                may_have_happened,
                "the handle was closed, by close() or because its owner is being destroyed",
                "open a new handle if there is still something to do"},
-    StatusInfo{Status::gap,
-               "gap",
-               happened,
-               "the subscriber was slower than the topic's history, and messages were dropped for it",
-               "fetch the lost state another way, read faster, or give the topic a longer history"},
+    StatusInfo{
+        Status::gap,
+        "gap",
+        happened,
+        "the subscriber was slower than the topic's history, and messages were dropped for it",
+        "fetch the lost state another way, read faster, or give the topic a longer history"},
     StatusInfo{Status::lease_expired,
                "lease_expired",
                may_have_happened,
@@ -128,11 +129,12 @@ constexpr std::array kStatuses{
                did_not_happen,
                "the request id was used before for another request",
                "make a new request id for each new operation"},
-    StatusInfo{Status::forked,
-               "forked",
-               did_not_happen,
-               "the handle was inherited through fork(), and the child is not attached to the domain",
-               "connect again in the child"},
+    StatusInfo{
+        Status::forked,
+        "forked",
+        did_not_happen,
+        "the handle was inherited through fork(), and the child is not attached to the domain",
+        "connect again in the child"},
 
     StatusInfo{Status::handler_error,
                "handler_error",
@@ -159,11 +161,12 @@ constexpr std::array kStatuses{
                did_not_happen,
                "no memory is left for the operation, in the domain's segment or on the host",
                "consume what is queued, release loans, or create the domain with a larger segment"},
-    StatusInfo{Status::storage_failed,
-               "storage_failed",
-               may_have_happened,
-               "the disk refused to write or to confirm",
-               "make room or replace the disk, then look at what the log holds before sending again"},
+    StatusInfo{
+        Status::storage_failed,
+        "storage_failed",
+        may_have_happened,
+        "the disk refused to write or to confirm",
+        "make room or replace the disk, then look at what the log holds before sending again"},
     StatusInfo{Status::overloaded,
                "overloaded",
                did_not_happen,

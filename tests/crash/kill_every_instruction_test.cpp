@@ -1,8 +1,9 @@
 // Goal:   a process killed after any single instruction of a data operation leaves the queue whole: the
 //         message is sent or not, taken or not, nothing is lost, doubled, torn or leaked, nobody waits.
-// Method: the victim is executed instruction by instruction (ptrace) and killed after the n-th, for every
-//         n until the operation returns; after each kill its parent, which is attached too, reaps, audits
-//         every invariant, compares the queue's content with the two allowed ones, and uses the queue.
+// Method: the victim is stopped (ptrace) after its n-th instruction and killed, for every n until the
+//         operation returns; after each kill its parent, which is attached too, reaps, audits every
+//         invariant, compares the queue's content with the two allowed ones, and uses the queue.
+//         TELPHER_SOAK=1 single-steps to each n; else a breakpoint takes it there.
 // Not here: create, attach, remove, reap and the rest of the directory (kill_every_step_steps_test.cpp),
 //         kills while others are in the middle of something (random_kills_test.cpp).
 
@@ -95,8 +96,8 @@ class KillEveryInstruction : public ::testing::Test {
         for (std::uint32_t n = 0; n < instructions || stop == Tracer::Stop::there; ++n) {
             ASSERT_NO_FATAL_FAILURE(fill(queue, scenario)) << scenario.name << " before " << n;
             ASSERT_TRUE(tracer.start()) << scenario.name << " at " << n;
-            stop = soak() ? Tracer::Stop::finished : tracer.jump(n);
-            if (stop != Tracer::Stop::there) {
+            stop = soak() ? tracer.step(n) : tracer.jump(n);
+            if (stop != Tracer::Stop::there && !soak()) {
                 // It took another way (the position in the ring is another one): step by step then.
                 tracer.kill();
                 happened = false;

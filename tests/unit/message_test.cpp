@@ -93,7 +93,8 @@ TEST(Message, json_of_another_mimetype_is_an_error) {
 TEST(Message, text_of_a_temporary_is_a_string_that_lives_on) {
     const auto answer = [] { return Message::text("order", std::string(100, 'x')); };
     static_assert(std::is_same_v<decltype(answer().text()), std::string>);
-    static_assert(std::is_same_v<decltype(std::declval<const Message&>().text()), std::string_view>);
+    static_assert(
+        std::is_same_v<decltype(std::declval<const Message&>().text()), std::string_view>);
     EXPECT_EQ(answer().text(), std::string(100, 'x'));
 }
 
@@ -183,7 +184,8 @@ TEST(Message, a_timestamp_beyond_the_clock_is_its_last_instant) {
     parts.head.expires_ms = std::numeric_limits<std::uint32_t>::max();
     EXPECT_EQ(MessageView{parts}.timestamp(), TimePoint::max());
     EXPECT_EQ(MessageView{parts}.expires_at(), TimePoint::max());
-    parts.head.timestamp_ns = static_cast<std::uint64_t>(TimePoint::max().time_since_epoch().count());
+    parts.head.timestamp_ns =
+        static_cast<std::uint64_t>(TimePoint::max().time_since_epoch().count());
     EXPECT_EQ(MessageView{parts}.expires_at(), TimePoint::max());
 }
 

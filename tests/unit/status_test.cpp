@@ -37,8 +37,8 @@ TEST(Status, names_are_read_back_and_other_texts_are_not) {
 TEST(Status, numbers_never_change) {
     std::string numbers;
     for (const StatusInfo& info : all_statuses()) {
-        numbers += std::string{info.name} + '=' +
-                   std::to_string(static_cast<int>(info.status)) + ' ';
+        numbers +=
+            std::string{info.name} + '=' + std::to_string(static_cast<int>(info.status)) + ' ';
     }
     EXPECT_EQ(numbers,
               "ok=0 none=1 queue_empty=2 queue_full=3 timed_out=4 duplicate=5 closed=6 gap=7 "
@@ -55,7 +55,8 @@ TEST(Status, a_number_of_a_newer_version_is_unknown_and_may_have_happened) {
         const auto status = static_cast<Status>(number);
         EXPECT_EQ(to_string(status), "unknown");
         EXPECT_EQ(describe(status).outcome, Outcome::may_have_happened);
-        EXPECT_EQ(to_string(Error{status, 0, {}}).substr(0, 9), "unknown(" + std::to_string(number).substr(0, 1));
+        EXPECT_EQ(to_string(Error{status, 0, {}}).substr(0, 9),
+                  "unknown(" + std::to_string(number).substr(0, 1));
     }
 }
 

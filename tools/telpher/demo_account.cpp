@@ -1,5 +1,6 @@
 #include "tools/telpher/demo_account.hpp"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,7 +17,9 @@ namespace telpher::cli {
 
 namespace {
 
-std::size_t bit_words(std::uint64_t messages) { return static_cast<std::size_t>(messages / 64 + 1); }
+std::size_t bit_words(std::uint64_t messages) {
+    return static_cast<std::size_t>(messages / 64 + 1);
+}
 
 std::size_t account_bytes(std::uint64_t messages) {
     return sizeof(Account) + kWorkers * bit_words(messages) * sizeof(Figure);
@@ -41,7 +44,8 @@ std::uint64_t LatencyHistogram::count() const {
 }
 
 std::uint64_t LatencyHistogram::percentile(double fraction) const {
-    const auto wanted = static_cast<std::uint64_t>(std::ceil(fraction * static_cast<double>(count())));
+    const auto wanted =
+        static_cast<std::uint64_t>(std::ceil(fraction * static_cast<double>(count())));
     std::uint64_t seen = 0;
     for (std::size_t index = 0; index < kBuckets && wanted > 0; ++index) {
         seen += buckets_[index].get();
@@ -119,7 +123,8 @@ Result<SharedAccount> SharedAccount::attach(int fd) {
 }
 
 Figure& SharedAccount::word(std::size_t worker, std::uint64_t sequence) const {
-    return bits_[worker * bit_words(account_->messages.get()) + static_cast<std::size_t>(sequence / 64)];
+    return bits_[worker * bit_words(account_->messages.get()) +
+                 static_cast<std::size_t>(sequence / 64)];
 }
 
 bool SharedAccount::mark_handled(std::size_t worker, std::uint64_t sequence) const {

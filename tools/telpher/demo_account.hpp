@@ -1,4 +1,5 @@
-// What the processes of the demo did, in memory that they share and that survives a kill of any of them.
+// What the processes of the demo did, in memory that they share and that survives a kill of any of
+// them.
 //
 //   Lives in   a memfd: the parent makes it, its children inherit the descriptor.
 //   Threads    each figure has one writer; anyone may read it at any time.
@@ -6,20 +7,20 @@
 //              the last order that it finished.
 #pragma once
 
+#include "telpher/result.hpp"
+
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-
-#include "telpher/result.hpp"
 
 namespace telpher::cli {
 
 // A number with one writer.
 class Figure {
   public:
-    // Relaxed, all: a figure says nothing about other memory, and the parent's last look comes after
-    // waitpid, which orders it behind everything that the writer did.
+    // Relaxed, all: a figure says nothing about other memory, and the parent's last look comes
+    // after waitpid, which orders it behind everything that the writer did.
     [[nodiscard]] std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
     void set(std::uint64_t value) { value_.store(value, std::memory_order_relaxed); }
     void add(std::uint64_t value) { set(get() + value); }
@@ -57,9 +58,9 @@ struct alignas(128) WorkerAccount {  // a cache line pair each: workers must not
     Figure wrong_totals;             // orders whose total is not the producer's
     Figure wrong_sequences;          // orders out of order, seen twice, or under another number
     Figure last_ns;                  // when the last order was finished
-    Figure stall_before_ns;          // longest time between two orders at full speed, before the kill
-    Figure stall_after_ns;           // the same after it
-    LatencyHistogram latency;        // of the paced orders
+    Figure stall_before_ns;    // longest time between two orders at full speed, before the kill
+    Figure stall_after_ns;     // the same after it
+    LatencyHistogram latency;  // of the paced orders
 };
 
 struct Account {

@@ -1,4 +1,5 @@
-// The orders that `telpher demo` ships, in the executable: it works from any directory and installed.
+// The orders that `telpher demo` ships, in the executable: it works from any directory and
+// installed.
 
 #include "tools/telpher/demo_orders.hpp"
 

@@ -1,10 +1,10 @@
 #include "tools/telpher/demo_orders.hpp"
 
-#include <cmath>
-
 #include "telpher/message.hpp"
 
 #include <nlohmann/json.hpp>
+
+#include <cmath>
 
 namespace telpher::cli {
 
@@ -49,7 +49,8 @@ std::optional<std::int64_t> total_of(std::string_view order) {
     if (const auto items = object.find("items"); items != object.end() && items->is_array()) {
         for (const auto& item : *items) {
             if (item.is_object()) {
-                // Unsigned, because a file may hold any numbers: an overflow wraps, the same for all.
+                // Unsigned, because a file may hold any numbers: an overflow wraps, the same for
+                // all.
                 total = static_cast<std::int64_t>(
                     static_cast<std::uint64_t>(total) +
                     static_cast<std::uint64_t>(quantity_of(item)) *
@@ -78,7 +79,8 @@ Result<std::vector<Order>> parse_orders(std::string_view content, const std::str
         orders.push_back(*order);
     }
     if (orders.empty()) {
-        return Error{Status::bad_request, 0, source + " is empty: one JSON object per line is needed"};
+        return Error{
+            Status::bad_request, 0, source + " is empty: one JSON object per line is needed"};
     }
     return orders;
 }

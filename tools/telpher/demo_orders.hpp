@@ -1,6 +1,8 @@
 // The orders of the demo: one JSON object per line, checked, and what a worker makes of one.
 #pragma once
 
+#include "telpher/result.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -8,15 +10,13 @@
 #include <string_view>
 #include <vector>
 
-#include "telpher/result.hpp"
-
 namespace telpher::cli {
 
 // The file in the executable.
 [[nodiscard]] std::string_view shipped_orders();
 
-// What the items of an order cost, in hundredths: the work that a worker does. 0 for an object without
-// priced items, nothing for a text that is no JSON object.
+// What the items of an order cost, in hundredths: the work that a worker does. 0 for an object
+// without priced items, nothing for a text that is no JSON object.
 [[nodiscard]] std::optional<std::int64_t> total_of(std::string_view order);
 
 struct Order {

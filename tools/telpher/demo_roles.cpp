@@ -1,6 +1,11 @@
 // The hidden processes of the demo: the producer and a worker, each an executable run of its own.
 
+#include "telpher/client.hpp"
+
 #include "tools/telpher/demo.hpp"
+#include "tools/telpher/demo_account.hpp"
+#include "tools/telpher/demo_orders.hpp"
+#include "tools/telpher/line_reader.hpp"
 
 #include <poll.h>
 #include <signal.h>
@@ -14,18 +19,14 @@
 #include <utility>
 #include <vector>
 
-#include "telpher/client.hpp"
-#include "tools/telpher/demo_account.hpp"
-#include "tools/telpher/demo_orders.hpp"
-#include "tools/telpher/line_reader.hpp"
-
 namespace telpher::cli {
 
 namespace {
 
 using namespace std::chrono_literals;
 
-// What an order carries beside its text, as correlation id: its number, when it was offered, its total.
+// What an order carries beside its text, as correlation id: its number, when it was offered, its
+// total.
 struct Label {
     std::array<std::uint64_t, 3> numbers{};
 
@@ -52,16 +53,18 @@ struct Label {
     }
 };
 
-// Ends with the parent: a demo that is killed outright leaves no processes, and with the last of them
-// its ephemeral domain goes too. False if the parent has gone already.
+// Ends with the parent: a demo that is killed outright leaves no processes, and with the last of
+// them its ephemeral domain goes too. False if the parent has gone already.
 bool end_with_parent(int parent_pid) {
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-    ::prctl(PR_SET_TIMERSLACK, 1UL);  // a steady rate of 10,000/s needs sleeps exact to microseconds
+    ::prctl(PR_SET_TIMERSLACK,
+            1UL);  // a steady rate of 10,000/s needs sleeps exact to microseconds
     return ::getppid() == parent_pid;
 }
 
 void sleep_until(std::uint64_t at_ns) {
-    const timespec at{static_cast<time_t>(at_ns / 1'000'000'000), static_cast<long>(at_ns % 1'000'000'000)};
+    const timespec at{static_cast<time_t>(at_ns / 1'000'000'000),
+                      static_cast<long>(at_ns % 1'000'000'000)};
     ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, nullptr);
 }
 
@@ -140,7 +143,10 @@ class Producer {
 class Worker {
   public:
     Worker(SharedAccount& account, std::size_t index, Queue queue)
-        : account_(account), index_(index), own_(account->workers.at(index)), queue_(std::move(queue)) {}
+        : account_(account),
+          index_(index),
+          own_(account->workers.at(index)),
+          queue_(std::move(queue)) {}
 
     Result<void> run(const std::stop_token& stop) {
         own_.ready.set(1);
@@ -189,7 +195,8 @@ class Worker {
         }
         if (previous_ns_ != 0) {
             const auto kill_ns = account_->kill_ns.get();
-            auto& stall = kill_ns != 0 && taken_ns >= kill_ns ? own_.stall_after_ns : own_.stall_before_ns;
+            auto& stall =
+                kill_ns != 0 && taken_ns >= kill_ns ? own_.stall_after_ns : own_.stall_before_ns;
             stall.raise_to(taken_ns - previous_ns_);
         }
         previous_ns_ = taken_ns;

@@ -70,7 +70,9 @@ void add_all(CLI::App& app, Command& command) {
         "Exit codes: 0 ok, 1 error, 2 usage, 3 timeout or empty, 4 not found, 5 denied.\n"
         "Every command has --help with examples, and --json.");
     add_demo_commands(app, command);
-    add_queue_commands(app, command);
+    add_offer_command(app, command);
+    add_poll_command(app, command);
+    add_list_command(app, command);
     add_see_commands(app, command);
     add_manage_commands(app, command);
     add_explain_command(app, command);

@@ -37,6 +37,11 @@ Result<Server> Common::attach() const {
     return Server::open(*name, {.mode = OpenMode::attach});
 }
 
+Result<Queue> Common::queue(const std::string& name) const {
+    auto client = connect(target_uri());
+    return client ? client->queue(name) : Result<Queue>(client.error());
+}
+
 CLI::App* add_command(CLI::App& parent,
                       const std::string& name,
                       const std::string& description,

@@ -1,6 +1,7 @@
 // Options that several commands share, and how a command gets from its arguments to its exit code.
 #pragma once
 
+#include "telpher/client.hpp"
 #include "telpher/options.hpp"
 #include "telpher/result.hpp"
 #include "telpher/server.hpp"
@@ -34,6 +35,8 @@ struct Common {
     [[nodiscard]] Result<std::string> domain_name() const;
     // The target, which must exist.
     [[nodiscard]] Result<Server> attach() const;
+    // A queue of the target, which must exist.
+    [[nodiscard]] Result<Queue> queue(const std::string& name) const;
 };
 
 enum class TargetNeed { none, optional, required };
@@ -70,9 +73,11 @@ void add_single_choice(CLI::App& command,
                        const std::string& description);
 
 // The commands, each file its own.
-void add_queue_commands(CLI::App& app, Command& command);   // offer poll
+void add_offer_command(CLI::App& app, Command& command);
+void add_poll_command(CLI::App& app, Command& command);
 void add_manage_commands(CLI::App& app, Command& command);  // create rm gc
-void add_see_commands(CLI::App& app, Command& command);     // ls info ps verify
+void add_list_command(CLI::App& app, Command& command);     // ls
+void add_see_commands(CLI::App& app, Command& command);     // info ps verify
 void add_explain_command(CLI::App& app, Command& command);  // explain
 void add_demo_commands(CLI::App& app, Command& command);    // demo, and its hidden processes
 

@@ -59,8 +59,7 @@ TEST(Codec, a_typed_aligned_loan_has_the_bytes_of_the_format) {
 }
 
 TEST(Codec, a_loan_may_use_less_than_it_planned) {
-    const LoanPlan plan{
-        .topic = "frames", .content = detail::kContentText, .payload_bytes = 100};
+    const LoanPlan plan{.topic = "frames", .content = detail::kContentText, .payload_bytes = 100};
     std::vector<std::byte> bytes(encoded_bytes(plan));
     const std::size_t payload_at = encode_loan(plan, bytes);
     std::memcpy(bytes.data() + payload_at, "hello", 5);
@@ -130,12 +129,12 @@ TEST(Codec, a_message_passed_on_keeps_the_end_of_its_life) {
     const auto bytes = golden::encoded(Message::text("order", "x").expires_in(5s));
     const Message polled = decode(bytes).value().to_message();
     const auto passed_on = [&](std::uint64_t later_ns) {
-        const auto again = golden::encoded(
-            polled, {golden::kStamp.id, golden::kStamp.timestamp_ns + later_ns});
+        const auto again =
+            golden::encoded(polled, {golden::kStamp.id, golden::kStamp.timestamp_ns + later_ns});
         return decode(again).value().lifetime().value();
     };
     EXPECT_EQ(passed_on(2'000'000'000), 3s);
-    EXPECT_EQ(passed_on(2'000'000'001), 3s);  // rounded up: never earlier than promised
+    EXPECT_EQ(passed_on(2'000'000'001), 3s);   // rounded up: never earlier than promised
     EXPECT_EQ(passed_on(9'000'000'000), 1ms);  // over, but 0 would mean for ever
     Message renewed = polled;
     renewed.expires_in(7s);
@@ -182,8 +181,8 @@ Message random_message(Dice& dice) {
             message = Message::text(topic, "text/csv", "UTF-16LE", payload);
             break;
         default:
-            message =
-                Message::bytes(topic, "application/octet-stream", std::as_bytes(std::span(payload)));
+            message = Message::bytes(
+                topic, "application/octet-stream", std::as_bytes(std::span(payload)));
     }
     if (dice.below(2) == 0) {
         message.with_request_id(dice.text(255)).with_causation_id(dice.text(255));

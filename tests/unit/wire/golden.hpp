@@ -1,6 +1,8 @@
-// Encoded messages, byte by byte, as shm/FORMAT.md gives them: made from the format's text by another
-// program, not by the codec that they test.
+// Encoded messages, byte by byte, as shm/FORMAT.md gives them: made from the format's text by
+// another program, not by the codec that they test.
 #pragma once
+
+#include "src/wire/codec.hpp"
 
 #include <array>
 #include <cstddef>
@@ -8,8 +10,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "src/wire/codec.hpp"
 
 namespace telpher::wire::golden {
 
@@ -81,7 +81,8 @@ inline std::string to_hex(std::span<const std::byte> bytes) {
     return hex;
 }
 
-// Exactly as long as the message and on a multiple of 8, so that a sanitizer sees every byte beyond it.
+// Exactly as long as the message and on a multiple of 8, so that a sanitizer sees every byte beyond
+// it.
 inline std::vector<std::byte> encoded(const Message& message, const Stamp& stamp = kStamp) {
     // Not zero, so that padding that nobody writes shows.
     std::vector<std::byte> bytes(encoded_bytes(message), std::byte{0xEE});

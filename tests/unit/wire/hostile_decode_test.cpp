@@ -1,5 +1,5 @@
-// Bytes from outside: every damaged message is either `corrupt` or lies inside its buffer. The buffers
-// have exactly the size of the message, so that a sanitizer sees a read beyond it.
+// Bytes from outside: every damaged message is either `corrupt` or lies inside its buffer. The
+// buffers have exactly the size of the message, so that a sanitizer sees a read beyond it.
 #include "src/wire/extension.hpp"
 #include "tests/unit/wire/golden.hpp"
 

@@ -1,13 +1,12 @@
 #include "telpher/message.hpp"
 
-#include <nlohmann/json.hpp>
-
-#include <gtest/gtest.h>
-
-#include <random>
-
 #include "src/wire/json_check.hpp"
 #include "tests/unit/wire/golden.hpp"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <random>
 
 namespace telpher {
 namespace {
@@ -47,7 +46,11 @@ TEST(MessageJson, plain_and_pretty_say_the_same) {
 
 TEST(MessageJson, a_binary_payload_is_base64) {
     const std::vector<std::pair<std::string, std::string>> samples{
-        {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="},
+        {"", ""},
+        {"f", "Zg=="},
+        {"fo", "Zm8="},
+        {"foo", "Zm9v"},
+        {"foob", "Zm9vYg=="},
         {std::string{"\0\xFF\x10", 3}, "AP8Q"}};
     for (const auto& [payload, base64] : samples) {
         const Message message =

@@ -1,6 +1,7 @@
 // Every limit of a message: at it is allowed, beyond it is refused with field, limit and value.
-#include "src/wire/message_check.hpp"
 #include "telpher/message.hpp"
+
+#include "src/wire/message_check.hpp"
 
 #include <gtest/gtest.h>
 

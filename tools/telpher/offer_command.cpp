@@ -1,7 +1,8 @@
-// telpher offer, telpher poll.
+// telpher offer: puts messages into a queue.
 
 #include "telpher/client.hpp"
 
+#include "src/wire/utf8.hpp"
 #include "tools/telpher/line_reader.hpp"
 #include "tools/telpher/options.hpp"
 #include "tools/telpher/output.hpp"
@@ -14,16 +15,15 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace telpher::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-// Longer than any process lives, short enough that "now + timeout" does not overflow.
-constexpr Duration kForEver = std::chrono::hours{24 * 365 * 10};
 
 struct OfferOptions {
     Common common;
@@ -39,27 +39,31 @@ struct OfferOptions {
     std::optional<Duration> timeout;
 };
 
-struct PollOptions {
-    Common common;
-    std::string queue;
-    std::optional<std::uint64_t> count;
-    bool follow = false;
-    std::optional<Duration> timeout;
-};
+// Without --mimetype, bytes that are no text are not called one.
+std::string type_of(const OfferOptions& options, std::string_view payload) {
+    if (!options.mimetype.empty()) {
+        return options.mimetype;
+    }
+    while (const auto bytes = wire::utf8_character_bytes(payload)) {
+        payload.remove_prefix(bytes);
+    }
+    return payload.empty() ? "text/plain" : "application/octet-stream";
+}
 
-Result<Queue> open_queue(const Common& common, const std::string& name) {
-    auto client = connect(common.target_uri());
-    return client ? client->queue(name) : Result<Queue>(client.error());
+Message message_of_type(const std::string& topic,
+                        const std::string& type,
+                        std::string_view payload) {
+    if (type == "application/json") {
+        return Message::json(topic, payload);
+    }
+    if (type.starts_with("text/")) {
+        return Message::text(topic, type, "UTF-8", payload);
+    }
+    return Message::bytes(topic, type, std::as_bytes(std::span(payload)));
 }
 
 Message build_message(const OfferOptions& options, std::string_view payload) {
-    const auto& mimetype = options.mimetype;
-    Message message =
-        mimetype.empty()                 ? Message::text(options.queue, payload)
-        : mimetype == "application/json" ? Message::json(options.queue, payload)
-        : mimetype.starts_with("text/")
-            ? Message::text(options.queue, mimetype, "UTF-8", payload)
-            : Message::bytes(options.queue, mimetype, std::as_bytes(std::span(payload)));
+    Message message = message_of_type(options.queue, type_of(options, payload), payload);
     if (!options.request_id.empty()) {
         message.with_request_id(options.request_id);
     }
@@ -175,7 +179,7 @@ ExitCode run_offer(const OfferOptions& options, Interrupt& interrupt) {
                                  "run `telpher offer --help` to see examples",
                                  options.common.json);
     }
-    auto queue = open_queue(options.common, options.queue);
+    auto queue = options.common.queue(options.queue);
     if (!queue) {
         return print_error(queue.error(), options.common.json);
     }
@@ -187,50 +191,9 @@ ExitCode run_offer(const OfferOptions& options, Interrupt& interrupt) {
     return done ? printed : print_error(done.error(), options.common.json);
 }
 
-std::string line_of(const Delivery& delivery, bool json) {
-    if (json) {
-        // to_json writes one object; the number in the queue belongs to the delivery.
-        std::string object = delivery.to_json();
-        return object.insert(1, "\"sequence\":" + std::to_string(delivery.sequence()) + ",") + '\n';
-    }
-    const auto payload = delivery.payload();
-    std::string line(reinterpret_cast<const char*>(payload.data()), payload.size());
-    return line += '\n';
-}
+}  // namespace
 
-ExitCode run_poll(const PollOptions& options, Interrupt& interrupt) {
-    const bool json = options.common.json;
-    auto queue = open_queue(options.common, options.queue);
-    if (!queue) {
-        return print_error(queue.error(), json);
-    }
-    interrupt.watch_stdout();
-    const auto count = options.count.value_or(options.follow ? UINT64_MAX : 1);
-    const auto timeout = options.timeout.value_or(options.follow ? kForEver : Duration{});
-    for (std::uint64_t printed = 0; printed < count; ++printed) {
-        // Looked at before each poll: a message taken for a reader that has gone would be lost.
-        if (stdout_is_gone()) {
-            return kExitOk;
-        }
-        auto delivery = queue->poll(timeout, interrupt.token());
-        if (!delivery) {
-            const bool by_stop = delivery.status() == Status::cancelled && interrupt.stopped();
-            return by_stop && (options.follow || !interrupt.interrupted())
-                       ? kExitOk
-                       : print_error(delivery.error(), json);
-        }
-        if (!write_out(line_of(*delivery, json))) {
-            return print_error({Status::disconnected,
-                                errno,
-                                "message " + std::to_string(delivery->sequence()) +
-                                    " was taken, but the reader of stdout has gone"},
-                               json);
-        }
-    }
-    return kExitOk;
-}
-
-void add_offer(CLI::App& app, Command& command) {
+void add_offer_command(CLI::App& app, Command& command) {
     auto options = std::make_shared<OfferOptions>();
     auto* const offer =
         add_command(app,
@@ -258,37 +221,6 @@ void add_offer(CLI::App& app, Command& command) {
         *offer, options->common, TargetNeed::required, command, [options](Interrupt& interrupt) {
             return run_offer(*options, interrupt);
         });
-}
-
-void add_poll(CLI::App& app, Command& command) {
-    auto options = std::make_shared<PollOptions>();
-    auto* const poll = add_command(app,
-                                   "poll",
-                                   "Take messages from a queue and print their payloads",
-                                   "  telpher poll orders -d cafe --timeout 2s\n"
-                                   "  telpher poll orders -d cafe --follow --json");
-    poll->add_option("QUEUE", options->queue, "Queue")->required();
-    poll->add_option("--count", options->count, "Take so many; default 1")
-        ->check(CLI::PositiveNumber)
-        ->type_name("N");
-    poll->add_flag("--follow", options->follow, "Go on until interrupted");
-    add_duration(*poll,
-                 "--timeout",
-                 options->timeout,
-                 "Wait so long for each message; default 0: do not wait, for ever with --follow");
-    add_later_option(*poll, "--ack", "acknowledgements");
-    add_later_option(*poll, "--hold", "leases");
-    finish_command(
-        *poll, options->common, TargetNeed::required, command, [options](Interrupt& interrupt) {
-            return run_poll(*options, interrupt);
-        });
-}
-
-}  // namespace
-
-void add_queue_commands(CLI::App& app, Command& command) {
-    add_offer(app, command);
-    add_poll(app, command);
 }
 
 }  // namespace telpher::cli

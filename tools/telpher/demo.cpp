@@ -1,0 +1,61 @@
+// telpher demo, and the hidden command that its processes run.
+
+#include "tools/telpher/demo.hpp"
+
+#include "tools/telpher/demo_parent.hpp"
+
+#include <cstdint>
+#include <memory>
+
+namespace telpher::cli {
+
+namespace {
+
+ExitCode run_demo(const DemoOptions& options, Interrupt& interrupt) {
+    interrupt.watch_stdout();
+    const bool json = options.common.json;
+    Demo demo(options, interrupt);
+    const auto report = demo.run();
+    if (!report) {
+        return print_error(report.error(), json);
+    }
+    const auto printed = json ? print_json(report->to_json()) : print_text(report->to_text());
+    return report->ok() ? printed : kExitError;
+}
+
+}  // namespace
+
+void add_demo_commands(CLI::App& app, Command& command) {
+    auto options = std::make_shared<DemoOptions>();
+    auto* const demo =
+        add_command(app,
+                    "demo",
+                    "Show the main job on real messages, with a worker killed on the way",
+                    "  telpher demo\n"
+                    "  telpher demo --input orders.jsonl --messages 50000 --json");
+    demo->add_option(
+            "--input", options->input, "Orders: one JSON object per line; default: its own")
+        ->type_name("FILE");
+    demo->add_option("--messages", options->messages, "How many to send; the file is repeated")
+        ->check(CLI::Range(std::uint64_t{100}, std::uint64_t{50'000'000}))
+        ->type_name("N");
+    demo->add_flag("--no-progress", options->no_progress, "No progress bar");
+    finish_command(
+        *demo, options->common, TargetNeed::none, command, [options](Interrupt& interrupt) {
+            return run_demo(*options, interrupt);
+        });
+
+    auto role = std::make_shared<RoleOptions>();
+    auto* const hidden = add_command(app, "demo-role", "A process of the demo", "");
+    hidden->group("");
+    hidden->add_option("DOMAIN", role->domain)->required();
+    hidden->add_option("PARENT", role->parent_pid)->required();
+    hidden->add_option("ACCOUNT", role->account_fd)->required();
+    hidden->add_option("ORDERS", role->orders_fd)->required();
+    hidden->add_option("WORKER", role->worker)->required()->check(CLI::Range(0, 2));
+    finish_command(*hidden, role->common, TargetNeed::none, command, [role](Interrupt& interrupt) {
+        return run_demo_role(*role, interrupt);
+    });
+}
+
+}  // namespace telpher::cli

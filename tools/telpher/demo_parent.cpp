@@ -1,0 +1,242 @@
+#include "tools/telpher/demo_parent.hpp"
+
+#include "tools/telpher/line_reader.hpp"
+#include "tools/telpher/units.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace telpher::cli {
+
+namespace {
+
+constexpr std::uint64_t kPacedMax = 20'000;
+constexpr std::uint64_t kPacedRate = 10'000;  // per second: far below what two workers can take
+constexpr std::uint64_t kStandstillNs = 10'000'000'000;
+constexpr std::uint64_t kReapWaitNs = 5'000'000'000;
+
+}  // namespace
+
+Result<std::unique_ptr<DemoReport>> Demo::run() {
+    using Step = Result<void> (Demo::*)();
+    for (const Step step : {&Demo::load_orders,
+                            &Demo::make_domain,
+                            &Demo::start_processes,
+                            &Demo::watch,
+                            &Demo::look_at_domain}) {
+        if (auto done = (this->*step)(); !done) {
+            return interrupt_.stopped() || children_.stopped() ? Error{Status::cancelled, 0, {}}
+                                                               : done.error();
+        }
+    }
+    clean_up();
+    run_.left_behind = leftovers_of(run_.domain);
+    run_.seconds = static_cast<double>(now_ns() - start_ns_) / 1e9;
+    return std::make_unique<DemoReport>(*account_, run_);
+}
+
+Result<void> Demo::load_orders() {
+    run_.source = options_.input.empty() ? "the orders that telpher ships" : options_.input;
+    content_ = shipped_orders();
+    if (!options_.input.empty()) {
+        auto read = read_file(options_.input, kDemoInputBytesMax);
+        if (!read) {
+            return read.error();
+        }
+        content_ = std::move(*read);
+    }
+    auto orders = parse_orders(content_, run_.source);
+    if (!orders) {
+        return orders.error();
+    }
+    orders_ = std::move(*orders);
+    run_.orders = orders_.size();
+    // The producer gets what was checked here, not a file that may change meanwhile.
+    orders_fd_ = make_memory_file("telpher-demo-orders", content_.size());
+    if (orders_fd_ < 0 || ::pwrite(orders_fd_, content_.data(), content_.size(), 0) !=
+                              static_cast<ssize_t>(content_.size())) {
+        return Error{Status::out_of_memory, errno, "cannot copy the orders"};
+    }
+    return {};
+}
+
+Result<void> Demo::make_domain() {
+    run_.domain = "demo-" + std::to_string(::getpid());
+    auto server =
+        Server::open(run_.domain, {.mode = OpenMode::create, .lifetime = Lifetime::ephemeral});
+    if (!server) {
+        return server.error();
+    }
+    server_ = std::move(*server);
+    if (auto checked = check_largest(); !checked) {
+        return checked;
+    }
+    auto queue = server_->create_queue(kDemoQueue, {.capacity = kDemoCapacity});
+    if (!queue) {
+        return queue.error();
+    }
+    queue_ = std::move(*queue);
+    say("1. made the domain " + run_.domain + " with a queue for " + format_count(kDemoCapacity) +
+        " messages; read " + format_count(run_.orders) + " orders from " + run_.source);
+    return {};
+}
+
+// Offers the largest order to a queue of its own: if it fits, with the longest label, all do.
+Result<void> Demo::check_largest() {
+    const auto largest =
+        std::max_element(orders_.begin(), orders_.end(), [](const auto& a, const auto& b) {
+            return a.text.size() < b.text.size();
+        });
+    auto queue = server_->create_queue("largest", {.capacity = 1});
+    if (!queue) {
+        return queue.error();
+    }
+    const auto message =
+        Message::json("order", largest->text).with_correlation_id(std::string(64, '9'));
+    if (const auto offered = queue->offer(message); !offered) {
+        return Error{offered.status(),
+                     0,
+                     run_.source + ", line " + std::to_string(largest->line) + " (" +
+                         format_size(largest->text.size()) + "): " + offered.error().detail};
+    }
+    const auto taken = queue->poll();
+    return taken ? server_->remove_queue("largest") : taken.error();
+}
+
+Result<void> Demo::start_one(const std::string& name, std::size_t worker, pid_t& pid) {
+    const auto started = children_.start(name,
+                                         {"demo-role",
+                                          run_.domain,
+                                          std::to_string(::getpid()),
+                                          std::to_string(account_->fd()),
+                                          std::to_string(orders_fd_),
+                                          std::to_string(worker)});
+    if (!started) {
+        return started.error();
+    }
+    pid = *started;
+    return {};
+}
+
+Result<void> Demo::start_processes() {
+    auto account = SharedAccount::create(options_.messages);
+    if (!account) {
+        return account.error();
+    }
+    account_.emplace(std::move(*account));
+    auto& figures = **account_;
+    figures.paced.set(std::min(kPacedMax, options_.messages / 5));
+    figures.rate.set(kPacedRate);
+    // Beyond the middle, where the kill comes: only a run too short to be killed in time waits
+    // there.
+    figures.gate.set(options_.messages - options_.messages / 8);
+    const std::array steps{start_one("producer", 0, producer_),
+                           start_one("worker 1", 1, workers_[0]),
+                           start_one("worker 2", 2, workers_[1])};
+    for (const auto& step : steps) {
+        if (!step) {
+            return step;
+        }
+    }
+    say("2. started a producer (pid " + std::to_string(producer_) +
+        ") and two competing workers (pids " + std::to_string(workers_[0]) + ", " +
+        std::to_string(workers_[1]) + ")");
+    while (figures.ready.get() + figures.workers[0].ready.get() + figures.workers[1].ready.get() <
+           3) {
+        if (auto waited = pause(); !waited) {
+            return waited;
+        }
+    }
+    say("3. sending " + format_count(figures.paced.get()) + " orders at " +
+        format_count(kPacedRate) + "/s to measure latency, then " +
+        format_count(options_.messages - figures.paced.get()) + " as fast as it goes");
+    figures.go.set(1);
+    return {};
+}
+
+void Demo::kill_worker() {
+    auto& figures = **account_;
+    run_.killed_pid = workers_[0];
+    run_.handled_at_kill = handled();
+    run_.kill_ns = now_ns();
+    figures.kill_ns.set(run_.kill_ns);
+    children_.kill(workers_[0]);
+    say("4. killed worker 1 (pid " + std::to_string(run_.killed_pid) + ") with SIGKILL after " +
+        format_count(run_.handled_at_kill) + " orders; worker 2 goes on alone");
+}
+
+// Until the producer has sent everything and the workers have taken it.
+Result<void> Demo::watch() {
+    auto& figures = **account_;
+    const auto messages = options_.messages;
+    const auto kill_at = figures.paced.get() + (messages - figures.paced.get()) / 2;
+    std::uint64_t progress = 0;
+    std::uint64_t progress_ns = now_ns();
+    while (children_.running(workers_[1])) {
+        if (auto waited = pause(); !waited) {
+            return waited;
+        }
+        if (run_.kill_ns == 0 && handled() >= kill_at) {
+            kill_worker();
+        }
+        if (!children_.running(producer_)) {
+            figures.finish.set(1);
+        }
+        progress_.show("orders handled",
+                       static_cast<double>(handled()) / static_cast<double>(messages));
+        if (const auto now = handled() + figures.offered.get(); now != progress) {
+            progress = now;
+            progress_ns = now_ns();
+        } else if (now_ns() - progress_ns > kStandstillNs) {
+            return Error{Status::timed_out,
+                         0,
+                         "nothing moves any more after " + format_count(figures.offered.get()) +
+                             " orders offered and " + format_count(handled()) + " handled"};
+        }
+    }
+    progress_.clear();
+    return {};
+}
+
+// The account of the queue, once the killed worker has been noticed and swept up after.
+Result<void> Demo::look_at_domain() {
+    const auto until_ns = now_ns() + kReapWaitNs;
+    do {
+        const auto domain = server_->status();
+        if (!domain) {
+            return domain.error();
+        }
+        run_.reaped = domain->reaped;
+        if (auto waited = pause(); !waited) {
+            return waited;
+        }
+    } while (run_.reaped == 0 && now_ns() < until_ns);
+    auto status = queue_.status();
+    auto verified = server_->verify();
+    if (!status || !verified) {
+        return !status ? status.error() : verified.error();
+    }
+    run_.queue = std::move(*status);
+    run_.verify = std::move(*verified);
+    say("5. all orders are through; checking the account and every invariant of the domain\n");
+    return {};
+}
+
+void Demo::clean_up() {
+    progress_.clear();
+    children_.end_all();
+    if (server_) {
+        queue_ = Queue{};
+        [[maybe_unused]] const auto removed = server_->remove_domain();  // leftovers_of tells
+        server_->close();
+        server_.reset();
+    }
+    if (orders_fd_ >= 0) {
+        ::close(std::exchange(orders_fd_, -1));
+    }
+}
+
+}  // namespace telpher::cli

@@ -1,0 +1,161 @@
+// telpher ls: the domains of this machine, or the queues of one.
+
+#include "telpher/server.hpp"
+
+#include "tools/telpher/options.hpp"
+#include "tools/telpher/output.hpp"
+#include "tools/telpher/status_json.hpp"
+#include "tools/telpher/units.hpp"
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace telpher::cli {
+
+std::string_view name_of(Lifetime lifetime) {
+    return lifetime == Lifetime::ephemeral ? "ephemeral" : "persistent";
+}
+
+Json to_json(const QueueStatus& status) {
+    Json json{{"name", status.name},
+              {"kind", status.kind},
+              {"capacity", status.capacity},
+              {"depth", status.depth},
+              {"bytes", status.bytes},
+              {"offered", status.offered},
+              {"polled", status.polled},
+              {"dropped", status.dropped},
+              {"expired", status.expired},
+              {"redelivered", status.redelivered},
+              {"abandoned", status.abandoned},
+              {"consumers", status.consumers}};
+    json["oldest_age_ms"] = status.oldest_age ? Json(status.oldest_age->count()) : Json(nullptr);
+    json["removed"] = status.removed;
+    return json;
+}
+
+Json to_json(const DomainStatus& status) {
+    return Json{{"name", status.name},
+                {"kind", "domain"},
+                {"uuid", status.uuid},
+                {"lifetime", name_of(status.lifetime)},
+                {"segment_bytes", status.segment_bytes},
+                {"processes", status.processes > 0 ? status.processes - 1 : 0},
+                {"destinations", status.destinations},
+                {"reaped", status.reaped}};
+}
+
+namespace {
+
+std::string age_text(const QueueStatus& status) {
+    return status.oldest_age ? format_duration(*status.oldest_age) : "-";
+}
+
+// One domain of the list. One that cannot be looked at says why, and does not spoil the list.
+void list_domain(const std::string& name, Json& domains, Table& table) {
+    const auto server = Server::open(name, {.mode = OpenMode::attach});
+    const auto status = server ? server->status() : Result<DomainStatus>(server.error());
+    if (!status) {
+        domains.push_back({{"name", name}, {"state", to_string(status.status())}});
+        table.add({name, std::string(to_string(status.status())), "-", "-", "-", "-", "-"});
+        return;
+    }
+    Json entry = to_json(*status);
+    entry["state"] = "ok";
+    table.add({name,
+               "ok",
+               std::string(name_of(status->lifetime)),
+               entry["processes"].dump(),
+               std::to_string(status->destinations),
+               format_size(status->segment_bytes),
+               format_count(status->reaped)});
+    domains.push_back(std::move(entry));
+}
+
+ExitCode list_all_domains(bool json) {
+    const auto names = list_domains();
+    if (!names) {
+        return print_error(names.error(), json);
+    }
+    Json domains = Json::array();
+    Table table({"DOMAIN", "STATE", "LIFETIME", "PROCESSES", "QUEUES", "SIZE", "REAPED"});
+    table.align_right({3, 4, 5, 6});
+    for (const auto& name : *names) {
+        list_domain(name, domains, table);
+    }
+    return json ? print_json(Json{{"domains", domains}}) : print_text(table.text());
+}
+
+Result<std::vector<QueueStatus>> all_queues(Server& server) {
+    const auto names = server.queues();
+    if (!names) {
+        return names.error();
+    }
+    std::vector<QueueStatus> all;
+    for (const auto& name : *names) {
+        auto queue = server.queue(name);
+        auto status = queue ? queue->status() : Result<QueueStatus>(queue.error());
+        if (status) {
+            all.push_back(std::move(*status));
+        } else if (status.status() !=
+                   Status::queue_not_found) {  // removed while we look: not there
+            return status.error();
+        }
+    }
+    return all;
+}
+
+ExitCode list_queues(const Common& common) {
+    const bool json = common.json;
+    auto server = common.attach();
+    if (!server) {
+        return print_error(server.error(), json);
+    }
+    const auto queues = all_queues(*server);
+    if (!queues) {
+        return print_error(queues.error(), json);
+    }
+    Json list = Json::array();
+    Table table({"QUEUE",
+                 "KIND",
+                 "CAPACITY",
+                 "DEPTH",
+                 "BYTES",
+                 "OFFERED",
+                 "POLLED",
+                 "CONSUMERS",
+                 "OLDEST"});
+    table.align_right({2, 3, 4, 5, 6, 7, 8});
+    for (const auto& queue : *queues) {
+        list.push_back(to_json(queue));
+        table.add({queue.name,
+                   queue.kind,
+                   format_count(queue.capacity),
+                   format_count(queue.depth),
+                   format_size(queue.bytes),
+                   format_count(queue.offered),
+                   format_count(queue.polled),
+                   std::to_string(queue.consumers),
+                   age_text(queue)});
+    }
+    return json ? print_json(Json{{"domain", server->name()}, {"queues", list}})
+                : print_text(table.text());
+}
+
+}  // namespace
+
+void add_list_command(CLI::App& app, Command& command) {
+    auto common = std::make_shared<Common>();
+    auto* const ls = add_command(app,
+                                 "ls",
+                                 "List the domains of this machine, or the queues of one",
+                                 "  telpher ls\n"
+                                 "  telpher ls -d cafe --json");
+    finish_command(*ls, *common, TargetNeed::optional, command, [common](Interrupt&) {
+        return common->target_uri().empty() ? list_all_domains(common->json) : list_queues(*common);
+    });
+}
+
+}  // namespace telpher::cli

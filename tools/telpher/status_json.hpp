@@ -1,0 +1,18 @@
+// The figures of queues and domains as JSON: the stable names that scripts rely on.
+#pragma once
+
+#include "telpher/queue.hpp"
+#include "telpher/server.hpp"
+
+#include "tools/telpher/output.hpp"
+
+#include <string_view>
+
+namespace telpher::cli {
+
+[[nodiscard]] std::string_view name_of(Lifetime lifetime);
+[[nodiscard]] Json to_json(const QueueStatus& status);
+// Its processes without the one that looks.
+[[nodiscard]] Json to_json(const DomainStatus& status);
+
+}  // namespace telpher::cli

@@ -104,9 +104,9 @@ void Reaper::sweep_chunk(std::uint32_t chunk,
             if (!in_flight || (!bug(Bug::no_ring_scan) && committed(chunk, ref))) {
                 return;
             }
-        } else if (state == ChunkState::claimed) {
-            count_abandoned(chunk);
         }
+        // Read before the chunk can have its next owner. relaxed: written before OFFERED (K1).
+        const std::uint64_t dest = pool_->header(chunk)->dest.load(std::memory_order_relaxed);
         SHM_STEP("reap.chunk.cas");
         // K4: pairs with chunk_pool.hpp:P1. Failure: a helper, or the consumer of a committed
         // message, was faster: look again.
@@ -115,6 +115,9 @@ void Reaper::sweep_chunk(std::uint32_t chunk,
                                          std::memory_order_acq_rel,
                                          std::memory_order_relaxed)) {  // failure: read again above
             pool_->mark_free(chunk);
+            if (state == ChunkState::claimed) {
+                count_abandoned(dest);
+            }
             return;
         }
     }
@@ -135,12 +138,12 @@ bool Reaper::committed(std::uint32_t chunk, std::uint64_t ref) const {
     return ring && ring->holds(ref);
 }
 
-void Reaper::count_abandoned(std::uint32_t chunk) const noexcept {
-    // relaxed: written before OFFERED; a statistic
-    const std::uint64_t dest = pool_->header(chunk)->dest.load(std::memory_order_relaxed);
+// By the one helper whose CAS freed the chunk. One that is killed in between leaves the count one
+// short.
+void Reaper::count_abandoned(std::uint64_t dest) const noexcept {
     const auto found = directory_->pinned(dest_entry(dest));
     if (found && found->generation == dest_generation(dest)) {
-        // relaxed: a statistic; a reaper killed before its CAS counts twice
+        // relaxed: a statistic
         directory_->entry(found->entry).abandoned.fetch_add(1, std::memory_order_relaxed);
     }
 }

@@ -44,7 +44,7 @@ class Reaper {
                      std::uint32_t slot,
                      std::span<const std::uint64_t> inflight);
     [[nodiscard]] bool committed(std::uint32_t chunk, std::uint64_t ref) const;
-    void count_abandoned(std::uint32_t chunk) const noexcept;
+    void count_abandoned(std::uint64_t dest) const noexcept;
     void sweep_waiters(std::uint64_t identity);
     void clear_attached(std::uint32_t slot) const noexcept;
 

@@ -35,6 +35,7 @@ Error open_error(std::string_view file_name, int error) {
         case EPERM:
             return {Status::not_permitted, error, where + " may not be opened by this user"};
         case EISDIR:
+        case EINVAL:  // glibc's shm_open says so for a folder
             return {Status::corrupt, error, where + " is a folder, not a segment"};
         case ENXIO:
             return {Status::corrupt, error, where + " is a socket or pipe, not a segment"};

@@ -28,6 +28,11 @@ Error out_of_range(const char* field, std::uint64_t value, std::uint64_t low, st
                      std::to_string(low) + ".." + std::to_string(high)};
 }
 
+struct Range {
+    const char* field;
+    std::uint64_t value, low, high;
+};
+
 Error damaged(const std::string& what) { return Error{Status::corrupt, 0, what}; }
 
 // The bytes a region of `kind` must have at least; 0 = any.
@@ -173,12 +178,19 @@ Result<void> check_header(const SegmentHeader& h, std::uint64_t file_bytes) {
         return damaged("the file has " + std::to_string(file_bytes) + " bytes, its header says " +
                        std::to_string(h.segment_bytes) + ": truncated or extended");
     }
-    if (h.processes_max == 0 || h.processes_max > kProcessesMax || h.threads_max == 0 ||
-        h.threads_max > kThreadsMax || h.destinations_max == 0 ||
-        h.destinations_max > kDestinationsMax || h.class_count == 0 ||
-        h.class_count > kClassesMax || h.region_count > kRegionsMax || h.name_bytes == 0 ||
-        h.name_bytes > kNameBytesMax || h.lifetime > 1) {
-        return damaged("a count in the header is out of range");
+    const Range counts[] = {
+        {"processes", h.processes_max, 1, kProcessesMax},
+        {"threads", h.threads_max, 1, kThreadsMax},
+        {"destinations", h.destinations_max, 1, kDestinationsMax},
+        {"chunk classes", h.class_count, 1, kClassesMax},
+        {"regions", h.region_count, 1, kRegionsMax},
+        {"bytes of the name", h.name_bytes, 1, kNameBytesMax},
+        {"lifetime", h.lifetime, 0, 1},
+    };
+    for (const Range& r : counts) {
+        if (r.value < r.low || r.value > r.high) {
+            return damaged("header: " + out_of_range(r.field, r.value, r.low, r.high).detail);
+        }
     }
     if (auto regions = check_regions(h); !regions) {
         return regions;
@@ -187,10 +199,6 @@ Result<void> check_header(const SegmentHeader& h, std::uint64_t file_bytes) {
 }
 
 Result<void> plan_layout(const SegmentPlan& plan, SegmentHeader& header) {
-    struct Range {
-        const char* field;
-        std::uint64_t value, low, high;
-    };
     const Range ranges[] = {
         {"limits.processes", plan.processes_max, 1, kProcessesMax},
         {"limits.threads", plan.threads_max, 1, kThreadsMax},

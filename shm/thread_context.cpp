@@ -55,6 +55,10 @@ Result<ThreadContext*> Attachment::context() {
     if (context == nullptr) {
         auto made = make_context();
         if (!made) {
+            check_deaths();  // the dead may hold all records
+            made = make_context();
+        }
+        if (!made) {
             return made;
         }
         context = *made;

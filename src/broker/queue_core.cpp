@@ -121,7 +121,7 @@ Result<std::uint64_t> QueueCore::offer(const Message& message,
         chunk = pool.allocate(k, attachment_.slot(), context->cursor);
     }
     if (chunk == shm::kNoChunk) [[unlikely]] {
-        auto found = allocate(*context, bytes, timeout);
+        auto found = allocate(*context, bytes, timeout, stop);
         if (!found) {
             return found.error();
         }
@@ -208,61 +208,78 @@ Status QueueCore::commit_later(shm::ThreadContext& context,
     return status;
 }
 
+// Takes what it waits off `timeout`.
 Result<std::uint32_t> QueueCore::allocate(shm::ThreadContext& context,
                                           std::size_t message_bytes,
-                                          Duration timeout) {
+                                          Duration& timeout,
+                                          const std::stop_token& stop) {
     shm::ChunkPool& pool = attachment_.pool();
-    const std::uint32_t k = pool.class_for(message_bytes + shm::kMessageOffset);
-    const std::size_t limit =
-        std::min<std::size_t>(pool.message_bytes_max(), attachment_.segment().message_bytes_max());
-    if (k == pool.class_count() || message_bytes > limit) [[unlikely]] {
+    if (message_bytes > bytes_max_) [[unlikely]] {
         return Error{Status::message_too_large,
                      0,
                      "the message has " + std::to_string(message_bytes) +
                          " bytes with its header, the limit is " + std::to_string(bytes_max_)};
     }
+    const std::uint32_t k = pool.class_for(message_bytes + shm::kMessageOffset);
     std::uint32_t chunk = pool.allocate(k, attachment_.slot(), context.cursor);
-    if (chunk == shm::kNoChunk) [[unlikely]] {
-        chunk = wait_for_memory(context, k, timeout);
-        if (chunk == shm::kNoChunk) {
-            return Error{Status::out_of_memory,
-                         0,
-                         "no free chunk of " + std::to_string(pool.chunk_class(k).chunk_bytes) +
-                             " bytes or more: limits.pool_bytes is used up by queued messages, "
-                             "loans and deliveries"};
-        }
+    if (chunk != shm::kNoChunk) [[likely]] {
+        return chunk;
     }
-    return chunk;
+    const Status status = wait_for_memory(context, k, timeout, stop, &chunk);
+    if (status == Status::ok) {
+        return chunk;
+    }
+    if (status != Status::out_of_memory) {
+        return explain(status, timeout);
+    }
+    return Error{status,
+                 0,
+                 "no free chunk of " + std::to_string(pool.chunk_class(k).chunk_bytes) +
+                     " bytes or more: limits.pool_bytes is used up by queued messages, loans and "
+                     "deliveries"};
 }
 
 // Memory that a dead process holds comes back first; then we wait for others, as long as we may.
-std::uint32_t QueueCore::wait_for_memory(shm::ThreadContext& context,
-                                         std::uint32_t chunk_class,
-                                         Duration timeout) {
+Status QueueCore::wait_for_memory(shm::ThreadContext& context,
+                                  std::uint32_t chunk_class,
+                                  Duration& timeout,
+                                  const std::stop_token& stop,
+                                  std::uint32_t* chunk) {
     shm::ChunkPool& pool = attachment_.pool();
     attachment_.check_deaths();
-    std::uint32_t chunk = pool.allocate(chunk_class, attachment_.slot(), context.cursor);
+    *chunk = pool.allocate(chunk_class, attachment_.slot(), context.cursor);
     const std::uint64_t start = shm::monotonic_ns();
     shm::Word& starving = attachment_.segment().header().starving;
-    while (chunk == shm::kNoChunk &&
-           shm::monotonic_ns() - start < static_cast<std::uint64_t>(timeout.count()) &&
-           refuse(timeout) == Status::ok) {
+    while (*chunk == shm::kNoChunk) {
+        if (Duration(shm::monotonic_ns() - start) >= timeout) {
+            return Status::out_of_memory;
+        }
+        if (stop.stop_requested()) {
+            return Status::cancelled;
+        }
+        if (const Status status = refuse(timeout); status != Status::ok) {
+            return status;
+        }
         // A flag, not a count: a kill would leak a count. Whoever stops starving clears it for all;
         // the others set it again at their next look.
         starving.store(1, std::memory_order_relaxed);  // relaxed: a hint, the look is repeated
         // D2: pairs with shm/doorbell.hpp:D1.
         const std::uint32_t seen = context.record->doorbell.load(std::memory_order_acquire);
         shm::arm(attachment_.pool_waiters(), context.index);
-        chunk = pool.allocate(chunk_class, attachment_.slot(), context.cursor);
-        if (chunk == shm::kNoChunk) {
+        *chunk = pool.allocate(chunk_class, attachment_.slot(), context.cursor);
+        if (*chunk == shm::kNoChunk) {
             shm::futex_wait(
                 context.record->doorbell, seen, std::min<Duration>(kMemoryLook, timeout));
-            chunk = pool.allocate(chunk_class, attachment_.slot(), context.cursor);
+            *chunk = pool.allocate(chunk_class, attachment_.slot(), context.cursor);
         }
         static_cast<void>(shm::disarm(attachment_.pool_waiters(), context.index));
         starving.store(0, std::memory_order_relaxed);  // relaxed: a hint
     }
-    return chunk;
+    if (timeout.count() != 0) {
+        // Never 0: a full queue is still `timed_out` to who asked to wait.
+        timeout = std::max(Duration(1), timeout - Duration(shm::monotonic_ns() - start));
+    }
+    return Status::ok;
 }
 
 Result<Loan> QueueCore::loan(const wire::LoanPlan& plan, Duration timeout) {
@@ -273,8 +290,10 @@ Result<Loan> QueueCore::loan(const wire::LoanPlan& plan, Duration timeout) {
     if (!context) {
         return context.error();
     }
-    const std::size_t bytes = wire::encoded_bytes(plan);
-    auto chunk = allocate(**context, bytes, timeout);
+    // A size near the end of its range must not wrap around with the header.
+    const std::size_t bytes =
+        plan.payload_bytes > bytes_max_ ? plan.payload_bytes : wire::encoded_bytes(plan);
+    auto chunk = allocate(**context, bytes, timeout, {});
     if (!chunk) {
         return chunk.error();
     }

@@ -58,10 +58,13 @@ class QueueCore {
                                            const std::stop_token& stop) const noexcept;
     Result<std::uint32_t> allocate(shm::ThreadContext& context,
                                    std::size_t message_bytes,
-                                   Duration timeout);
-    std::uint32_t wait_for_memory(shm::ThreadContext& context,
-                                  std::uint32_t chunk_class,
-                                  Duration timeout);
+                                   Duration& timeout,
+                                   const std::stop_token& stop);
+    [[nodiscard]] Status wait_for_memory(shm::ThreadContext& context,
+                                         std::uint32_t chunk_class,
+                                         Duration& timeout,
+                                         const std::stop_token& stop,
+                                         std::uint32_t* chunk);
     [[nodiscard]] Status commit(shm::ThreadContext& context,
                                 std::uint32_t chunk,
                                 std::uint64_t* position);

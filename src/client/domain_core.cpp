@@ -64,8 +64,12 @@ Result<Queue> DomainCore::create_queue(std::string_view name, const QueueOptions
                          std::to_string(shm::kCapacityMax - 1)};
     }
     bool created = false;
-    auto found = attachment_->directory().create(
-        {name, shm::Kind::queue, options.capacity, options_hash(options)}, &created);
+    const shm::QueueSpec spec{name, shm::Kind::queue, options.capacity, options_hash(options)};
+    auto found = attachment_->directory().create(spec, &created);
+    if (found.status() == Status::limit_reached) {
+        attachment_->check_deaths();  // the dead may keep removed queues in place
+        found = attachment_->directory().create(spec, &created);
+    }
     if (!found) {
         return found.error();
     }

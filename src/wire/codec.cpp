@@ -111,12 +111,13 @@ Result<void> check_extension(const MessageHead& head, std::string_view extension
 
 namespace inner {
 
-std::uint32_t remaining_life_ms(const MessageHead& head, std::uint64_t now_ns) noexcept {
+std::uint32_t remaining_life_ms(std::uint64_t timestamp_ns,
+                                std::uint32_t expires_ms,
+                                std::uint64_t now_ns) noexcept {
     constexpr std::uint64_t kNanosecondsPerMillisecond = 1'000'000;
-    const std::uint64_t life_ns = head.expires_ms * kNanosecondsPerMillisecond;
+    const std::uint64_t life_ns = expires_ms * kNanosecondsPerMillisecond;
     const std::uint64_t last = std::numeric_limits<std::uint64_t>::max();
-    const std::uint64_t end_ns =
-        head.timestamp_ns > last - life_ns ? last : head.timestamp_ns + life_ns;
+    const std::uint64_t end_ns = timestamp_ns > last - life_ns ? last : timestamp_ns + life_ns;
     if (end_ns <= now_ns) {
         return 1;  // 0 would mean for ever
     }
@@ -127,12 +128,15 @@ std::uint32_t remaining_life_ms(const MessageHead& head, std::uint64_t now_ns) n
         std::min<std::uint64_t>(left_ms, std::numeric_limits<std::uint32_t>::max()));
 }
 
-Error too_short(std::size_t bytes) {
-    return corrupt("message is " + number(bytes) + " bytes, the header alone has " +
-                   number(kHeadBytes));
-}
-
-Result<MessageView> decode_rare(std::span<const std::byte> bytes, const MessageHead& head) {
+Result<MessageView> decode_rare(std::span<const std::byte> bytes) {
+    if (bytes.size() < kHeadBytes) {
+        return corrupt("message is " + number(bytes.size()) + " bytes, the header alone has " +
+                       number(kHeadBytes));
+    }
+    MessageHead head;
+    std::memcpy(&head, bytes.data(), kHeadBytes);
+    // The compiler must not read it again: whoever shares the memory may change it meanwhile.
+    __asm__("" : "+m"(head));
     if (auto checked = check_head(head); !checked) {
         return std::move(checked).error();
     }
@@ -182,7 +186,8 @@ std::size_t encode_loan(const LoanPlan& plan, std::span<std::byte> out) noexcept
                     sizeof plan.type->size);
     }
     inner::copy_short(texts + head.extension_bytes, plan.topic.data(), plan.topic.size());
-    inner::store_head(out.data(), head);
+    inner::store_word(out.data(), inner::kind_word(head));
+    inner::store_stamp(out.data(), {}, inner::lengths_word(head));
     return payload_at;
 }
 
@@ -193,10 +198,9 @@ void stamp_loan(std::span<std::byte> out,
     std::memcpy(&head, out.data(), kHeadBytes);
     assert(payload_bytes_used <= head.payload_bytes);
     head.payload_bytes = static_cast<std::uint32_t>(payload_bytes_used);
-    head.id = stamp.id;
-    head.timestamp_ns = stamp.timestamp_ns;
     head.type = stamp.type == MessageType::null ? head.type : stamp.type;
-    inner::store_head(out.data(), head);
+    inner::store_word(out.data(), inner::kind_word(head));
+    inner::store_stamp(out.data(), stamp, inner::lengths_word(head));
 }
 
 }  // namespace telpher::wire

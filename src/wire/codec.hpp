@@ -12,7 +12,6 @@
 #include "telpher/message.hpp"
 #include "telpher/result.hpp"
 
-#include <array>
 #include <atomic>
 #include <bit>
 #include <cassert>

@@ -103,11 +103,13 @@ ServerOptions small_options(Lifetime lifetime) {
 }
 
 ScratchDomain::ScratchDomain(std::string_view test)
-    : name_(prefix_of_this_process() + std::string(test)) {}
+    : name_(prefix_of_this_process() + std::string(test)), limits_(*small_options().limits) {}
 ScratchDomain::~ScratchDomain() { remove_files(); }
 
 Server ScratchDomain::open(Lifetime lifetime) const {
-    auto server = Server::open(name_, small_options(lifetime));
+    ServerOptions options = small_options(lifetime);
+    options.limits = limits_;
+    auto server = Server::open(name_, options);
     if (!server) {
         give_up("opening " + name_ + ": " + to_string(server.error()));
     }

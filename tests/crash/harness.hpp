@@ -61,7 +61,9 @@ class ScratchDomain {
     ScratchDomain& operator=(const ScratchDomain&) = delete;
 
     [[nodiscard]] const std::string& name() const { return name_; }
-    // Opens it, making it (small) if need be; ends the process if that fails.
+    // What `open` asks for.
+    [[nodiscard]] DomainLimits& limits() { return limits_; }
+    // Opens it, making it if need be; ends the process if that fails.
     [[nodiscard]] Server open(Lifetime lifetime = Lifetime::persistent) const;
     // Its files in /dev/shm, public and private.
     [[nodiscard]] std::vector<std::string> files() const;
@@ -69,8 +71,9 @@ class ScratchDomain {
 
   private:
     std::string name_;
+    DomainLimits limits_;
 };
-// The options that `open` uses.
+// Small limits, as a new ScratchDomain has them.
 ServerOptions small_options(Lifetime lifetime = Lifetime::persistent);
 
 // A forked process. Its destructor kills it.

@@ -3,6 +3,7 @@
 // Method: as kill_every_instruction_test.cpp; the sleeper is a third process. After each kill it must have
 //         its message (or its room) long before the one second that bounds every sleep anyway.
 
+#include "tests/crash/sleeper.hpp"
 #include "tests/crash/tracer.hpp"
 
 #include <gtest/gtest.h>
@@ -11,130 +12,79 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
-#include <optional>
 
 namespace telpher::crash {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t kBytes = 48;
-constexpr std::uint64_t kPatienceNs = 500'000'000;
-
-ServerOptions eco() {
-    ServerOptions options = small_options();
-    options.wait_strategy = WaitStrategy::eco;  // sleeps at once
-    return options;
-}
-
-// What the sleeper has done so far.
-struct Log {
-    std::atomic<std::uint64_t> done{0};
-    std::atomic<bool> torn{false};
-};
-
 class KillEveryWake : public ::testing::Test {
   protected:
     KillEveryWake()
         : watchdog_(120),
           domain_(::testing::UnitTest::GetInstance()->current_test_info()->name()),
-          server_(Server::open(domain_.name(), eco()).value()) {}
+          server_(domain_.open()) {}
 
     void open(std::uint32_t capacity) {
         queue_ = server_.create_queue("queue", {.capacity = capacity}).value();
         other_ = server_.create_queue("other", {.capacity = 8}).value();
-        owned_ = settle(queue_);
     }
 
-    // A process that does `work` on the queue for ever, counting.
-    void start_sleeper(const std::function<bool(Queue&, Log&)>& work) {
-        sleeper_ = Child([&] {
-            auto server = Server::open(domain_.name(), eco());
-            auto queue = server->queue("queue");
-            while (work(*queue, *log_)) {
-                log_->done.fetch_add(1);
-            }
-            return 1;
-        });
-    }
-
-    // Until the sleeper has done `count` things; the time it took, or none in time.
-    std::optional<std::uint64_t> wait_for(std::uint64_t count) const {
-        const std::uint64_t started = now_ns();
-        while (log_->done.load() < count) {
-            if (now_ns() - started > kPatienceNs) {
-                return std::nullopt;
-            }
-            usleep(50);
+    // Until the sleeper sleeps again and holds no chunk but `held`; `offered` lie in the queue.
+    void rest(std::uint64_t offered, std::uint64_t held) {
+        std::string problem = "never asleep";
+        for (int i = 0; i < 200 && !problem.empty(); ++i) {
+            ASSERT_TRUE(sleeper_->wait_for_sleep());
+            problem = audit(server_, settle(queue_) + held, offered);
         }
-        return now_ns() - started;
-    }
-
-    // Until the sleeper sleeps in a system call and holds no memory but `offered` and `held` chunks.
-    std::string rest(std::uint64_t offered, std::uint64_t held) {
-        std::string problem;
-        for (int i = 0; i < 4000; ++i) {
-            std::ifstream file("/proc/" + std::to_string(sleeper_.pid()) + "/stat");
-            std::string pid;
-            std::string name;
-            std::string state;
-            file >> pid >> name >> state;
-            if (state == "S" && (i % 16 == 15 || problem.empty())) {
-                settle(queue_);
-                problem = audit(server_, owned_ + held, offered);
-                if (problem.empty()) {
-                    return {};
-                }
-            }
-            usleep(100);
-        }
-        return problem + "the sleeper does not rest";
+        ASSERT_EQ(problem, "");
     }
 
     TracedRole victim(const std::function<void(Queue&)>& act) {
         auto queue = std::make_shared<Queue>();
         const auto prepare = [this, queue] {
-            auto* server = new Server(Server::open(domain_.name(), eco()).value());
+            auto* server = new Server(domain_.open());  // never closed
             *queue = server->queue("queue").value();
             Queue other = server->queue("other").value();
-            static_cast<void>(other.offer(numbered(0, kBytes)));
+            static_cast<void>(other.offer(numbered(0, 48)));
             other.poll().value().release();
             return true;
         };
         return {prepare, [queue, act] { act(*queue); }};
     }
 
-    // Kills the victim after each of its instructions; `before` and `after` run around each.
+    // Kills the victim after each of its instructions; the sleeper must have done `due()` things then.
     void kill_everywhere(const char* name,
                          const std::function<void(Queue&)>& act,
                          const std::function<void()>& before,
-                         const std::function<void(std::uint32_t)>& after) {
+                         const std::function<std::uint64_t(const QueueStatus&)>& due) {
         Tracer tracer(victim(act));
-        ASSERT_NO_FATAL_FAILURE(before());
-        ASSERT_TRUE(tracer.start());
-        const std::uint32_t instructions = tracer.record();
-        ASSERT_NE(instructions, 0U);
-        tracer.kill();
-        ASSERT_NO_FATAL_FAILURE(after(instructions));
-        std::uint32_t missed = 0;
+        std::uint32_t instructions = 1;
+        std::uint32_t points = 0;
+        std::uint64_t slowest = 0;
         for (std::uint32_t n = 0; n < instructions; ++n) {
-            ASSERT_NO_FATAL_FAILURE(before());
+            ASSERT_NO_FATAL_FAILURE(before()) << "before " << n;
             ASSERT_TRUE(tracer.start());
-            Tracer::Stop stop = soak() ? tracer.step(n) : tracer.jump(n);
-            if (stop == Tracer::Stop::finished) {
-                ++missed;  // another way, or nobody to wake this time: killed after it had returned
+            if (points == 0) {
+                instructions = tracer.record();  // this one is not interrupted
+                ASSERT_NE(instructions, 0U);
+            } else {
+                ASSERT_NE(soak() ? tracer.step(n) : tracer.jump(n), Tracer::Stop::lost);
             }
-            ASSERT_NE(stop, Tracer::Stop::lost);
             tracer.kill();
-            ASSERT_NO_FATAL_FAILURE(after(n));
+            ++points;
+            const auto status = queue_.status();
+            ASSERT_TRUE(status);
+            const auto took = sleeper_->wait_for(due(*status));
+            ASSERT_TRUE(took) << "killed after instruction " << n << ": the sleeper sleeps on, "
+                              << sleeper_->done() << " done, " << status->offered << " offered, "
+                              << status->polled << " polled";
+            slowest = std::max(slowest, *took);
         }
-        std::printf("  %s: %u kill points (%u of them after its return), the sleeper went on at most "
-                    "%.2f ms after a kill\n",
+        std::printf("  %s: %u kill points, the sleeper went on at most %.2f ms after a kill\n",
                     name,
-                    instructions,
-                    missed,
-                    static_cast<double>(slowest_) / 1e6);
+                    points,
+                    static_cast<double>(slowest) / 1e6);
     }
 
     Watchdog watchdog_;
@@ -142,52 +92,33 @@ class KillEveryWake : public ::testing::Test {
     Server server_;
     Queue queue_;
     Queue other_;
-    Shared<Log> log_;
-    Child sleeper_;
-    std::uint64_t owned_ = 0;
-    std::uint64_t slowest_ = 0;
+    std::optional<Sleeper> sleeper_;
 };
 
 TEST_F(KillEveryWake, of_an_offer_leaves_no_consumer_asleep_beside_a_message) {
     open(4);
-    start_sleeper([](Queue& queue, Log& log) {
-        auto delivery = queue.poll(1h);
-        log.torn.store(log.torn.load() || (delivery && number_of(*delivery) != 7));
-        return delivery.has_value();
-    });
-    const auto before = [&] { ASSERT_EQ(rest(0, 0), ""); };
-    const auto after = [&](std::uint32_t n) {
-        const auto status = queue_.status();
-        ASSERT_TRUE(status);
-        const auto took = wait_for(status->offered);
-        ASSERT_TRUE(took) << "killed after instruction " << n << ": the consumer sleeps on, "
-                          << log_->done.load() << " of " << status->offered;
-        slowest_ = std::max(slowest_, *took);
-    };
-    const Message message = numbered(7, kBytes);
+    sleeper_.emplace(domain_, "queue", Sleeper::consume);
+    const Message message = numbered(7, 48);
     kill_everywhere(
-        "offer", [&](Queue& q) { static_cast<void>(q.offer(message)); }, before, after);
-    EXPECT_FALSE(log_->torn.load());
+        "offer",
+        [&](Queue& queue) { static_cast<void>(queue.offer(message)); },
+        [&] { rest(0, 0); },
+        [](const QueueStatus& status) { return status.offered; });
 }
 
 TEST_F(KillEveryWake, of_a_poll_leaves_no_producer_asleep_beside_room) {
     open(1);
-    start_sleeper([](Queue& queue, Log&) { return queue.offer(numbered(7, kBytes), 1h).has_value(); });
+    sleeper_.emplace(domain_, "queue", Sleeper::produce);
     // One message lies in the queue, the next one lies ready in the sleeping producer's hands.
     const auto before = [&] {
-        ASSERT_TRUE(wait_for(log_->done.load() == 0 ? 1 : 0));
-        ASSERT_EQ(rest(1, 1), "");
-    };
-    const auto after = [&](std::uint32_t n) {
-        const auto status = queue_.status();
-        ASSERT_TRUE(status);
-        const auto took = wait_for(status->polled + 1);
-        ASSERT_TRUE(took) << "killed after instruction " << n << ": the producer sleeps on, "
-                          << log_->done.load() << " sent, " << status->polled << " polled";
-        slowest_ = std::max(slowest_, *took);
+        ASSERT_TRUE(sleeper_->wait_for(1));
+        rest(1, 1);
     };
     kill_everywhere(
-        "poll", [&](Queue& q) { static_cast<void>(q.poll()); }, before, after);
+        "poll",
+        [&](Queue& queue) { static_cast<void>(queue.poll()); },
+        before,
+        [](const QueueStatus& status) { return status.polled + 1; });
 }
 
 }  // namespace

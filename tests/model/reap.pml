@@ -113,6 +113,7 @@ proctype Newcomer(){ byte e,c,f,k,r; bool l; mtype x;
   (gone[1] && gone[2]) ->          /* attach waits for nobody: this only lets the helpers' last attempt count as a chance */
   if :: newSlot==NONE -> visitor=true; help(VISITOR,0); help(VISITOR,1); visitor=false; join(0); join(1) :: else -> skip fi;
   assert(newSlot!=NONE || STOPS==1);
+  if :: newSlot!=NONE -> assert(rs[newSlot]==NONE) :: else -> skip fi;     /* no slot waits because of a hazard that nobody meant */
   if :: newSlot==1 -> help(1,0) :: newSlot==0 -> help(0,1) :: else -> skip fi;
   d_step{ c=0; do :: c<2 -> assert(cs[c]==FREE || co[c]==newSlot || STOPS==1); c++ :: else -> break od;
     assert(STOPS==1 || st[0]==FREE || newSlot==0) } }

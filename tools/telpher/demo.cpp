@@ -12,15 +12,14 @@ namespace telpher::cli {
 namespace {
 
 ExitCode run_demo(const DemoOptions& options, Interrupt& interrupt) {
-    interrupt.watch_stdout();
     const bool json = options.common.json;
     Demo demo(options, interrupt);
     const auto report = demo.run();
     if (!report) {
         return print_error(report.error(), json);
     }
-    const auto printed = json ? print_json(report->to_json()) : print_text(report->to_text());
-    return report->ok() ? printed : kExitError;
+    const auto printed = json ? print_json((*report)->to_json()) : print_text((*report)->to_text());
+    return (*report)->ok() ? printed : kExitError;
 }
 
 }  // namespace

@@ -81,7 +81,7 @@ ExitCode explain(const Options& options) {
         std::string(info.name) + " (" + std::to_string(static_cast<int>(*status)) + ")\n";
     text += "  operation  " + std::string(to_string(info.outcome)) + "\n";
     text += "  cause      " + std::string(info.cause) + "\n";
-    text += "  what to do " + std::string(info.fix) + "\n";
+    text += "  fix        " + std::string(info.fix) + "\n";
     text += "  exit code  " + std::to_string(static_cast<int>(exit_code(info.status))) + "\n";
     return print_text(text);
 }

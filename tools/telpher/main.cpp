@@ -31,15 +31,23 @@ bool wants_json(const std::vector<std::string>& arguments) {
     return std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
 }
 
-// The help of the command that the arguments name, as far as they name one.
-std::string help_command(const CLI::App& app) {
-    std::string text = "telpher";
+// The command that the arguments name, as far as they name one, and how it is called.
+const CLI::App& named_command(const CLI::App& app, std::string& call) {
     const CLI::App* command = &app;
+    call = app.get_name();
     while (!command->get_subcommands().empty()) {
         command = command->get_subcommands().front();
-        text += ' ' + command->get_name();
+        call += ' ' + command->get_name();
     }
-    return text + " --help";
+    return *command;
+}
+
+std::string help(const CLI::App& app) {
+    std::string call;
+    const auto& command = named_command(app, call);
+    // CLI11 writes the name after its first argument.
+    const auto last = call.rfind(' ');
+    return command.help(last == std::string::npos ? "" : call.substr(0, last));
 }
 
 ExitCode usage_error(const CLI::App& app,
@@ -54,8 +62,10 @@ ExitCode usage_error(const CLI::App& app,
             detail = "there is no command \"" + name + "\"";
         }
     }
+    std::string call;
+    named_command(app, call);
     return print_usage_error(
-        detail, "run `" + help_command(app) + "` to see what is possible", wants_json(arguments));
+        detail, "run `" + call + " --help` to see what is possible", wants_json(arguments));
 }
 
 void add_all(CLI::App& app, Command& command) {
@@ -87,11 +97,7 @@ int run(std::vector<std::string> arguments) {
         // CLI11 takes them from the back.
         app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
     } catch (const CLI::CallForHelp&) {
-        const CLI::App* shown = &app;
-        while (!shown->get_subcommands().empty()) {
-            shown = shown->get_subcommands().front();
-        }
-        return print_text(shown->help());
+        return print_text(help(app));
     } catch (const CLI::CallForVersion& version) {
         return print_text(std::string(version.what()) + "\n");
     } catch (const CLI::ParseError& error) {

@@ -205,7 +205,7 @@ void add_offer_command(CLI::App& app, Command& command) {
     offer->add_option("TEXT", options->text, "Payload; - = one message per line of stdin");
     offer->add_option("--file", options->file, "Payload = the whole file")->type_name("FILE");
     offer->add_option("--repeat", options->repeat, "Offer each message so often")
-        ->check(CLI::PositiveNumber)
+        ->check(at_least_one())
         ->type_name("N");
     add_rate(*offer, "--rate", options->rate, "Not faster than this, as 100/s");
     offer->add_option("--request-id", options->request_id, "Idempotency key")->type_name("ID");

@@ -108,6 +108,16 @@ CLI::Option* add_rate(CLI::App& command,
     return option;
 }
 
+CLI::Validator at_least_one() {
+    return CLI::Validator(
+        [](const std::string& text) {
+            const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
+            const bool zero = text.find_first_not_of('0') == std::string::npos;
+            return digits && !zero ? std::string() : "\"" + text + "\" is no count of at least 1";
+        },
+        "");
+}
+
 void add_later_option(CLI::App& command, const std::string& name, const std::string& what) {
     // expected(0, 1): with or without a value, the answer is the same.
     command

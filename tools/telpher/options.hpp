@@ -72,6 +72,9 @@ void add_single_choice(CLI::App& command,
                        const std::string& value,
                        const std::string& description);
 
+// A count of at least 1, named N in the help.
+[[nodiscard]] CLI::Validator at_least_one();
+
 // The commands, each file its own.
 void add_offer_command(CLI::App& app, Command& command);
 void add_poll_command(CLI::App& app, Command& command);

@@ -151,6 +151,7 @@ std::string Table::text() const {
             text += right_[column] ? gap + row[column] : row[column] + (last ? "" : gap);
             text += last ? "" : "  ";
         }
+        text.erase(text.find_last_not_of(' ') + 1);
         text += bold ? "\x1b[0m\n" : "\n";
     }
     return text;

@@ -81,7 +81,7 @@ void add_poll_command(CLI::App& app, Command& command) {
                                    "  telpher poll orders -d cafe --follow --json");
     poll->add_option("QUEUE", options->queue, "Queue")->required();
     poll->add_option("--count", options->count, "Take so many; default 1")
-        ->check(CLI::PositiveNumber)
+        ->check(at_least_one())
         ->type_name("N");
     poll->add_flag("--follow", options->follow, "Go on until interrupted");
     add_duration(*poll,

@@ -2,9 +2,6 @@
 
 #include <gtest/gtest.h>
 
-// The command line is an executable, not a library: its only pure part is compiled into this test.
-#include "tools/telpher/units.cpp"  // NOLINT(bugprone-suspicious-include)
-
 namespace telpher::cli {
 namespace {
 

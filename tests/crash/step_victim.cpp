@@ -1,0 +1,127 @@
+#include "tests/crash/step_victim.hpp"
+
+#include "shm/base/step.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+
+namespace telpher::crash {
+namespace {
+
+using namespace std::chrono_literals;
+
+// What the hook needs, in the victim only: a step hook has no argument.
+struct Plan {
+    StepVictim::Fate fate;
+    std::uint32_t left;
+    const char* name;
+    std::atomic<const char*>* at;
+    std::atomic<std::uint32_t>* steps;
+};
+thread_local Plan* t_plan = nullptr;  // of the thread that is to suffer
+
+void meet_fate(const char* step) {
+    Plan* plan = t_plan;
+    if (plan == nullptr) {
+        return;
+    }
+    plan->steps->fetch_add(1);
+    if ((plan->name != nullptr && std::strcmp(plan->name, step) != 0) || --plan->left != 0) {
+        return;
+    }
+    t_plan = nullptr;
+    plan->at->store(step);
+    ::kill(getpid(), plan->fate == StepVictim::Fate::killed ? SIGKILL : SIGSTOP);
+}
+
+}  // namespace
+
+void StepVictim::seed_bug(shm::Bug bug) { shm::seeded_bug = bug; }
+
+StepVictim::End StepVictim::run(const VictimRole& role,
+                                Fate fate,
+                                std::uint32_t n,
+                                const char* name) {
+    child_.kill();
+    log_->at.store(nullptr);
+    log_->steps.store(0);
+    log_->prepared.store(false);
+    log_->finished.store(false);
+    child_ = Child([&] {
+        if (role.prepare && !role.prepare()) {
+            return 1;
+        }
+        log_->prepared.store(true);
+        Plan plan{fate, n, name, &log_->at, &log_->steps};
+        shm::step_hook = meet_fate;
+        t_plan = &plan;
+        role.act();
+        t_plan = nullptr;
+        log_->finished.store(true);
+        // Dies without leaving: what it holds is for the reapers.
+        ::kill(getpid(), SIGKILL);
+        return 0;
+    });
+    if (fate == Fate::stopped && child_.wait_for_stop(20s)) {
+        return End::met_fate;
+    }
+    if (child_) {
+        static_cast<void>(child_.wait_for_end(20s));
+    }
+    if (log_->finished.load()) {
+        return End::finished;
+    }
+    return log_->at.load() != nullptr && fate == Fate::killed ? End::met_fate : End::failed;
+}
+
+std::uint32_t StepVictim::kill_at_every_step(const char* what,
+                                             const std::function<void()>& before,
+                                             const VictimRole& role,
+                                             const std::function<void(bool finished)>& after) {
+    const std::uint64_t started = now_ns();
+    std::uint32_t n = 1;
+    for (;; ++n) {
+        if (before) {
+            before();
+        }
+        if (::testing::Test::HasFailure()) {
+            ADD_FAILURE() << what << ": before step " << n;
+            break;
+        }
+        const End end = run(role, Fate::killed, n);
+        EXPECT_NE(end, End::failed) << what << ": the victim fails; " << where();
+        after(end == End::finished);
+        if (::testing::Test::HasFailure()) {
+            ADD_FAILURE() << what << ": killed at step " << n << ", " << where();
+            break;
+        }
+        if (end == End::finished) {
+            break;
+        }
+    }
+    std::printf("  %-40s %5u kill points, %.1f s\n",
+                what,
+                n - 1,
+                static_cast<double>(now_ns() - started) / 1e9);
+    std::fflush(stdout);
+    return n - 1;
+}
+
+bool StepVictim::let_finish(std::chrono::milliseconds patience) {
+    child_.go_on();
+    static_cast<void>(child_.wait_for_end(patience));
+    return log_->finished.load();
+}
+
+std::string StepVictim::where() const {
+    const char* at = log_->at.load();
+    return at != nullptr ? at
+                         : (log_->finished.load() ? "after its end" : "in no step (not prepared?)");
+}
+
+}  // namespace telpher::crash

@@ -109,7 +109,7 @@ inline Status Ring::commit(std::uint32_t chunk,
         (word_generation(header.word.load(std::memory_order_relaxed)) + 1) & kGenerationMask;
     const std::uint64_t mine = make_ref(generation, chunk);
     SHM_STEP("ring.commit.dest");
-    if (!bug(Bug::dest_after_offered)) {
+    if (!bug(Bug::dest_after_commit)) {
         header.dest.store(dest_, std::memory_order_relaxed);  // relaxed: published by C0
     }
     SHM_STEP("ring.commit.inflight");
@@ -118,16 +118,15 @@ inline Status Ring::commit(std::uint32_t chunk,
     // C0: pairs with R4 and the reaper's load of the word (reaper.cpp:K1). Whoever sees OFFERED
     // sees the message, its destination and our in-flight word.
     header.word.store(make_word(ChunkState::offered, me, generation), std::memory_order_release);
-    if (bug(Bug::dest_after_offered)) {
-        SHM_STEP("ring.commit.dest_late");
-        header.dest.store(dest_,
-                          std::memory_order_relaxed);  // relaxed: the seeded bug is its place
-    }
     SHM_STEP("ring.commit.load_tail");
     // R2: pairs with R1. Never leads: every position below is filled.
     std::uint64_t t = control_->tail.load(std::memory_order_acquire);
     const Status status = insert(t, mine);
     if (status == Status::ok) {
+        if (bug(Bug::dest_after_commit)) {
+            SHM_STEP("ring.commit.dest_late");
+            header.dest.store(dest_, std::memory_order_relaxed);  // relaxed: the seeded bug
+        }
         raise(control_->tail, t + 1);
         if ((t & 3U) == 0) {
             // Two lines ahead, before the consumer's polling and prefetching can take it from us.

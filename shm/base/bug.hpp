@@ -15,7 +15,7 @@ enum class Bug {
     unguarded_distance,   // t-h is taken although h > t
     head_before_claim,    // the head hint is raised before the claim
     reap_claimed_by_anybody,  // the reaper frees CLAIMED words without comparing the owner
-    dest_after_offered,       // the destination is written after the word says OFFERED
+    dest_after_commit,        // the destination is written after the commit
     summary_cleared_late,     // a waker clears the summary after it scanned the word
     attached_cleared_first,   // the reaper clears attached bits before the chunk pass
     no_recheck_after_join,    // attach does not look at the domain's state after it joined

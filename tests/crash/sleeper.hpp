@@ -22,6 +22,7 @@ class Sleeper {
 
     Sleeper(const ScratchDomain& domain, std::string queue, const Work& work);
 
+    void stop() const { child_.stop(); }
     // Things done so far.
     [[nodiscard]] std::uint64_t done() const { return done_->load(); }
     // Until it has done `count`, half of the time that bounds every sleep at most. The time it took.

@@ -86,6 +86,7 @@ proctype Waiter(byte me){
     :: d_step{ r==ASLEEP && !asleep[me] -> r=LOOK2 }
     :: d_step{ r==ASLEEP && me==LEAVER && asleep[me] -> asleep[me]=false; quit=true; r=LOOK2 }      /* timed out */
     :: d_step{ r==LOOK2 -> again=READY; r=DISARM }
+    :: d_step{ r==LOOK2 && me==LEAVER -> quit=true; r=DISARM }                          /* cancelled: does not even look */
     :: d_step{ r==DISARM ->
          chosen=(chosen || (word[WORD(me)]&BIT(me))==0); word[WORD(me)]=word[WORD(me)]&(255-BIT(me));
          r=(again -> TAKE : (quit -> LEAVE : SEEN)); again=false }

@@ -120,7 +120,8 @@ void DemoReport::prove(const SharedAccount& account) {
     proofs.push_back({"death_noticed",
                       run.reaped == 1 && run.queue.abandoned <= 1,
                       "the death of worker 1 was noticed, what it held was taken back (" +
-                          std::to_string(run.queue.abandoned) + " message)"});
+                          std::to_string(run.queue.abandoned) +
+                          (run.queue.abandoned == 1 ? " message)" : " messages)")});
     const bool idle = run.verify.chunks_offered == 0 && run.verify.chunks_claimed == 0;
     proofs.push_back({"invariants_hold",
                       run.verify.problems.empty() && idle,

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,14 +54,33 @@ struct Label {
     }
 };
 
-// Ends with the parent: a demo that is killed outright leaves no processes, and with the last of
-// them its ephemeral domain goes too. False if the parent has gone already.
-bool end_with_parent(int parent_pid) {
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-    ::prctl(PR_SET_TIMERSLACK,
-            1UL);  // a steady rate of 10,000/s needs sleeps exact to microseconds
-    return ::getppid() == parent_pid;
-}
+// The process that started this one. A role ends with it, so that a demo that is killed outright
+// leaves no processes, and with the last of them its ephemeral domain goes too.
+class Parent {
+  public:
+    explicit Parent(int pid)
+        : pid_(pid), descriptor_(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U))) {
+        ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    }
+    // The signal comes before the parent has let go of the domain. Whoever leaves it before that is
+    // not the last one, and would leave the domain to nobody.
+    ~Parent() {
+        if (descriptor_ >= 0) {
+            pollfd gone{descriptor_, POLLIN, 0};
+            ::poll(&gone, 1, alive() ? 0 : kExitWaitMs);
+            ::close(descriptor_);
+        }
+    }
+    Parent(const Parent&) = delete;
+    Parent& operator=(const Parent&) = delete;
+
+    [[nodiscard]] bool alive() const { return ::getppid() == pid_; }
+
+  private:
+    static constexpr int kExitWaitMs = 2000;
+    int pid_;
+    int descriptor_;  // of the process, readable when all of it has ended
+};
 
 void sleep_until(std::uint64_t at_ns) {
     const timespec at{static_cast<time_t>(at_ns / 1'000'000'000),
@@ -211,12 +231,15 @@ class Worker {
 };
 
 Result<void> run_role(const RoleOptions& options, Interrupt& interrupt) {
-    if (!end_with_parent(options.parent_pid)) {
-        return Status::cancelled;
-    }
+    ::prctl(PR_SET_TIMERSLACK, 1UL);  // 10,000/s needs sleeps exact to microseconds
     auto account = SharedAccount::attach(options.account_fd);
     auto client = account ? connect("shm:" + options.domain) : Result<Client>(account.error());
     auto queue = client ? client->queue(std::string(kDemoQueue)) : Result<Queue>(client.error());
+    const Parent parent(
+        options.parent_pid);  // after the client: it is waited for before that leaves
+    if (!parent.alive()) {
+        return Status::cancelled;
+    }
     if (!queue) {
         return queue.error();
     }

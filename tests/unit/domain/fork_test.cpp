@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <thread>
 #include <utility>
 
 namespace telpher::test {
@@ -138,6 +139,10 @@ TEST_F(Fork, a_child_that_lives_on_does_not_hide_the_death_of_its_parent) {
     int status = 0;
     ASSERT_EQ(waitpid(parent, &status, 0), parent);
     EXPECT_EQ(status, 0);
+    // The child closes what it inherited as soon as it runs, which may be a little later.
+    for (int i = 0; i < 5'000 && server_.processes()->size() != 1; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
     EXPECT_EQ(server_.processes()->size(), 1U) << "noticed although its child lives";
     EXPECT_EQ(server_.status()->reaped, 1U);
     close(to_child[0]);

@@ -33,10 +33,14 @@ inline constexpr std::uint32_t kHotChunkBytesMax = 4096;  // larger ones go back
 inline constexpr std::uint32_t kWindowChunks =
     2048;  // in rotation per thread: 256 KiB of 128-byte chunks
 
+// How many allocations pass a class by that had nothing left, before they look at it again.
+inline constexpr std::uint32_t kUsedUpRounds = 64;
+
 // A thread's place in the pool. Private memory; one thread at a time.
 struct PoolCursor {
     std::uint32_t next[kClassesMax];   // chunk of the class to look at first, relative to the class
     std::uint32_t start[kClassesMax];  // window being walked
+    std::uint32_t used_up[kClassesMax];  // failing looks to skip at a class that had nothing left
     std::uint32_t hot_count[kClassesMax];
     std::uint32_t hot[kClassesMax][kHotChunks];  // OWNED by this process, ready for reuse
 };
@@ -112,7 +116,8 @@ class ChunkPool {
                                                   PoolCursor& cursor) noexcept;
     [[nodiscard]] std::uint32_t search_slabs(std::uint32_t k,
                                              std::uint32_t me,
-                                             PoolCursor& cursor) noexcept;
+                                             PoolCursor& cursor,
+                                             bool trust_hints) noexcept;
     [[nodiscard]] std::uint32_t search_slab(std::uint32_t first,
                                             std::uint32_t end,
                                             std::uint32_t me) noexcept;

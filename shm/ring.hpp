@@ -51,6 +51,12 @@ class Ring {
     [[nodiscard]] Status claim(std::uint32_t me,
                                std::uint32_t* chunk,
                                std::uint64_t* position) noexcept;
+    // Fetches the slot that the next `commit` will probably write, while the message is being
+    // encoded.
+    void prepare_commit() const noexcept {
+        // relaxed: only a prefetch follows
+        prefetch_for_write(&slot(control_->tail.load(std::memory_order_relaxed)));
+    }
     // Commits the close sentinel. ok also if it is there already; corrupt.
     [[nodiscard]] Status close() noexcept;
 
@@ -145,6 +151,24 @@ class Ring {
     std::uint64_t slot_mask_ = 0;
     std::uint64_t capacity_ = 0;
     std::uint64_t dest_ = 0;
+    // A head hint read earlier, private to this process: spares the consumers' line in most
+    // commits. It may be old: then the length it gives is too large, never too small, and the hint
+    // is read again.
+    struct HeadSeen {
+        std::atomic<std::uint64_t> value{0};
+        HeadSeen() = default;
+        // relaxed, both: any earlier value of the hint will do
+        HeadSeen(const HeadSeen& other) noexcept
+            : value(other.value.load(std::memory_order_relaxed)) {}
+        HeadSeen& operator=(const HeadSeen& other) noexcept {
+            const std::uint64_t seen =
+                other.value.load(std::memory_order_relaxed);  // relaxed: as above
+            value.store(seen, std::memory_order_relaxed);     // relaxed: as above
+            return *this;
+        }
+        ~HeadSeen() = default;
+    };
+    alignas(kCacheLine) HeadSeen head_seen_;
 };
 
 }  // namespace telpher::shm

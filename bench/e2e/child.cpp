@@ -64,7 +64,7 @@ bool wait_for_any(const Context& context, const std::vector<Child*>& children) {
     const std::uint64_t limit = std::min(own_limit, context.deadline_ns);
     for (;;) {
         const std::uint64_t now = monotonic_now_ns();
-        if (now >= limit || interrupted()) {
+        if (now >= limit || (interrupted() && !context.patient)) {
             return false;
         }
         const auto left_ms =

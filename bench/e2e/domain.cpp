@@ -13,6 +13,7 @@ Result<void> run_in_domain(const Context& context,
     Context patient =
         context;  // cleaning up is not subject to the deadline that may just have passed
     patient.deadline_ns = ~0ULL;
+    patient.patient = true;
     auto cleaner =
         Child::start(patient, -1, [&] { static_cast<void>(remove_domain(domain, true)); });
     if (cleaner) {

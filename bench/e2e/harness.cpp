@@ -10,6 +10,13 @@
 
 namespace telpher::bench {
 
+namespace {
+
+// Sides meet within microseconds when they run; a side that waits longer gives its processor away.
+constexpr int kLooksAwake = 20'000;
+
+}  // namespace
+
 ClockRates measure_clock_rates() {
     ClockRates rates;
     const std::uint64_t start_ns = monotonic_now_ns();
@@ -47,8 +54,12 @@ void Side::sync() {
     board_.arrivals.fetch_add(1, std::memory_order_release);
     const auto all = static_cast<std::uint32_t>(parties_) * stage_;
     // M2: pairs with M1.
-    while (board_.arrivals.load(std::memory_order_acquire) < all) {
-        context_.relax();
+    for (int look = 0; board_.arrivals.load(std::memory_order_acquire) < all; ++look) {
+        if (look < kLooksAwake) {
+            context_.relax();
+        } else {
+            std::this_thread::sleep_for(std::chrono::microseconds(50));
+        }
     }
 }
 

@@ -41,6 +41,7 @@ struct Context {
     int cpus[2] = {0, 1};
     bool one_cpu = false;  // both sides on one processor: figures mean nothing, waiting loops yield
     std::string wait_strategy = "balanced";
+    bool patient = false;               // cleaning up: signals are not listened to
     std::uint64_t deadline_ns = ~0ULL;  // of the whole run, monotonic
 
     [[nodiscard]] double to_ns(double measured_ticks) const {

@@ -54,26 +54,23 @@ void measure_idle(Side& side, const std::string& domain) {
 Result<std::vector<Reading>> run_idle(const Context& context) {
     const std::string domain = context.new_name();
     SharedBoard board;
-    const auto end = run_in_domain(
-        context,
-        board,
-        domain,
-        {[&](Side& side) {
-             Server server =
-                 side.must(Server::open(domain, server_options(side.context())), "open");
-             Queue queue = side.must(server.create_queue("empty"), "create_queue");
-             side.sync();
-             timespec time{side.context().scale.idle_ms / 1000, 0};
-             nanosleep(&time,
-                       nullptr);  // or it would spin in the meeting and disturb the other side
-             side.sync();
-             side.must(server.remove_domain(), "remove_domain");
-         },
-         [&](Side& side) {
-             side.sync();
-             measure_idle(side, domain);
-             side.sync();
-         }});
+    const auto end =
+        run_in_domain(context,
+                      board,
+                      domain,
+                      {[&](Side& side) {
+                           Server server = side.must(
+                               Server::open(domain, server_options(side.context())), "open");
+                           Queue queue = side.must(server.create_queue("empty"), "create_queue");
+                           side.sync();
+                           side.sync();
+                           side.must(server.remove_domain(), "remove_domain");
+                       },
+                       [&](Side& side) {
+                           side.sync();
+                           measure_idle(side, domain);
+                           side.sync();
+                       }});
     if (!end) {
         return end.error();
     }

@@ -53,7 +53,7 @@ void print_rows(const Results& results) {
 }
 
 void print_targets(const Results& results) {
-    std::printf("\n%-38s %9s %9s %9s %9s  %s\n", "target", "wanted", "median", "min", "max", "");
+    std::printf("\n%-38s %9s %9s %9s %9s\n", "target", "wanted", "median", "min", "max");
     for (const Target& target : core_targets()) {
         const Verdict verdict = judge(target, results);
         std::printf(

@@ -114,6 +114,7 @@ Result<std::uint64_t> QueueCore::offer(const Message& message,
         context = *made;
     }
     shm::ChunkPool& pool = attachment_.pool();
+    ring_.prepare_commit();
     const std::size_t bytes = wire::encoded_bytes(message);
     std::uint32_t chunk = shm::kNoChunk;
     if (bytes <= bytes_max_) [[likely]] {
@@ -155,6 +156,7 @@ Result<std::uint64_t> QueueCore::offer(Loan& loan, Duration timeout, const std::
     if (!context) {
         return context.error();
     }
+    ring_.prepare_commit();
     wire::stamp_loan(loan.bytes_, stamp(**context), loan.payload_.size());
     std::uint64_t position = 0;
     Status status = commit(**context, loan.held_.chunk, &position);

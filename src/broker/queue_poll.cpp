@@ -8,7 +8,7 @@
 namespace telpher::detail {
 namespace {
 
-constexpr std::uint32_t kPauseMax = 32;   // pauses between looks at a stream we keep up with
+constexpr std::uint32_t kPauseMax = 128;  // pauses between looks at a stream we keep up with
 constexpr std::uint32_t kRunEnough = 64;  // messages between misses: the stream is far enough ahead
 
 // After a look that found nothing: how long to leave the producer alone, from the length of the

@@ -87,7 +87,10 @@ Result<Queue> DomainCore::find_queue(std::string_view name, const FindOptions& o
     if (auto named = wire::check_name("queue name", name); !named) {
         return named.error();
     }
-    const auto deadline = std::chrono::steady_clock::now() + options.wait;
+    if (options.wait.count() < 0) {
+        return Error{Status::bad_request, 0, "wait is negative, allowed are 0 and more"};
+    }
+    const auto deadline = std::chrono::steady_clock::now() + std::min(options.wait, kWaitMax);
     for (;;) {
         if (const Status status = usable(); status != Status::ok) {
             return status;

@@ -13,6 +13,9 @@
 
 namespace telpher::detail {
 
+// Nobody sees the difference to longer waits, and deadlines do not overflow.
+inline constexpr Duration kWaitMax = std::chrono::hours(24 * 365);
+
 class DomainCore : public std::enable_shared_from_this<DomainCore> {
   public:
     DomainCore(std::shared_ptr<shm::Attachment> attachment, WaitStrategy strategy, bool created);

@@ -2,6 +2,7 @@
 
 #include "src/client/domain_core.hpp"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -82,7 +83,7 @@ Result<Opened> open_attachment(const OpenRequest& request) {
     if (auto named = shm::check_domain_name(request.name); !named) {
         return named.error();
     }
-    const auto deadline = std::chrono::steady_clock::now() + request.wait;
+    const auto deadline = std::chrono::steady_clock::now() + std::min(request.wait, kWaitMax);
     for (;;) {
         auto opened = try_open(request);
         if (opened || opened.status() != Status::domain_not_found ||

@@ -106,13 +106,19 @@ class Child {
 // What a wait status says, for people.
 std::string describe_end(int status);
 
-// A T in memory that parent and children share. T is constructed once, never destroyed.
+// A T in memory that parent and children share. T is constructed once (default-initialised: a large array
+// of plain structures costs nothing until it is used), never destroyed.
 template <typename T>
 class Shared {
   public:
     Shared()
-        : memory_(mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)),
-          value_(new (memory_) T{}) {}
+        : memory_(mmap(nullptr,
+                       sizeof(T),
+                       PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
+                       -1,
+                       0)),
+          value_(new (memory_) T) {}
     ~Shared() { munmap(memory_, sizeof(T)); }
     Shared(const Shared&) = delete;
     Shared& operator=(const Shared&) = delete;

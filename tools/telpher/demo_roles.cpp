@@ -58,16 +58,18 @@ struct Label {
 // leaves no processes, and with the last of them its ephemeral domain goes too.
 class Parent {
   public:
-    explicit Parent(int pid)
-        : pid_(pid), descriptor_(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U))) {
-        ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    Parent(int pid, const Interrupt& interrupt)
+        : pid_(pid),
+          descriptor_(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U))),
+          interrupt_(interrupt) {
+        ::prctl(PR_SET_PDEATHSIG, kDeathSignal);
     }
-    // The signal comes before the parent has let go of the domain. Whoever leaves it before that is
-    // not the last one, and would leave the domain to nobody.
+    // The signal comes when the parent's first thread has ended, its last one may still be in the
+    // domain. Who leaves before that is not the last one there, and leaves the domain to nobody.
     ~Parent() {
         if (descriptor_ >= 0) {
             pollfd gone{descriptor_, POLLIN, 0};
-            ::poll(&gone, 1, alive() ? 0 : kExitWaitMs);
+            ::poll(&gone, 1, interrupt_.signal() == kDeathSignal ? kExitWaitMs : 0);
             ::close(descriptor_);
         }
     }
@@ -77,9 +79,11 @@ class Parent {
     [[nodiscard]] bool alive() const { return ::getppid() == pid_; }
 
   private:
-    static constexpr int kExitWaitMs = 2000;
+    static constexpr int kDeathSignal = SIGHUP;  // not what the parent sends when it lives
+    static constexpr int kExitWaitMs = 1000;     // shorter than the parent waits at a real hang-up
     int pid_;
     int descriptor_;  // of the process, readable when all of it has ended
+    const Interrupt& interrupt_;
 };
 
 void sleep_until(std::uint64_t at_ns) {
@@ -235,8 +239,8 @@ Result<void> run_role(const RoleOptions& options, Interrupt& interrupt) {
     auto account = SharedAccount::attach(options.account_fd);
     auto client = account ? connect("shm:" + options.domain) : Result<Client>(account.error());
     auto queue = client ? client->queue(std::string(kDemoQueue)) : Result<Queue>(client.error());
-    const Parent parent(
-        options.parent_pid);  // after the client: it is waited for before that leaves
+    // After the client: the parent is waited for before the client leaves the domain.
+    const Parent parent(options.parent_pid, interrupt);
     if (!parent.alive()) {
         return Status::cancelled;
     }

@@ -46,7 +46,7 @@ Interrupt::Interrupt() {
 
 Interrupt::~Interrupt() {
     if (thread_.joinable()) {
-        done_.store(true, std::memory_order_relaxed);
+        done_.store(true, std::memory_order_relaxed);  // relaxed: nothing is read after it
         ring(wake_fd_);
         thread_.join();
     }
@@ -58,14 +58,15 @@ Interrupt::~Interrupt() {
 }
 
 void Interrupt::watch_stdout() {
-    watch_stdout_.store(true, std::memory_order_relaxed);
+    watch_stdout_.store(true, std::memory_order_relaxed);  // relaxed: nothing is read after it
     ring(wake_fd_);
 }
 
 void Interrupt::watch() {
-    while (!done_.load(std::memory_order_relaxed)) {
+    while (!done_.load(std::memory_order_relaxed)) {  // relaxed: nothing is read after it
         // No event is asked for on stdout: POLLERR and POLLHUP are always reported. A negative
         // descriptor is skipped; once it is gone, it must not be looked at again and again.
+        // relaxed: nothing is read after it
         const bool look_at_stdout = watch_stdout_.load(std::memory_order_relaxed) && !stopped();
         std::array<pollfd, 3> fds{pollfd{signal_fd_, POLLIN, 0},
                                   pollfd{wake_fd_, POLLIN, 0},
@@ -91,10 +92,13 @@ void Interrupt::take_signal() {
     if (::read(signal_fd_, &info, sizeof info) != static_cast<ssize_t>(sizeof info)) {
         return;
     }
-    if (interrupted()) {
+    const int number = static_cast<int>(info.ssi_signo);
+    if (signal() == number) {
         ::_exit(1);
     }
-    interrupted_.store(true, std::memory_order_relaxed);
+    if (!interrupted()) {
+        signal_.store(number, std::memory_order_relaxed);  // relaxed: nothing is read after it
+    }
     stop();
 }
 

@@ -11,7 +11,7 @@ namespace telpher::cli {
 //
 //   Make it   first thing in main: threads made later inherit the blocked signals, so that all of
 //             them arrive at the thread of this class, and never in the middle of a library call.
-//   Twice     a second signal ends the process at once: for a command that does not listen.
+//   Twice     the same signal again ends the process at once: for a command that does not listen.
 class Interrupt {
   public:
     Interrupt();
@@ -25,7 +25,11 @@ class Interrupt {
     [[nodiscard]] std::stop_token token() const { return source_.get_token(); }
     [[nodiscard]] bool stopped() const { return source_.stop_requested(); }
     // A signal came, as opposed to a reader that has gone.
-    [[nodiscard]] bool interrupted() const { return interrupted_.load(std::memory_order_relaxed); }
+    [[nodiscard]] bool interrupted() const { return signal() != 0; }
+    // The first one; 0 = none.
+    [[nodiscard]] int signal() const {
+        return signal_.load(std::memory_order_relaxed);  // relaxed: nothing is read after it
+    }
     // Readable from the stop on: for poll(2) beside other descriptors.
     [[nodiscard]] int fd() const { return stop_fd_; }
 
@@ -35,9 +39,9 @@ class Interrupt {
     void stop();
 
     std::stop_source source_;
-    std::atomic<bool> interrupted_{false};   // relaxed: a flag alone, nothing is read after it
-    std::atomic<bool> watch_stdout_{false};  // relaxed: likewise
-    std::atomic<bool> done_{false};          // relaxed: likewise
+    std::atomic<int> signal_{0};
+    std::atomic<bool> watch_stdout_{false};
+    std::atomic<bool> done_{false};
     int signal_fd_ = -1;
     int stop_fd_ = -1;
     int wake_fd_ = -1;  // makes the thread look at watch_stdout_ and done_ again

@@ -160,6 +160,20 @@ TEST(Domain, connect_waits_for_the_domain_and_queue_for_the_queue) {
     maker.join();
 }
 
+TEST(Domain, the_longest_wait_is_no_overflow) {
+    const ScratchDomain domain;
+    std::thread maker([&] {
+        std::this_thread::sleep_for(kAsleep);
+        Server server = domain.open();
+        std::this_thread::sleep_for(kAsleep);
+        ASSERT_TRUE(server.create_queue("late"));
+    });
+    auto client = connect(domain.uri(), {.wait = Duration::max()});
+    ASSERT_TRUE(client) << to_string(client.error());
+    EXPECT_TRUE(client->queue("late", {.wait = Duration::max()}));
+    maker.join();
+}
+
 TEST(Domain, waiting_ends_in_time_when_nothing_comes) {
     const ScratchDomain domain;
     const Stopwatch connecting;

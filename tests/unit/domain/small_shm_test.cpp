@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -11,9 +12,11 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <functional>
-#include <sched.h>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace telpher::test {
 namespace {
@@ -88,17 +91,18 @@ TEST(SmallShm, of_8_mib_the_default_domain_is_out_of_memory_and_leaves_nothing) 
 }
 
 // Docker gives every container 64 MiB.
-TEST(SmallShm, of_64_mib_holds_the_default_domain_and_every_message_it_can_take) {
+TEST(SmallShm, of_64_mib_holds_the_default_domain_and_every_loan_it_can_give) {
     const int failed = with_shm_of(64, [] {
         Server server = Server::open(unique_name()).value();
-        Queue queue = server.create_queue("q", {.capacity = 1U << 19U}).value();
-        const Message message = Message::text("t", std::string(60'000, 'x'));
-        const Message small = Message::text("t", "x");
-        while (queue.offer(message)) {
+        Queue queue = server.create_queue("q").value();
+        std::vector<Loan> loans;  // largest first, so that each class is used up once
+        for (const std::size_t bytes : {65'000U, 16'000U, 4'000U, 900U, 430U, 300U, 180U, 60U}) {
+            while (auto loan = queue.loan("t", bytes)) {
+                std::memset(loan->payload().data(), 1, bytes);
+                loans.push_back(std::move(*loan));
+            }
         }
-        while (queue.offer(small)) {
-        }
-        return queue.offer(small).status() == Status::out_of_memory ? 0 : 1;
+        return loans.size() > 50'000 && queue.loan("t", 1).status() == Status::out_of_memory ? 0 : 1;
     });
     SKIP_WITHOUT_MOUNT(failed);
     EXPECT_EQ(failed, 0) << "1007 is SIGBUS";
@@ -118,10 +122,10 @@ TEST(SmallShm, that_is_filled_by_others_gives_no_signal_to_a_domain_that_exists)
             return 1;
         }
         int offered = 0;
-        while (queue.offer(Message::text("t", std::string(1000, 'x')))) {
+        while (queue.offer(Message::text("t", std::string(100, 'x')))) {
             ++offered;
         }
-        return offered > 500 ? 0 : 2;
+        return offered > 1000 ? 0 : 2;
     });
     SKIP_WITHOUT_MOUNT(failed);
     EXPECT_EQ(failed, 0) << "1007 is SIGBUS";

@@ -92,6 +92,31 @@ TEST(ChunkPool, a_used_up_class_falls_back_to_larger_ones) {
     EXPECT_EQ(sizes, (std::vector<std::uint32_t>{128, 128, 256, 512}));
 }
 
+TEST(ChunkPool, a_used_up_class_is_used_again_soon_after_something_came_back) {
+    ScratchPool scratch({{128, 2}, {256, 500}});
+    shm::ChunkPool& pool = scratch.pool();
+    shm::PoolCursor& cursor = scratch.cursor(0);
+    ASSERT_NE(pool.allocate(0, 1, cursor), kNoChunk);
+    ASSERT_NE(pool.allocate(0, 1, cursor), kNoChunk);
+    ASSERT_EQ(pool.class_of(pool.allocate(0, 1, cursor)).chunk_bytes, 256U);
+    pool.free_now(0);
+    pool.free_now(1);
+    std::uint32_t looks = 0;
+    while (pool.class_of(pool.allocate(0, 1, cursor)).chunk_bytes != 128U) {
+        ASSERT_LE(++looks, shm::kUsedUpRounds);
+    }
+}
+
+TEST(ChunkPool, what_a_thread_keeps_of_a_larger_class_is_used_before_it_gives_up) {
+    ScratchPool scratch({{128, 1}, {256, 1}});
+    shm::ChunkPool& pool = scratch.pool();
+    shm::PoolCursor& cursor = scratch.cursor(0);
+    const std::uint32_t large = pool.allocate(1, 1, cursor);
+    pool.release(large, 1, cursor);
+    ASSERT_NE(pool.allocate(0, 1, cursor), large);
+    EXPECT_EQ(pool.allocate(0, 1, cursor), large);
+}
+
 TEST(ChunkPool, never_falls_back_to_a_smaller_class) {
     ScratchPool scratch({{128, 8}, {256, 1}});
     shm::ChunkPool& pool = scratch.pool();

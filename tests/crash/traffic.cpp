@@ -41,10 +41,10 @@ bool expected_when_busy(Status status) {
 
 void Pulse::beat() {
     const std::uint64_t now = now_ns();
-    if (last_ns != 0 && now - last_ns > gap_ns.load()) {
-        gap_ns.store(now - last_ns);
+    const std::uint64_t last = last_ns.exchange(now);
+    if (last != 0 && now > last && now - last > gap_ns.load()) {
+        gap_ns.store(now - last);
     }
-    last_ns = now;
     done.fetch_add(1);
 }
 
@@ -105,6 +105,7 @@ int Traffic::produce(std::uint32_t producer, Pulse* pulse) {
         }
         if (pulse != nullptr) {
             pulse->beat();
+            books_->together.beat();
             if (random.below(kBurst) == 0) {
                 usleep(kNapUs);
             }
@@ -148,6 +149,7 @@ int Traffic::consume(std::uint32_t lane, Pulse* pulse) {
         }
         if (pulse != nullptr) {
             pulse->beat();
+            books_->together.beat();
         }
     }
 }

@@ -13,11 +13,11 @@ inline constexpr std::uint32_t kProducersMax = 1U << 16U;  // each life of a pro
 inline constexpr std::uint32_t kLanes = 5;                 // of consumers; each has one at a time
 inline constexpr std::uint32_t kEntriesMax = 8U << 20U;    // polled in one lane
 
-// What one survivor shows while it works.
+// What survivors show while they work.
 struct Pulse {
     std::atomic<std::uint64_t> done{0};
     std::atomic<std::uint64_t> gap_ns{0};  // the longest since somebody took it
-    std::uint64_t last_ns = 0;
+    std::atomic<std::uint64_t> last_ns{0};
 
     void beat();
 };
@@ -34,6 +34,8 @@ class Traffic {
     void stop_producers() { books_->producers_stop.store(true); }
     // Consumers end when they find the queue empty.
     void stop_consumers() { books_->consumers_stop.store(true); }
+    // The longest time since the last call in which no survivor at all got anything done.
+    std::uint64_t take_stall() { return books_->together.gap_ns.exchange(0); }
     [[nodiscard]] bool failed() const { return books_->failures.load() != 0; }
 
     // With everybody ended: polls what is left (into the last lane) and compares the books. Empty = right.
@@ -55,6 +57,7 @@ class Traffic {
         std::atomic<bool> consumers_stop;
         std::atomic<std::uint32_t> failures;
         char first_failure[256];
+        Pulse together;  // of all survivors
         std::atomic<std::uint64_t> attempted[kProducersMax];
         std::atomic<std::uint64_t> accepted[kProducersMax];
         Lane lanes[kLanes];

@@ -67,9 +67,9 @@ inline insert(d,i,g){
   :: d_step{ r==REF -> c=rc[AT(d,t)]; q=rg[AT(d,t)];
        if :: c==CLOSED -> r=REPOS                         /* whatever lap it belongs to */
           :: c!=CLOSED && AHEAD(p,t) -> t=p; r=POS
-          :: else -> r=(i==CLOSED -> CAS : HEAD) fi }     /* the sentinel ignores cap: N >= CAP+1 */
+          :: else -> r=((i==CLOSED || (!AHEAD(known,t) && DIFF(t,known)<CAP)) -> CAS : HEAD) fi }     /* the sentinel ignores cap: N >= CAP+1 */
   :: d_step{ r==REPOS -> r=(pos[AT(d,t)]==p -> ENDED : POS) }
-  :: d_step{ r==HEAD -> h=head[d];
+  :: d_step{ r==HEAD -> h=head[d]; known=h;
        if :: AHEAD(h,t) -> t=h; r=POS                     /* others went on beyond t */
           :: else -> r=(DIFF(t,h)<CAP -> CAS : WALK) fi }
   :: d_step{ r==WALK ->                                   /* over claimed positions, not beyond t */
@@ -95,7 +95,7 @@ inline insert(d,i,g){
   od; skip }
 
 proctype Prod(byte me; byte n; byte d){                   /* n messages, to ring d, d+1, ... */
-  byte i,g,t,h,p,c,q,w,c2,q2,r; bool was_full;
+  byte i,g,t,h,p,c,q,w,c2,q2,r,known=(START+M-LAG)%M; bool was_full;                 /* known: an earlier head */
   { do
     :: n>0 ->
        d_step{ i=0; do :: i<NC && st[i]!=FREE -> i++ :: else -> break od;           /* the pool has a model of its own */
@@ -145,7 +145,7 @@ proctype Cons(byte me; byte n; byte d){                   /* n attempts */
   unless { crash[me]; dead[me]=true } }
 
 proctype Remover(byte me; byte d){
-  byte t,h,p,c,q,w,c2,q2,r; bool was_full;
+  byte t,h,p,c,q,w,c2,q2,r,known; bool was_full;
   { d_step{ t=tail[d]; r=POS }; insert(d,CLOSED,0) }      /* the tail hint is left where it is: at the sentinel, never beyond */
   unless { crash[me]; dead[me]=true } }
 

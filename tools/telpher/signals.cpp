@@ -93,7 +93,9 @@ void Interrupt::take_signal() {
         return;
     }
     const int number = static_cast<int>(info.ssi_signo);
-    if (signal() == number) {
+    // A person at the keyboard only: the system sends a parent's death as often as it moves the
+    // child to another thread of the dying parent.
+    if (number == SIGINT && signal() == SIGINT) {
         ::_exit(1);
     }
     if (!interrupted()) {

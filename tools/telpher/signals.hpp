@@ -11,7 +11,7 @@ namespace telpher::cli {
 //
 //   Make it   first thing in main: threads made later inherit the blocked signals, so that all of
 //             them arrive at the thread of this class, and never in the middle of a library call.
-//   Twice     the same signal again ends the process at once: for a command that does not listen.
+//   Twice     a second Ctrl-C ends the process at once: for a command that does not listen.
 class Interrupt {
   public:
     Interrupt();

@@ -1,5 +1,5 @@
-// How an attachment ends: with its last handle, or, if deliveries or loans are still out then, with the
-// last of those.
+// How an attachment ends: with its last handle, or, if deliveries or loans are still out then, with
+// the last of those.
 
 #include "shm/attachment.hpp"
 
@@ -96,7 +96,7 @@ std::uint64_t Attachment::outstanding() noexcept {
     // O2: pairs with O1 (thread_context.hpp:O1). Exact, because nothing is taken without a handle.
     std::uint64_t count = 0 - returned_elsewhere_.load(std::memory_order_acquire);
     for (auto& context : contexts_) {
-        count += context->taken.load(std::memory_order_acquire) -   // O2: as above
+        count += context->taken.load(std::memory_order_acquire) -    // O2: as above
                  context->returned.load(std::memory_order_acquire);  // O2: as above
     }
     return count;

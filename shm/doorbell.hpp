@@ -30,7 +30,8 @@ inline constexpr std::chrono::nanoseconds kSleepMax = std::chrono::seconds(1);
 // Rings one thread: it returns from its sleep, or does not fall asleep. Returns whether it slept.
 inline bool ring_doorbell(ThreadRecord& thread) noexcept {
     SHM_STEP("doorbell.ring");
-    // D1: pairs with src/broker/waiter.hpp:D2. What we committed before is seen by the thread that sees the new value.
+    // D1: pairs with src/broker/waiter.hpp:D2. What we committed before is seen by the thread that
+    // sees the new value.
     thread.doorbell.fetch_add(1, std::memory_order_release);
     SHM_STEP("doorbell.wake");
     return futex_wake(thread.doorbell, 1) > 0;

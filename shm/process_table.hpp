@@ -53,9 +53,9 @@ class ProcessTable {
     // LIVE or JOINING processes other than `me`.
     [[nodiscard]] std::uint32_t others(std::uint32_t me) const noexcept;
 
-    // DEAD if the process of `slot` has died, without waiting. `gone` = the identity whose pidfd said
-    // so already, or 0: the slot may have its next life by now, of which the pidfd says nothing.
-    // Returns the identity of a dead process that still needs reaping, or 0.
+    // DEAD if the process of `slot` has died, without waiting. `gone` = the identity whose pidfd
+    // said so already, or 0: the slot may have its next life by now, of which the pidfd says
+    // nothing. Returns the identity of a dead process that still needs reaping, or 0.
     [[nodiscard]] std::uint64_t judge(std::uint32_t slot, std::uint64_t gone) noexcept;
     // Announces in record `me` that it helps to reap `identity`. False: it is reaped already.
     [[nodiscard]] bool begin_reaping(std::uint32_t me, std::uint64_t identity) noexcept;

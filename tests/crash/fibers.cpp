@@ -2,8 +2,9 @@
 
 #include "shm/base/step.hpp"
 
-#include <memory>
 #include <ucontext.h>
+
+#include <memory>
 
 namespace telpher::crash {
 namespace {
@@ -135,7 +136,10 @@ void Explorer::run_schedule() {
         fiber.context.uc_stack.ss_sp = fiber.stack.get();
         fiber.context.uc_stack.ss_size = kStackBytes;
         fiber.context.uc_link = nullptr;
-        makecontext(&fiber.context, reinterpret_cast<void (*)()>(&Explorer::enter), 1, static_cast<unsigned>(i));
+        makecontext(&fiber.context,
+                    reinterpret_cast<void (*)()>(&Explorer::enter),
+                    1,
+                    static_cast<unsigned>(i));
     }
     depth_ = 0;
     preemptions_left_ = exploration_.preemptions;

@@ -61,7 +61,8 @@ void on_alarm(int /*signal*/) {
 }  // namespace
 
 bool soak() {
-    const char* value = std::getenv("TELPHER_SOAK");  // NOLINT(concurrency-mt-unsafe): never changed
+    const char* value =
+        std::getenv("TELPHER_SOAK");  // NOLINT(concurrency-mt-unsafe): never changed
     return value != nullptr && std::strcmp(value, "0") != 0;
 }
 

@@ -1,9 +1,10 @@
 #pragma once
-// What the crash tests share: scratch domains, children that are killed and reaped by their pid, memory
-// that outlives a kill, seeds, and the audit of a domain that has seen a death.
+// What the crash tests share: scratch domains, children that are killed and reaped by their pid,
+// memory that outlives a kill, seeds, and the audit of a domain that has seen a death.
 //
 //   Children   are forked, attach afresh, and end by _exit, by a kill, or with their parent.
-//   Domains    are small (attach in less than a millisecond) and named after the test and its process;
+//   Domains    are small (attach in less than a millisecond) and named after the test and its
+//   process;
 //              nothing stays in /dev/shm, not even when the watchdog ends a test that hangs.
 
 #include "telpher/telpher.hpp"
@@ -80,8 +81,8 @@ ServerOptions small_options(Lifetime lifetime = Lifetime::persistent);
 class Child {
   public:
     Child() = default;
-    // `role` runs in the child; its result is the exit status. Fork from the main thread: a child dies
-    // with the thread that made it.
+    // `role` runs in the child; its result is the exit status. Fork from the main thread: a child
+    // dies with the thread that made it.
     explicit Child(const std::function<int()>& role);
     Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, 0)) {}
     Child& operator=(Child&& other) noexcept;
@@ -106,8 +107,8 @@ class Child {
 // What a wait status says, for people.
 std::string describe_end(int status);
 
-// A T in memory that parent and children share. T is constructed once (default-initialised: a large array
-// of plain structures costs nothing until it is used), never destroyed.
+// A T in memory that parent and children share. T is constructed once (default-initialised: a large
+// array of plain structures costs nothing until it is used), never destroyed.
 template <typename T>
 class Shared {
   public:
@@ -130,18 +131,19 @@ class Shared {
     T* value_;
 };
 
-// A message that carries its number and bytes that follow from it, and the check of one that arrived.
+// A message that carries its number and bytes that follow from it, and the check of one that
+// arrived.
 Message numbered(std::uint64_t number, std::size_t payload_bytes);
 void fill_numbered(std::span<std::byte> payload, std::uint64_t number);
 // The number; ~0 when the payload is not complete. At least 8 bytes.
 std::uint64_t number_of(const MessageView& message);
 inline constexpr std::uint64_t kTorn = ~0ULL;
 
-// What is wrong with a domain at rest: `verify`, and nothing held by anybody but `owned` chunks that the
-// calling process keeps for reuse. Empty = nothing.
+// What is wrong with a domain at rest: `verify`, and nothing held by anybody but `owned` chunks
+// that the calling process keeps for reuse. Empty = nothing.
 std::string audit(const Server& server, std::uint64_t owned, std::uint64_t offered = 0);
-// Makes the calling thread's hot stacks full, so that the number of chunks that it keeps is always the same;
-// returns that number, for `audit`.
+// Makes the calling thread's hot stacks full, so that the number of chunks that it keeps is always
+// the same; returns that number, for `audit`.
 std::uint64_t settle(Queue& queue);
 // Polls until the queue is empty: the numbers of what was in it.
 std::vector<std::uint64_t> drain(Queue& queue);

@@ -1,6 +1,8 @@
-// Goal:   processes killed at random while they make, open, leave and remove the same domain: the next one
+// Goal:   processes killed at random while they make, open, leave and remove the same domain: the
+// next one
 //         opens it, and nothing is left in /dev/shm that `collect_garbage` does not take away.
-// Method: four processes race on one name, all are killed, the parent opens the domain, audits and uses it.
+// Method: four processes race on one name, all are killed, the parent opens the domain, audits and
+// uses it.
 //         TELPHER_SOAK=1: ten times as many.
 
 #include "tests/crash/harness.hpp"
@@ -71,7 +73,8 @@ class JoinLeaveKills : public ::testing::Test {
             ServerOptions options = small_options();
             options.lifetime.reset();
             if (random.below(3) == 0) {
-                options.lifetime = random.below(2) == 0 ? Lifetime::ephemeral : Lifetime::persistent;
+                options.lifetime =
+                    random.below(2) == 0 ? Lifetime::ephemeral : Lifetime::persistent;
             }
             if (random.below(4) == 0) {
                 options.mode = random.below(2) == 0 ? OpenMode::create : OpenMode::attach;
@@ -153,13 +156,14 @@ TEST_F(JoinLeaveKills, leave_a_domain_that_opens_and_no_files_behind) {
             EXPECT_EQ(domain_.files(), std::vector<std::string>{}) << "after round " << round;
         }
     }
-    std::printf("  %u kills; %llu opened, %llu removed the domain, %llu were refused; at most %zu files "
-                "before a sweep, 0 after it\n",
-                rounds * kRacers,
-                static_cast<unsigned long long>(counts_->opened.load()),
-                static_cast<unsigned long long>(counts_->removed.load()),
-                static_cast<unsigned long long>(counts_->refused.load()),
-                garbage_most);
+    std::printf(
+        "  %u kills; %llu opened, %llu removed the domain, %llu were refused; at most %zu files "
+        "before a sweep, 0 after it\n",
+        rounds * kRacers,
+        static_cast<unsigned long long>(counts_->opened.load()),
+        static_cast<unsigned long long>(counts_->removed.load()),
+        static_cast<unsigned long long>(counts_->refused.load()),
+        garbage_most);
 }
 
 }  // namespace

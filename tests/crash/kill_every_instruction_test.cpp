@@ -1,10 +1,14 @@
-// Goal:   a process killed after any single instruction of a data operation leaves the queue whole: the
-//         message is sent or not, taken or not, nothing is lost, doubled, torn or leaked, nobody waits.
-// Method: the victim is stopped (ptrace) after its n-th instruction and killed, for every n until the
+// Goal:   a process killed after any single instruction of a data operation leaves the queue whole:
+// the
+//         message is sent or not, taken or not, nothing is lost, doubled, torn or leaked, nobody
+//         waits.
+// Method: the victim is stopped (ptrace) after its n-th instruction and killed, for every n until
+// the
 //         operation returns; after each kill its parent, which is attached too, reaps, audits every
 //         invariant, compares the queue's content with the two allowed ones, and uses the queue.
 //         TELPHER_SOAK=1 single-steps to each n; else a breakpoint takes it there.
-// Not here: create, attach, remove, reap and the rest of the directory (kill_every_step_steps_test.cpp),
+// Not here: create, attach, remove, reap and the rest of the directory
+// (kill_every_step_steps_test.cpp),
 //         kills while others are in the middle of something (random_kills_test.cpp).
 
 #include "tests/crash/tracer.hpp"

@@ -1,6 +1,7 @@
-// Goal:   a process killed at any step of making, removing, using or waiting at a queue, or of reaping
-//         another one that died, leaves work that the next process finishes: nothing is lost that was
-//         sent, nothing leaks, the queue's memory is used again.
+// Goal:   a process killed at any step of making, removing, using or waiting at a queue, or of
+// reaping
+//         another one that died, leaves work that the next process finishes: nothing is lost that
+//         was sent, nothing leaks, the queue's memory is used again.
 // Method: as kill_every_step_steps_test.cpp.
 
 #include "tests/crash/sleeper.hpp"
@@ -22,7 +23,8 @@ constexpr QueueOptions kHalfOfTheRings{.capacity = 2000};  // two of them do not
 class KillEveryQueueStep : public ::testing::Test {
   protected:
     KillEveryQueueStep()
-        : watchdog_(150), domain_(::testing::UnitTest::GetInstance()->current_test_info()->name()) {}
+        : watchdog_(150),
+          domain_(::testing::UnitTest::GetInstance()->current_test_info()->name()) {}
 
     // A role that has a Server and, if there is one, the queue.
     VictimRole member(const std::function<void(Server&, Queue&)>& act) {
@@ -87,8 +89,8 @@ TEST_F(KillEveryQueueStep, of_removing_a_queue_removes_it_or_not) {
         EXPECT_FALSE(exists && finished);
         EXPECT_EQ(queue.offer(numbered(3, 48)).status(),
                   exists ? Status::ok : Status::queue_not_found);
-        const auto expected = exists ? std::vector<std::uint64_t>{1, 2, 3}
-                                     : std::vector<std::uint64_t>{1, 2};
+        const auto expected =
+            exists ? std::vector<std::uint64_t>{1, 2, 3} : std::vector<std::uint64_t>{1, 2};
         EXPECT_EQ(drain(queue), expected);
         EXPECT_EQ(queue.poll().status(), exists ? Status::queue_empty : Status::queue_not_found);
         EXPECT_TRUE(!exists || survivor.remove_queue("queue"));
@@ -96,11 +98,15 @@ TEST_F(KillEveryQueueStep, of_removing_a_queue_removes_it_or_not) {
         expect_all_free(survivor);
     };
     victim_.kill_at_every_step("remove_queue", before, member(remove), after);
-    victim_.kill_at_every_step("remove_queue, no handle of it", before,
-                               {.prepare = {}, .act = [&] {
-                                    auto* server = new Server(domain_.open());
-                                    static_cast<void>(server->remove_queue("queue"));
-                                }}, after);
+    victim_.kill_at_every_step("remove_queue, no handle of it",
+                               before,
+                               {.prepare = {},
+                                .act =
+                                    [&] {
+                                        auto* server = new Server(domain_.open());
+                                        static_cast<void>(server->remove_queue("queue"));
+                                    }},
+                               after);
 }
 
 TEST_F(KillEveryQueueStep, of_removing_a_queue_nobody_has_open_frees_it_and_its_messages) {
@@ -130,9 +136,7 @@ class KillEveryReapStep : public KillEveryQueueStep {
                 static_cast<void>(queue.offer(numbered(4, 48)));
             };
             VictimRole role = member(offer);
-            role.prepare = [this, open = role.prepare] {
-                return open() && hold_something();
-            };
+            role.prepare = [this, open = role.prepare] { return open() && hold_something(); };
             ASSERT_EQ(dead.run(role, Fate::killed, 1, step), StepVictim::End::met_fate);
         };
         const VictimRole reaper{.prepare = {}, .act = [&] { new Server(domain_.open()); }};
@@ -160,9 +164,9 @@ class KillEveryReapStep : public KillEveryQueueStep {
                 return false;
             }
         }
-        return new Delivery(std::move(queue->poll().value())) != nullptr &&
-               new Delivery(std::move(queue->poll().value())) != nullptr &&
-               new Loan(std::move(queue->loan("crash", 5000).value())) != nullptr;
+        return new Delivery(std::move(queue->poll().value())) !=
+               nullptr&& new Delivery(std::move(queue->poll().value())) !=
+               nullptr&& new Loan(std::move(queue->loan("crash", 5000).value())) != nullptr;
     }
 };
 

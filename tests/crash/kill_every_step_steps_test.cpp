@@ -1,6 +1,7 @@
-// Goal:   a process killed at any step of making, attaching, leaving, removing or sweeping a domain leaves
-//         a domain that others can use, or none, and in /dev/shm nothing that `collect_garbage` does not
-//         take away.
+// Goal:   a process killed at any step of making, attaching, leaving, removing or sweeping a domain
+// leaves
+//         a domain that others can use, or none, and in /dev/shm nothing that `collect_garbage`
+//         does not take away.
 // Method: the victim kills itself at its n-th SHM_STEP (each shared access, each system call on the
 //         segment), for every n; then others open, audit, use and remove the domain.
 // Not here: queues and the reaper (kill_every_queue_step_steps_test.cpp).
@@ -17,7 +18,8 @@ namespace {
 class KillEveryStep : public ::testing::Test {
   protected:
     KillEveryStep()
-        : watchdog_(150), domain_(::testing::UnitTest::GetInstance()->current_test_info()->name()) {}
+        : watchdog_(150),
+          domain_(::testing::UnitTest::GetInstance()->current_test_info()->name()) {}
 
     void expect_whole(const Server& server) {
         EXPECT_EQ(audit(server, 0), "");
@@ -93,19 +95,20 @@ TEST_F(KillEveryStep, of_attaching_leaves_the_domain_as_it_was) {
 // The victim holds a queue, a message in it, a delivery and a loan when it leaves.
 VictimRole leaver(const ScratchDomain& domain, Lifetime lifetime) {
     auto held = std::make_shared<std::optional<std::tuple<Server, Queue, Delivery, Loan>>>();
-    return {.prepare =
-                [held, &domain, lifetime] {
-                    Server server = domain.open(lifetime);
-                    auto queue = server.create_queue("queue", {.capacity = 4});
-                    if (!queue || !queue->offer(numbered(1, 48)) || !queue->offer(numbered(2, 48))) {
-                        return false;
-                    }
-                    auto delivery = queue->poll();
-                    auto loan = queue->loan("crash", 48);
-                    held->emplace(std::move(server), *queue, std::move(*delivery), std::move(*loan));
-                    return true;
-                },
-            .act = [held] { held->reset(); }};
+    return {
+        .prepare =
+            [held, &domain, lifetime] {
+                Server server = domain.open(lifetime);
+                auto queue = server.create_queue("queue", {.capacity = 4});
+                if (!queue || !queue->offer(numbered(1, 48)) || !queue->offer(numbered(2, 48))) {
+                    return false;
+                }
+                auto delivery = queue->poll();
+                auto loan = queue->loan("crash", 48);
+                held->emplace(std::move(server), *queue, std::move(*delivery), std::move(*loan));
+                return true;
+            },
+        .act = [held] { held->reset(); }};
 }
 
 TEST_F(KillEveryStep, of_leaving_gives_back_what_it_held) {
@@ -135,9 +138,8 @@ TEST_F(KillEveryStep, of_leaving_as_the_last_one_ends_an_ephemeral_domain) {
         server = Server();
         expect_no_files();
     });
-    victim_.kill_at_every_step("leave as the last, then gc", {}, last, [&](bool /*finished*/) {
-        expect_no_files();
-    });
+    victim_.kill_at_every_step(
+        "leave as the last, then gc", {}, last, [&](bool /*finished*/) { expect_no_files(); });
 }
 
 TEST_F(KillEveryStep, of_removing_the_domain_removes_it_or_not) {
@@ -165,9 +167,8 @@ TEST_F(KillEveryStep, of_removing_the_domain_removes_it_or_not) {
 }
 
 TEST_F(KillEveryStep, of_removing_the_files_by_name_removes_them_or_not) {
-    const VictimRole remover{.prepare = {}, .act = [&] {
-                                 static_cast<void>(remove_domain(domain_.name(), true));
-                             }};
+    const VictimRole remover{
+        .prepare = {}, .act = [&] { static_cast<void>(remove_domain(domain_.name(), true)); }};
     const auto before = [&] { Server made = domain_.open(); };
     victim_.kill_at_every_step("remove_domain(name)", before, remover, [&](bool /*finished*/) {
         expect_usable(Lifetime::persistent);
@@ -180,7 +181,8 @@ TEST_F(KillEveryStep, of_collecting_garbage_leaves_garbage_at_most) {
                                .act = [] { static_cast<void>(collect_garbage(false)); }};
     StepVictim litterer;
     const auto before = [&] {
-        // A private file without a name, a removed domain with one, an ephemeral domain of the dead.
+        // A private file without a name, a removed domain with one, an ephemeral domain of the
+        // dead.
         using Fate = StepVictim::Fate;
         litterer.run(opener(Lifetime::persistent), Fate::killed, 1, "segment.publish.link");
         litterer.run(opener(Lifetime::ephemeral), Fate::killed, 1, "process.join.generation");

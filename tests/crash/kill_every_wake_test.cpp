@@ -1,6 +1,8 @@
-// Goal:   a process killed after any instruction of an offer or a poll that has to wake a sleeper leaves
+// Goal:   a process killed after any instruction of an offer or a poll that has to wake a sleeper
+// leaves
 //         nobody asleep beside available work.
-// Method: as kill_every_instruction_test.cpp; the sleeper is a third process. After each kill it must have
+// Method: as kill_every_instruction_test.cpp; the sleeper is a third process. After each kill it
+// must have
 //         its message (or its room) long before the one second that bounds every sleep anyway.
 
 #include "tests/crash/sleeper.hpp"
@@ -53,7 +55,8 @@ class KillEveryWake : public ::testing::Test {
         return {prepare, [queue, act] { act(*queue); }};
     }
 
-    // Kills the victim after each of its instructions; the sleeper must have done `due()` things then.
+    // Kills the victim after each of its instructions; the sleeper must have done `due()` things
+    // then.
     void kill_everywhere(const char* name,
                          const std::function<void(Queue&)>& act,
                          const std::function<void()>& before,

@@ -20,7 +20,8 @@ bool QueueHistory::fits(const Operation& operation) const {
                 return operation.answer == (closed_ ? Answer::not_found : Answer::empty);
             }
             return operation.answer == Answer::ok && operation.value == content_.front();
-        case Verb::close: return operation.answer == Answer::ok;
+        case Verb::close:
+            return operation.answer == Answer::ok;
     }
     return false;
 }
@@ -30,9 +31,12 @@ bool QueueHistory::changes(const Operation& operation) const {
         return false;
     }
     switch (operation.verb) {
-        case Verb::offer: return !closed_ && content_.size() < capacity_;
-        case Verb::poll: return !content_.empty();
-        case Verb::close: return true;
+        case Verb::offer:
+            return !closed_ && content_.size() < capacity_;
+        case Verb::poll:
+            return !content_.empty();
+        case Verb::close:
+            return true;
     }
     return false;
 }
@@ -86,7 +90,8 @@ std::string QueueHistory::judge() {
 
 std::string QueueHistory::text() const {
     static constexpr const char* kVerbs[] = {"offer", "poll", "close"};
-    static constexpr const char* kAnswers[] = {"ok", "full", "empty", "not_found", "damaged", "(died)"};
+    static constexpr const char* kAnswers[] = {
+        "ok", "full", "empty", "not_found", "damaged", "(died)"};
     std::string text;
     for (const Operation& o : operations_) {
         text += "\n  [" + std::to_string(o.called) + ".." + std::to_string(o.returned) + "] " +

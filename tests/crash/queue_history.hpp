@@ -1,6 +1,6 @@
 #pragma once
-// Was it a queue? Decides whether what several parties saw of one bounded queue can be explained by some
-// order of their operations that keeps real time (linearizability, Wing and Gong's search).
+// Was it a queue? Decides whether what several parties saw of one bounded queue can be explained by
+// some order of their operations that keeps real time (linearizability, Wing and Gong's search).
 
 #include <cstdint>
 #include <deque>

@@ -1,7 +1,10 @@
-// Goal:   thousands of producers and consumers killed at random moments, also while they attach and reap
-//         each other, and survivors stopped now and then: no accepted message is lost, doubled, torn or out
-//         of order but the one that a killed consumer held; nothing leaks; the survivors go on at once.
-// Method: two producers and two consumers live through it all; each victim lives for up to 2.5 ms. The books
+// Goal:   thousands of producers and consumers killed at random moments, also while they attach and
+// reap
+//         each other, and survivors stopped now and then: no accepted message is lost, doubled,
+//         torn or out of order but the one that a killed consumer held; nothing leaks; the
+//         survivors go on at once.
+// Method: two producers and two consumers live through it all; each victim lives for up to 2.5 ms.
+// The books
 //         lie in memory that survives (traffic.hpp). TELPHER_SOAK=1: five times as many.
 
 #include "tests/crash/traffic.hpp"
@@ -61,7 +64,8 @@ class RandomKills : public ::testing::Test {
 
     void sleep_up_to(std::uint32_t microseconds) { usleep(random_.below(microseconds)); }
 
-    // One producer and one consumer are born and killed; now and then a survivor is stopped meanwhile.
+    // One producer and one consumer are born and killed; now and then a survivor is stopped
+    // meanwhile.
     void run_round(std::uint32_t round) {
         const bool stop = round % kStopEvery == 0;
         const std::uint32_t stopped = random_.below(kSurvivors);
@@ -146,7 +150,8 @@ class RandomKills : public ::testing::Test {
         print_gaps("... without kills", quiet_stalls);
         std::printf("  others went on in %u of %u stops\n", stops_ - held_up_, stops_);
         EXPECT_LE(held_up_, stops_ / 20);
-        // A sleep is bounded by a second: what comes near it was not woken. Less is the machine's business.
+        // A sleep is bounded by a second: what comes near it was not woken. Less is the machine's
+        // business.
         EXPECT_LT(percentile(stalls_, 99), 100.0);
         EXPECT_LT(percentile(stalls_, 100), 900.0);
     }
@@ -182,9 +187,7 @@ TEST_F(RandomKills, of_producers_and_consumers_lose_nothing_and_stop_nobody) {
     run(64, scaled(2000, 10'000));
 }
 
-TEST_F(RandomKills, of_sleepers_and_their_wakers_leave_nobody_asleep) {
-    run(1, scaled(500, 5000));
-}
+TEST_F(RandomKills, of_sleepers_and_their_wakers_leave_nobody_asleep) { run(1, scaled(500, 5000)); }
 
 }  // namespace
 }  // namespace telpher::crash

@@ -1,10 +1,12 @@
-// Goal:   the reaper takes nothing from the living and loses nothing of the dead in two races that it once
+// Goal:   the reaper takes nothing from the living and loses nothing of the dead in two races that
+// it once
 //         lost.
 // Method: the processes are stopped where the race needs them.
 
 #include "tests/crash/step_victim.hpp"
 
 #include <gtest/gtest.h>
+
 #include <unistd.h>
 
 #include <csignal>
@@ -99,8 +101,8 @@ TEST_F(ReaperRaces, a_process_in_the_slot_of_a_dead_one_is_not_reaped_by_a_late_
     EXPECT_EQ(find(second.pid()).state, "live");
 }
 
-// Once: the reaper did not find the ring of a queue that is RECYCLING, and took the last message of the
-// dead for one that was never sent. The recycler went back to CLOSED then.
+// Once: the reaper did not find the ring of a queue that is RECYCLING, and took the last message of
+// the dead for one that was never sent. The recycler went back to CLOSED then.
 TEST_F(ReaperRaces, a_message_of_the_dead_in_a_queue_that_is_being_recycled_is_not_lost) {
     Queue queue = server_.create_queue("queue", {.capacity = 4}).value();
     Child producer = start([](Server& server) {

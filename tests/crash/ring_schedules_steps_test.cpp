@@ -1,6 +1,9 @@
-// Goal:   the ring behaves as one bounded first-in-first-out queue under every schedule of a few parties
-//         with at most two preemptions: nothing lost, nothing twice, order kept, FULL and EMPTY true.
-// Method: fibers.hpp explores, queue_history.hpp judges (linearizability), tiny rings and two or three
+// Goal:   the ring behaves as one bounded first-in-first-out queue under every schedule of a few
+// parties
+//         with at most two preemptions: nothing lost, nothing twice, order kept, FULL and EMPTY
+//         true.
+// Method: fibers.hpp explores, queue_history.hpp judges (linearizability), tiny rings and two or
+// three
 //         chunks make wrap-around, reuse and lagging hints happen in each schedule.
 // Not here: memory orders (ThreadSanitizer, tests/unit/shm), deaths (kill_every_*).
 
@@ -21,8 +24,8 @@ using shm::Bug;
 struct Scenario {
     std::uint32_t capacity = 1;
     std::uint32_t chunks = 3;
-    std::uint32_t laps = 0;  // messages that have passed before
-    std::uint32_t lag = 0;   // of the hints
+    std::uint32_t laps = 0;            // messages that have passed before
+    std::uint32_t lag = 0;             // of the hints
     std::vector<std::string> parties;  // letters: o = offer, p = poll, c = close
     int preemptions = 2;
     int mortal = -1;  // the party that dies at each of its steps
@@ -45,9 +48,15 @@ Explored run(const Scenario& scenario, Bug bug = Bug::none) {
             std::uint32_t count = 0;
             for (const char verb : scenario.parties[party]) {
                 switch (verb) {
-                    case 'o': world.offer(party, 100 * (party + 1) + ++count); break;
-                    case 'p': world.poll(party); break;
-                    default: world.close(party); break;
+                    case 'o':
+                        world.offer(party, 100 * (party + 1) + ++count);
+                        break;
+                    case 'p':
+                        world.poll(party);
+                        break;
+                    default:
+                        world.close(party);
+                        break;
                 }
             }
         });
@@ -62,9 +71,12 @@ void expect_good(const Scenario& scenario) {
     const Explored explored = run(scenario);
     EXPECT_TRUE(explored.problem.empty()) << explored.problem;
     EXPECT_TRUE(explored.complete || !explored.problem.empty());
-    std::printf("  capacity %u, lag %u%s: %llu schedules, %llu steps\n", scenario.capacity, scenario.lag,
+    std::printf("  capacity %u, lag %u%s: %llu schedules, %llu steps\n",
+                scenario.capacity,
+                scenario.lag,
                 scenario.mortal < 0 ? "" : ", one dies",
-                static_cast<unsigned long long>(explored.schedules), static_cast<unsigned long long>(explored.steps));
+                static_cast<unsigned long long>(explored.schedules),
+                static_cast<unsigned long long>(explored.steps));
 }
 
 void expect_caught(Scenario scenario, Bug bug) {
@@ -72,7 +84,8 @@ void expect_caught(Scenario scenario, Bug bug) {
     EXPECT_TRUE(without.empty()) << without;
     const Explored explored = run(scenario, bug);
     EXPECT_NE(explored.problem, "") << explored.schedules << " schedules";
-    std::printf("  caught after %llu schedules\n", static_cast<unsigned long long>(explored.schedules));
+    std::printf("  caught after %llu schedules\n",
+                static_cast<unsigned long long>(explored.schedules));
 }
 
 TEST(RingSchedules, two_producers_and_two_consumers_on_capacity_1) {

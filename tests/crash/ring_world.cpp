@@ -15,11 +15,16 @@ constexpr std::uint64_t kDest = shm::make_dest(3, 7);
 
 Answer answer_of(Status status) {
     switch (status) {
-        case Status::ok: return Answer::ok;
-        case Status::queue_full: return Answer::full;
-        case Status::queue_empty: return Answer::empty;
-        case Status::queue_not_found: return Answer::not_found;
-        default: return Answer::damaged;
+        case Status::ok:
+            return Answer::ok;
+        case Status::queue_full:
+            return Answer::full;
+        case Status::queue_empty:
+            return Answer::empty;
+        case Status::queue_not_found:
+            return Answer::not_found;
+        default:
+            return Answer::damaged;
     }
 }
 
@@ -127,7 +132,8 @@ void RingWorld::reap(std::uint32_t party) {
 
 std::string RingWorld::judge_memory() {
     for (std::uint32_t i = 0; i < chunks_used_; ++i) {
-        if (shm::word_state(pool_.header(i)->word.load(std::memory_order_relaxed)) != shm::ChunkState::free) {
+        if (shm::word_state(pool_.header(i)->word.load(std::memory_order_relaxed)) !=
+            shm::ChunkState::free) {
             return "chunk " + std::to_string(i) + " is not free in the end";
         }
     }

@@ -21,7 +21,8 @@ class RingWorld {
     RingWorld(const RingWorld&) = delete;
     RingWorld& operator=(const RingWorld&) = delete;
 
-    // Empty again. `laps` messages have passed through; the hints say `lag` positions less than they could.
+    // Empty again. `laps` messages have passed through; the hints say `lag` positions less than
+    // they could.
     void reset(std::uint32_t laps, std::uint32_t lag);
 
     // One operation each, written into the history. An offer that finds no chunk is not written.

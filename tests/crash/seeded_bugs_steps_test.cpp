@@ -1,6 +1,7 @@
 // Goal:   the tests of this folder can fail: each deliberate mistake of shm/base/bug.hpp is caught.
 // Method: a targeted run without the mistake must be good, the same run with it must not.
-// Not here: the mistakes of the ring itself (no_generation_check, closed_only_at_tail, unguarded_distance,
+// Not here: the mistakes of the ring itself (no_generation_check, closed_only_at_tail,
+// unguarded_distance,
 //         head_before_claim): ring_schedules_steps_test.cpp.
 
 #include "shm/base/step.hpp"
@@ -43,19 +44,17 @@ class SeededBugs : public ::testing::Test {
     void die_in_an_offer(const char* step) {
         auto queue = std::make_shared<Queue>();
         StepVictim dead;
-        static_cast<void>(dead.run({.prepare =
-                                        [this, queue] {
-                                            auto* server = new Server(domain_.open());
-                                            *queue = server->queue("queue").value();
-                                            return true;
-                                        },
-                                    .act =
-                                        [queue] {
-                                            static_cast<void>(queue->offer(numbered(1, 48)));
-                                        }},
-                                   Fate::killed,
-                                   1,
-                                   step));
+        static_cast<void>(
+            dead.run({.prepare =
+                          [this, queue] {
+                              auto* server = new Server(domain_.open());
+                              *queue = server->queue("queue").value();
+                              return true;
+                          },
+                      .act = [queue] { static_cast<void>(queue->offer(numbered(1, 48))); }},
+                     Fate::killed,
+                     1,
+                     step));
     }
 
     // What a survivor finds after a death at `step`: the message, or not.
@@ -122,7 +121,8 @@ TEST_F(SeededBugs, an_attach_that_does_not_see_a_removal) {
         Server remover = domain_.open();
         Shared<std::atomic<bool>> running;
         StepVictim opener;
-        const VictimRole open{.prepare = {}, .act = [&] { running->store(domain_.open().running()); }};
+        const VictimRole open{.prepare = {},
+                              .act = [&] { running->store(domain_.open().running()); }};
         if (opener.run(open, Fate::stopped, 1, "domain.attach.check") !=
             StepVictim::End::met_fate) {
             return "it does not attach";
@@ -133,8 +133,8 @@ TEST_F(SeededBugs, an_attach_that_does_not_see_a_removal) {
     });
 }
 
-// Two threads wait at a map, one each for two messages that two others send. Nobody really sleeps: a
-// waiter that has found nothing is asleep as long as its doorbell has not moved.
+// Two threads wait at a map, one each for two messages that two others send. Nobody really sleeps:
+// a waiter that has found nothing is asleep as long as its doorbell has not moved.
 class WaitWorld {
   public:
     void reset() {
@@ -166,7 +166,8 @@ class WaitWorld {
             awake += asleep_[who] && rung ? 1U : 0U;
             asleep += asleep_[who] && !rung ? 1U : 0U;
         }
-        // Who was rung takes one message, and passes the wake on if it leaves one behind: not needed here.
+        // Who was rung takes one message, and passes the wake on if it leaves one behind: not
+        // needed here.
         return asleep != 0 && messages_ > awake ? "a waiter sleeps beside a message" : "";
     }
 

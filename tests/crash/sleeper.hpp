@@ -25,7 +25,8 @@ class Sleeper {
     void stop() const { child_.stop(); }
     // Things done so far.
     [[nodiscard]] std::uint64_t done() const { return done_->load(); }
-    // Until it has done `count`, half of the time that bounds every sleep at most. The time it took.
+    // Until it has done `count`, half of the time that bounds every sleep at most. The time it
+    // took.
     [[nodiscard]] std::optional<std::uint64_t> wait_for(std::uint64_t count) const;
     // Until it sleeps in a system call. False: not within half a second.
     [[nodiscard]] bool wait_for_sleep() const;

@@ -3,6 +3,7 @@
 #include "shm/base/step.hpp"
 
 #include <gtest/gtest.h>
+
 #include <sys/wait.h>
 #include <unistd.h>
 

@@ -24,11 +24,12 @@ class StepVictim {
     enum class Fate { killed, stopped };
     enum class End { met_fate, finished, failed };  // finished: `act` has fewer steps
 
-    // Runs `role` in a process of its own until its n-th step (1, 2, ...), until the end of `act`, or
+    // Runs `role` in a process of its own until its n-th step (1, 2, ...), until the end of `act`,
+    // or
     // (`name` given) until its n-th step of that name.
     End run(const VictimRole& role, Fate fate, std::uint32_t n, const char* name = nullptr);
-    // Kills it at every step in turn: `before` each, `after` each (with n, and whether `act` was finished).
-    // Returns the number of steps. Stops when a test has failed.
+    // Kills it at every step in turn: `before` each, `after` each (with n, and whether `act` was
+    // finished). Returns the number of steps. Stops when a test has failed.
     std::uint32_t kill_at_every_step(const char* what,
                                      const std::function<void()>& before,
                                      const VictimRole& role,
@@ -37,7 +38,8 @@ class StepVictim {
     [[nodiscard]] Child& child() { return child_; }
     // Where it met its fate, for people.
     [[nodiscard]] std::string where() const;
-    // After a stop: lets it go on, and waits for the end of `act`. False: it did not end well in time.
+    // After a stop: lets it go on, and waits for the end of `act`. False: it did not end well in
+    // time.
     [[nodiscard]] bool let_finish(std::chrono::milliseconds patience);
     // In the process that calls it, from now on: a deliberate mistake.
     static void seed_bug(shm::Bug bug);

@@ -1,9 +1,12 @@
-// Goal:   a process stopped at any step (SIGSTOP: a debugger, a frozen container) holds up nobody, and when
+// Goal:   a process stopped at any step (SIGSTOP: a debugger, a frozen container) holds up nobody,
+// and when
 //         it goes on, laps later, it does no harm: nothing lost, nothing twice, order kept.
-// Method: the victim stops itself at its n-th SHM_STEP, for every n; the parent runs three laps through the
-//         queue of three, makes and removes another queue, audits; then the victim goes on and ends; the
-//         parent audits again.
-// Not promised: changes of the directory while the victim holds its lock; a sleeper beside a stopped sleeper
+// Method: the victim stops itself at its n-th SHM_STEP, for every n; the parent runs three laps
+// through the
+//         queue of three, makes and removes another queue, audits; then the victim goes on and
+//         ends; the parent audits again.
+// Not promised: changes of the directory while the victim holds its lock; a sleeper beside a
+// stopped sleeper
 //         waits for at most the one second that bounds every sleep.
 
 #include "shm/base/os.hpp"
@@ -11,8 +14,9 @@
 #include "tests/crash/sleeper.hpp"
 #include "tests/crash/step_victim.hpp"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
+
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,12 +33,14 @@ constexpr std::uint32_t kCapacity = 3;
 constexpr std::uint32_t kLapMessages = 3 * 4;  // three laps of the ring's four slots
 constexpr std::uint64_t kOfVictim = 1000;
 constexpr std::uint64_t kNothing = 0;
-constexpr std::uint64_t kPatienceNs = 500'000'000;  // for one operation of the others, on a busy machine
+constexpr std::uint64_t kPatienceNs =
+    500'000'000;  // for one operation of the others, on a busy machine
 
 class StopEveryStep : public ::testing::Test {
   protected:
     StopEveryStep()
-        : watchdog_(150), domain_(::testing::UnitTest::GetInstance()->current_test_info()->name()) {}
+        : watchdog_(150),
+          domain_(::testing::UnitTest::GetInstance()->current_test_info()->name()) {}
 
     void SetUp() override { open(Lifetime::persistent); }
 
@@ -64,7 +70,8 @@ class StopEveryStep : public ::testing::Test {
                 .act = [this, server, queue, act] { answer_->store(act(**server, *queue)); }};
     }
 
-    // Stops the victim at each step; `during` while it is stopped, `after` when it has gone on and ended.
+    // Stops the victim at each step; `during` while it is stopped, `after` when it has gone on and
+    // ended.
     void stop_everywhere(const char* what,
                          const std::function<void()>& before,
                          const VictimRole& role,
@@ -81,8 +88,8 @@ class StopEveryStep : public ::testing::Test {
             during();
             EXPECT_TRUE(!stopped || victim_.let_finish(10s)) << "it does not go on";
             after();
-            ASSERT_FALSE(HasFailure()) << what << ": stopped at step " << n << ", "
-                                       << victim_.where();
+            ASSERT_FALSE(HasFailure())
+                << what << ": stopped at step " << n << ", " << victim_.where();
         }
         std::printf("  %-24s %5u stop points, slowest operation of the others %.2f ms\n",
                     what,
@@ -123,8 +130,8 @@ class StopEveryStep : public ::testing::Test {
         EXPECT_TRUE(timed([&] { return server_.exists("queue"); }));
     }
 
-    // All of 1..12 once and in order, and the victim's message once if it says that it was sent. `taken`:
-    // what the victim polled.
+    // All of 1..12 once and in order, and the victim's message once if it says that it was sent.
+    // `taken`: what the victim polled.
     void expect_exactly_once(bool sent, std::uint64_t taken) {
         const Numbers rest = drain(queue_);
         polled_.insert(polled_.end(), rest.begin(), rest.end());
@@ -159,7 +166,11 @@ TEST_F(StopEveryStep, of_an_offer_sends_once_or_not) {
         return queue.offer(numbered(kOfVictim, 48)) ? kOfVictim : kNothing;
     };
     stop_everywhere(
-        "offer", kNoPreparation, member(offer), [&] { run_laps(); }, [&] {
+        "offer",
+        kNoPreparation,
+        member(offer),
+        [&] { run_laps(); },
+        [&] {
             EXPECT_EQ(answer_->load(), kOfVictim);  // there was room all the time
             expect_exactly_once(true, kNothing);
         });
@@ -172,7 +183,11 @@ TEST_F(StopEveryStep, of_a_poll_takes_one_or_none) {
     };
     const auto before = [&] { ASSERT_TRUE(queue_.offer(numbered(kOfVictim, 48))); };
     stop_everywhere(
-        "poll", before, member(poll), [&] { run_laps(); }, [&] {
+        "poll",
+        before,
+        member(poll),
+        [&] { run_laps(); },
+        [&] {
             EXPECT_NE(answer_->load(), kNothing);  // there was a message all the time
             expect_exactly_once(answer_->load() != kOfVictim, answer_->load());
         });
@@ -190,9 +205,11 @@ TEST_F(StopEveryStep, of_a_release_frees_its_own_memory_only) {
             return kNothing;
         };
         stop_everywhere(
-            "release", kNoPreparation, member(release, take), [&] { run_laps(); }, [&] {
-                expect_exactly_once(false, kNothing);
-            });
+            "release",
+            kNoPreparation,
+            member(release, take),
+            [&] { run_laps(); },
+            [&] { expect_exactly_once(false, kNothing); });
     }
 }
 

@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::uint32_t kInstructionsMax = 100'000;
 
-// Tracer and traced on one processor: a step is two context switches and no wake-up of another core.
+// Tracer and traced on one processor: a step is two context switches and no wake-up of another
+// core.
 void stay_on_this_processor() {
     cpu_set_t one;
     CPU_ZERO(&one);
@@ -32,7 +33,8 @@ Tracer::Tracer(TracedRole role) : role_(std::move(role)) {
 Tracer::~Tracer() { static_cast<void>(sched_setaffinity(0, sizeof before_, &before_)); }
 
 int Tracer::phase() const {
-    return phase_->load(std::memory_order_relaxed);  // relaxed: one of the two processes runs at a time
+    return phase_->load(
+        std::memory_order_relaxed);  // relaxed: one of the two processes runs at a time
 }
 
 bool Tracer::start() {

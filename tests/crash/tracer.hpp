@@ -2,9 +2,10 @@
 // One process, executed up to any single instruction, and killed there.
 //
 //   Step   instruction by instruction (ptrace): exact, 15 to 50 us for each.
-//   Jump   a hardware breakpoint at the place where that many steps led the recorded run, as often as that
-//          run came by: a few system calls. Where the process takes another way than the recorded one,
-//          `jump` says so, and the caller steps.
+//   Jump   a hardware breakpoint at the place where that many steps led the recorded run, as often
+//   as that
+//          run came by: a few system calls. Where the process takes another way than the recorded
+//          one, `jump` says so, and the caller steps.
 
 #include "tests/crash/harness.hpp"
 
@@ -34,9 +35,11 @@ class Tracer {
     [[nodiscard]] bool start();
     // Executes `count` instructions.
     [[nodiscard]] Stop step(std::uint32_t count);
-    // Executes all of `act` and remembers the way. The number of instructions, 0 when the process was lost.
+    // Executes all of `act` and remembers the way. The number of instructions, 0 when the process
+    // was lost.
     [[nodiscard]] std::uint32_t record();
-    // Executes the first `count` instructions of the recorded way. finished also when it was not met.
+    // Executes the first `count` instructions of the recorded way. finished also when it was not
+    // met.
     [[nodiscard]] Stop jump(std::uint32_t count);
     void kill() { child_.kill(); }
 

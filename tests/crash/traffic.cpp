@@ -58,11 +58,8 @@ void Traffic::fail(const std::string& what) {
     }
 }
 
-bool Traffic::offer_one(Queue& queue,
-                        std::uint64_t number,
-                        Duration longest,
-                        Random& random,
-                        Error* error) {
+bool Traffic::offer_one(
+    Queue& queue, std::uint64_t number, Duration longest, Random& random, Error* error) {
     const std::size_t bytes = random_size(random);
     const Duration patience = random.below(4) == 0 ? Duration(0) : longest;
     if (random.below(3) == 0) {

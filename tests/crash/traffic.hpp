@@ -1,6 +1,7 @@
 #pragma once
-// Producers and consumers of one queue that keep books in memory that survives them, and the audit of the
-// books: what was accepted has arrived once, in order, or was in the hands of a consumer that was killed.
+// Producers and consumers of one queue that keep books in memory that survives them, and the audit
+// of the books: what was accepted has arrived once, in order, or was in the hands of a consumer
+// that was killed.
 
 #include "tests/crash/harness.hpp"
 
@@ -38,8 +39,8 @@ class Traffic {
     std::uint64_t take_stall() { return books_->together.gap_ns.exchange(0); }
     [[nodiscard]] bool failed() const { return books_->failures.load() != 0; }
 
-    // With everybody ended: polls what is left (into the last lane) and compares the books. Empty = right.
-    // `killed_consumers` may have taken one message each into their graves.
+    // With everybody ended: polls what is left (into the last lane) and compares the books. Empty =
+    // right. `killed_consumers` may have taken one message each into their graves.
     std::string audit_books(Queue& queue, std::uint32_t producers, std::uint32_t killed_consumers);
     [[nodiscard]] std::string summary() const;
 
@@ -62,11 +63,8 @@ class Traffic {
         std::atomic<std::uint64_t> accepted[kProducersMax];
         Lane lanes[kLanes];
     };
-    bool offer_one(Queue& queue,
-                   std::uint64_t number,
-                   Duration longest,
-                   Random& random,
-                   Error* error);
+    bool offer_one(
+        Queue& queue, std::uint64_t number, Duration longest, Random& random, Error* error);
     void note(std::uint32_t lane, const Delivery& delivery);
     void fail(const std::string& what);
     std::string compare(std::uint32_t producers, std::uint32_t killed_consumers);

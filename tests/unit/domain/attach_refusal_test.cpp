@@ -106,40 +106,119 @@ void make_socket(const char* path) {
 
 std::vector<Refusal> files_that_are_no_segment() {
     return {
-        {"nothing_there", [](const Victim& v) { v.vanish(); }, Status::domain_not_found, {"no domain"}},
-        {"an_empty_file", [](const Victim& v) { v.resize(0); }, Status::corrupt, {"has 0 bytes", "4096"}},
-        {"one_byte", [](const Victim& v) { v.resize(1); }, Status::corrupt, {"has 1 bytes", "4096"}},
-        {"a_page_less_one_byte", [](const Victim& v) { v.resize(4095); }, Status::corrupt, {"has 4095 bytes"}},
-        {"the_header_alone", [](const Victim& v) { v.resize(4096); }, Status::corrupt, {"has 4096 bytes", "truncated"}},
-        {"one_page_missing", [](const Victim& v) { v.resize(v.size() - 4096); }, Status::corrupt, {"truncated"}},
-        {"one_byte_missing", [](const Victim& v) { v.resize(v.size() - 1); }, Status::corrupt, {"truncated"}},
-        {"one_page_too_many", [](const Victim& v) { v.resize(v.size() + 4096); }, Status::corrupt, {"extended"}},
-        {"a_foreign_file", instead([](const char* path) { make_file(path, 9000); }), Status::corrupt, {"not a telpher segment", "magic"}},
-        {"a_symbolic_link", instead([](const char* path) { ASSERT_EQ(symlink("/dev/shm/nowhere", path), 0); }), Status::not_permitted, {"symbolic link"}},
-        {"a_fifo", instead([](const char* path) { ASSERT_EQ(mkfifo(path, 0600), 0); }), Status::corrupt, {"not a regular file"}},
-        {"a_folder", instead([](const char* path) { ASSERT_EQ(mkdir(path, 0700), 0); }), Status::corrupt, {"folder"}},
-        {"a_socket", instead([](const char* path) { make_socket(path); }), Status::corrupt, {"socket"}},
+        {"nothing_there",
+         [](const Victim& v) { v.vanish(); },
+         Status::domain_not_found,
+         {"no domain"}},
+        {"an_empty_file",
+         [](const Victim& v) { v.resize(0); },
+         Status::corrupt,
+         {"has 0 bytes", "4096"}},
+        {"one_byte",
+         [](const Victim& v) { v.resize(1); },
+         Status::corrupt,
+         {"has 1 bytes", "4096"}},
+        {"a_page_less_one_byte",
+         [](const Victim& v) { v.resize(4095); },
+         Status::corrupt,
+         {"has 4095 bytes"}},
+        {"the_header_alone",
+         [](const Victim& v) { v.resize(4096); },
+         Status::corrupt,
+         {"has 4096 bytes", "truncated"}},
+        {"one_page_missing",
+         [](const Victim& v) { v.resize(v.size() - 4096); },
+         Status::corrupt,
+         {"truncated"}},
+        {"one_byte_missing",
+         [](const Victim& v) { v.resize(v.size() - 1); },
+         Status::corrupt,
+         {"truncated"}},
+        {"one_page_too_many",
+         [](const Victim& v) { v.resize(v.size() + 4096); },
+         Status::corrupt,
+         {"extended"}},
+        {"a_foreign_file",
+         instead([](const char* path) { make_file(path, 9000); }),
+         Status::corrupt,
+         {"not a telpher segment", "magic"}},
+        {"a_symbolic_link",
+         instead([](const char* path) { ASSERT_EQ(symlink("/dev/shm/nowhere", path), 0); }),
+         Status::not_permitted,
+         {"symbolic link"}},
+        {"a_fifo",
+         instead([](const char* path) { ASSERT_EQ(mkfifo(path, 0600), 0); }),
+         Status::corrupt,
+         {"not a regular file"}},
+        {"a_folder",
+         instead([](const char* path) { ASSERT_EQ(mkdir(path, 0700), 0); }),
+         Status::corrupt,
+         {"folder"}},
+        {"a_socket",
+         instead([](const char* path) { make_socket(path); }),
+         Status::corrupt,
+         {"socket"}},
         {"readable_by_others", mode(0644), Status::not_permitted, {"mode 0644", "0600 and 0660"}},
         {"writable_by_others", mode(0666), Status::not_permitted, {"mode 0666"}},
         {"everything_for_everybody", mode(0777), Status::not_permitted, {"mode 0777"}},
         {"executable", mode(0700), Status::not_permitted, {"mode 0700"}},
-        {"another_owner", [](const Victim& v) { ASSERT_EQ(chown(v.path(), 65534, 65534), 0); }, Status::not_permitted, {"belongs to user 65534"}, true},
-        {"another_owner_and_a_foreign_group", [](const Victim& v) { ASSERT_EQ(chmod(v.path(), 0660) + chown(v.path(), 65534, 65533), 0); }, Status::not_permitted, {"belongs to user 65534"}, true},
+        {"another_owner",
+         [](const Victim& v) { ASSERT_EQ(chown(v.path(), 65534, 65534), 0); },
+         Status::not_permitted,
+         {"belongs to user 65534"},
+         true},
+        {"another_owner_and_a_foreign_group",
+         [](const Victim& v) {
+             ASSERT_EQ(chmod(v.path(), 0660) + chown(v.path(), 65534, 65533), 0);
+         },
+         Status::not_permitted,
+         {"belongs to user 65534"},
+         true},
     };
 }
 
 std::vector<Refusal> headers_of_other_builds() {
     return {
-        {"a_wrong_magic_number", put(offsetof(SegmentHeader, magic), std::uint64_t{1}), Status::corrupt, {"magic"}},
-        {"an_older_major_version", put(offsetof(SegmentHeader, layout_major), std::uint16_t{0}), Status::version_mismatch, {"version 0", "reads 1"}},
-        {"a_newer_major_version", put(offsetof(SegmentHeader, layout_major), std::uint16_t{2}), Status::version_mismatch, {"version 2", "reads 1"}},
-        {"an_unknown_feature", put(offsetof(SegmentHeader, features), std::uint64_t{1}), Status::version_mismatch, {"feature bits 1"}},
-        {"another_abi_hash", put(offsetof(SegmentHeader, abi_hash), std::uint64_t{1}), Status::version_mismatch, {"ABI hash"}},
-        {"another_header_size", put(offsetof(SegmentHeader, header_bytes), std::uint32_t{64}), Status::version_mismatch, {"structure sizes"}},
-        {"another_boot", put(offsetof(SegmentHeader, boot_id), std::uint64_t{1}), Status::corrupt, {"boot id"}},
-        {"another_size_in_the_header", put(offsetof(SegmentHeader, segment_bytes), std::uint64_t{1} << 40U), Status::corrupt, {"its header says 1099511627776"}},
-        {"another_name_inside", put(offsetof(SegmentHeader, name), 'Z'), Status::corrupt, {"another name"}},
-        {"a_nonsense_name_inside", put(offsetof(SegmentHeader, name), '/'), Status::corrupt, {"another name"}},
+        {"a_wrong_magic_number",
+         put(offsetof(SegmentHeader, magic), std::uint64_t{1}),
+         Status::corrupt,
+         {"magic"}},
+        {"an_older_major_version",
+         put(offsetof(SegmentHeader, layout_major), std::uint16_t{0}),
+         Status::version_mismatch,
+         {"version 0", "reads 1"}},
+        {"a_newer_major_version",
+         put(offsetof(SegmentHeader, layout_major), std::uint16_t{2}),
+         Status::version_mismatch,
+         {"version 2", "reads 1"}},
+        {"an_unknown_feature",
+         put(offsetof(SegmentHeader, features), std::uint64_t{1}),
+         Status::version_mismatch,
+         {"feature bits 1"}},
+        {"another_abi_hash",
+         put(offsetof(SegmentHeader, abi_hash), std::uint64_t{1}),
+         Status::version_mismatch,
+         {"ABI hash"}},
+        {"another_header_size",
+         put(offsetof(SegmentHeader, header_bytes), std::uint32_t{64}),
+         Status::version_mismatch,
+         {"structure sizes"}},
+        {"another_boot",
+         put(offsetof(SegmentHeader, boot_id), std::uint64_t{1}),
+         Status::corrupt,
+         {"boot id"}},
+        {"another_size_in_the_header",
+         put(offsetof(SegmentHeader, segment_bytes), std::uint64_t{1} << 40U),
+         Status::corrupt,
+         {"its header says 1099511627776"}},
+        {"another_name_inside",
+         put(offsetof(SegmentHeader, name), 'Z'),
+         Status::corrupt,
+         {"another name"}},
+        {"a_nonsense_name_inside",
+         put(offsetof(SegmentHeader, name), '/'),
+         Status::corrupt,
+         {"another name"}},
     };
 }
 
@@ -148,18 +227,39 @@ std::vector<Refusal> counts_out_of_range() {
         return Refusal{name, put(at, value), Status::corrupt, {text}};
     };
     return {
-        count("no_processes", offsetof(SegmentHeader, processes_max), 0, "processes is 0, allowed are 1..1024"),
-        count("too_many_processes", offsetof(SegmentHeader, processes_max), 1025, "processes is 1025, allowed are 1..1024"),
-        count("no_threads", offsetof(SegmentHeader, threads_max), 0, "threads is 0, allowed are 1..4096"),
+        count("no_processes",
+              offsetof(SegmentHeader, processes_max),
+              0,
+              "processes is 0, allowed are 1..1024"),
+        count("too_many_processes",
+              offsetof(SegmentHeader, processes_max),
+              1025,
+              "processes is 1025, allowed are 1..1024"),
+        count("no_threads",
+              offsetof(SegmentHeader, threads_max),
+              0,
+              "threads is 0, allowed are 1..4096"),
         count("too_many_threads", offsetof(SegmentHeader, threads_max), 4097, "threads is 4097"),
         count("no_destinations", offsetof(SegmentHeader, destinations_max), 0, "destinations is 0"),
-        count("too_many_destinations", offsetof(SegmentHeader, destinations_max), ~0U, "destinations is 4294967295"),
+        count("too_many_destinations",
+              offsetof(SegmentHeader, destinations_max),
+              ~0U,
+              "destinations is 4294967295"),
         count("no_chunk_classes", offsetof(SegmentHeader, class_count), 0, "chunk classes is 0"),
-        count("too_many_chunk_classes", offsetof(SegmentHeader, class_count), 17, "chunk classes is 17, allowed are 1..16"),
+        count("too_many_chunk_classes",
+              offsetof(SegmentHeader, class_count),
+              17,
+              "chunk classes is 17, allowed are 1..16"),
         count("no_regions", offsetof(SegmentHeader, region_count), 0, "regions is 0"),
-        count("too_many_regions", offsetof(SegmentHeader, region_count), 33, "regions is 33, allowed are 1..32"),
+        count("too_many_regions",
+              offsetof(SegmentHeader, region_count),
+              33,
+              "regions is 33, allowed are 1..32"),
         count("no_name", offsetof(SegmentHeader, name_bytes), 0, "bytes of the name is 0"),
-        count("a_name_too_long", offsetof(SegmentHeader, name_bytes), 101, "bytes of the name is 101"),
+        count("a_name_too_long",
+              offsetof(SegmentHeader, name_bytes),
+              101,
+              "bytes of the name is 101"),
         count("an_unknown_lifetime", offsetof(SegmentHeader, lifetime), 2, "lifetime is 2"),
     };
 }
@@ -171,30 +271,81 @@ std::vector<Refusal> regions_and_classes() {
     const std::size_t first = Victim::region(0);
     const std::size_t klass = Victim::chunk_class(1);
     return {
-        {"a_region_beyond_the_end", put(first + kOffset, std::uint64_t{1} << 30U), Status::corrupt, {"region 0", "outside the segment"}},
-        {"a_region_whose_end_overflows", put(first + kBytes, ~std::uint64_t{0}), Status::corrupt, {"region 0", "outside"}},
-        {"a_region_whose_offset_overflows", put(first + kOffset, ~std::uint64_t{4095}), Status::corrupt, {"region 0", "outside"}},
-        {"a_region_on_the_header", put(first + kOffset, std::uint64_t{0}), Status::corrupt, {"region 0"}},
-        {"a_region_off_its_page", put(first + kOffset, std::uint64_t{4097}), Status::corrupt, {"region 0"}},
-        {"a_region_too_small", put(first + kBytes, std::uint64_t{128}), Status::corrupt, {"region 0", "fewer"}},
-        {"a_region_there_twice", put(Victim::region(1) + kKind, std::uint32_t{1}), Status::corrupt, {"region 1", "twice"}},
-        {"a_region_missing", put(offsetof(SegmentHeader, region_count), std::uint32_t{6}), Status::corrupt, {"missing"}},
-        {"an_unknown_required_region", put(first + kKind, std::uint32_t{99}), Status::version_mismatch, {"kind 99", "required and unknown"}},
+        {"a_region_beyond_the_end",
+         put(first + kOffset, std::uint64_t{1} << 30U),
+         Status::corrupt,
+         {"region 0", "outside the segment"}},
+        {"a_region_whose_end_overflows",
+         put(first + kBytes, ~std::uint64_t{0}),
+         Status::corrupt,
+         {"region 0", "outside"}},
+        {"a_region_whose_offset_overflows",
+         put(first + kOffset, ~std::uint64_t{4095}),
+         Status::corrupt,
+         {"region 0", "outside"}},
+        {"a_region_on_the_header",
+         put(first + kOffset, std::uint64_t{0}),
+         Status::corrupt,
+         {"region 0"}},
+        {"a_region_off_its_page",
+         put(first + kOffset, std::uint64_t{4097}),
+         Status::corrupt,
+         {"region 0"}},
+        {"a_region_too_small",
+         put(first + kBytes, std::uint64_t{128}),
+         Status::corrupt,
+         {"region 0", "fewer"}},
+        {"a_region_there_twice",
+         put(Victim::region(1) + kKind, std::uint32_t{1}),
+         Status::corrupt,
+         {"region 1", "twice"}},
+        {"a_region_missing",
+         put(offsetof(SegmentHeader, region_count), std::uint32_t{6}),
+         Status::corrupt,
+         {"missing"}},
+        {"an_unknown_required_region",
+         put(first + kKind, std::uint32_t{99}),
+         Status::version_mismatch,
+         {"kind 99", "required and unknown"}},
         {"a_class_of_no_size", put(klass, std::uint32_t{0}), Status::corrupt, {"chunk class 1"}},
         {"a_class_of_odd_size", put(klass, std::uint32_t{200}), Status::corrupt, {"chunk class 1"}},
-        {"a_class_of_huge_chunks", put(klass, std::uint32_t{1} << 31U), Status::corrupt, {"chunk class 1"}},
-        {"a_class_without_chunks", put(klass + 4, std::uint32_t{0}), Status::corrupt, {"chunk class 1"}},
-        {"a_class_of_too_many_chunks", put(klass + 4, ~std::uint32_t{0}), Status::corrupt, {"chunk class 1"}},
-        {"a_class_with_another_first_number", put(klass + 8, std::uint32_t{64}), Status::corrupt, {"chunk class 1"}},
-        {"a_class_outside_its_region", put(klass + 16, std::uint64_t{4096}), Status::corrupt, {"chunk class 1", "outside"}},
-        {"a_class_whose_offset_overflows", put(klass + 16, ~std::uint64_t{63}), Status::corrupt, {"chunk class 1", "outside"}},
+        {"a_class_of_huge_chunks",
+         put(klass, std::uint32_t{1} << 31U),
+         Status::corrupt,
+         {"chunk class 1"}},
+        {"a_class_without_chunks",
+         put(klass + 4, std::uint32_t{0}),
+         Status::corrupt,
+         {"chunk class 1"}},
+        {"a_class_of_too_many_chunks",
+         put(klass + 4, ~std::uint32_t{0}),
+         Status::corrupt,
+         {"chunk class 1"}},
+        {"a_class_with_another_first_number",
+         put(klass + 8, std::uint32_t{64}),
+         Status::corrupt,
+         {"chunk class 1"}},
+        {"a_class_outside_its_region",
+         put(klass + 16, std::uint64_t{4096}),
+         Status::corrupt,
+         {"chunk class 1", "outside"}},
+        {"a_class_whose_offset_overflows",
+         put(klass + 16, ~std::uint64_t{63}),
+         Status::corrupt,
+         {"chunk class 1", "outside"}},
     };
 }
 
 class AttachRefusal : public testing::TestWithParam<Refusal> {};
 std::string name_of(const testing::TestParamInfo<Refusal>& info) { return info.param.name; }
-INSTANTIATE_TEST_SUITE_P(Files, AttachRefusal, testing::ValuesIn(files_that_are_no_segment()), name_of);
-INSTANTIATE_TEST_SUITE_P(Builds, AttachRefusal, testing::ValuesIn(headers_of_other_builds()), name_of);
+INSTANTIATE_TEST_SUITE_P(Files,
+                         AttachRefusal,
+                         testing::ValuesIn(files_that_are_no_segment()),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Builds,
+                         AttachRefusal,
+                         testing::ValuesIn(headers_of_other_builds()),
+                         name_of);
 INSTANTIATE_TEST_SUITE_P(Counts, AttachRefusal, testing::ValuesIn(counts_out_of_range()), name_of);
 INSTANTIATE_TEST_SUITE_P(Regions, AttachRefusal, testing::ValuesIn(regions_and_classes()), name_of);
 
@@ -218,27 +369,42 @@ TEST_P(AttachRefusal, is_refused_with_a_reason) {
     EXPECT_EQ(files_of(domain.name()), before) << "refusing must change nothing";
     if (refusal.status != Status::domain_not_found) {
         const auto opened = Server::open(domain.name());
-        EXPECT_EQ(to_string(opened.status()), to_string(refusal.status)) << "nor may it be replaced";
+        EXPECT_EQ(to_string(opened.status()), to_string(refusal.status))
+            << "nor may it be replaced";
     }
     std::filesystem::remove_all(domain.path());  // a folder is beyond ScratchDomain
 }
 
-// ---- near the edge, but sound ----------------------------------------------------------------------
+// ---- near the edge, but sound
+// ----------------------------------------------------------------------
 
 class AttachAcceptance : public testing::TestWithParam<Refusal> {};
 INSTANTIATE_TEST_SUITE_P(
     Files,
     AttachAcceptance,
-    testing::Values(
-        Refusal{"untouched", [](const Victim&) {}, Status::ok, {}},
-        Refusal{"a_higher_minor_version", put(offsetof(SegmentHeader, layout_minor), std::uint16_t{9}), Status::ok, {}},
-        Refusal{"open_to_a_group", mode(0660), Status::ok, {}},
-        Refusal{"of_another_owner_open_to_our_group", [](const Victim& v) { ASSERT_EQ(chmod(v.path(), 0660) + chown(v.path(), 65534, getegid()), 0); }, Status::ok, {}, true},
-        Refusal{"an_unknown_optional_region", [](const Victim& v) {
-                    const auto count = v.get<std::uint32_t>(offsetof(SegmentHeader, region_count));
-                    v.put(Victim::region(count), shm::Region{99, 1, 0, 4096, 4096});
-                    v.put(offsetof(SegmentHeader, region_count), count + 1);
-                }, Status::ok, {}}),
+    testing::Values(Refusal{"untouched", [](const Victim&) {}, Status::ok, {}},
+                    Refusal{"a_higher_minor_version",
+                            put(offsetof(SegmentHeader, layout_minor), std::uint16_t{9}),
+                            Status::ok,
+                            {}},
+                    Refusal{"open_to_a_group", mode(0660), Status::ok, {}},
+                    Refusal{"of_another_owner_open_to_our_group",
+                            [](const Victim& v) {
+                                ASSERT_EQ(chmod(v.path(), 0660) + chown(v.path(), 65534, getegid()),
+                                          0);
+                            },
+                            Status::ok,
+                            {},
+                            true},
+                    Refusal{"an_unknown_optional_region",
+                            [](const Victim& v) {
+                                const auto count =
+                                    v.get<std::uint32_t>(offsetof(SegmentHeader, region_count));
+                                v.put(Victim::region(count), shm::Region{99, 1, 0, 4096, 4096});
+                                v.put(offsetof(SegmentHeader, region_count), count + 1);
+                            },
+                            Status::ok,
+                            {}}),
     name_of);
 
 TEST_P(AttachAcceptance, is_attached) {
@@ -258,7 +424,9 @@ TEST(Attach, a_hole_in_the_file_is_filled_before_it_can_become_a_signal) {
     const int file = open(domain.path().c_str(), O_RDWR | O_CLOEXEC);
     struct stat facts {};
     ASSERT_EQ(fstat(file, &facts), 0);
-    ASSERT_EQ(fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, facts.st_size - 65536, 65536), 0);
+    ASSERT_EQ(
+        fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, facts.st_size - 65536, 65536),
+        0);
     const auto client = connect(domain.uri());
     EXPECT_TRUE(client) << to_string(client.error());
     ASSERT_EQ(fstat(file, &facts), 0);
@@ -269,7 +437,8 @@ TEST(Attach, a_hole_in_the_file_is_filled_before_it_can_become_a_signal) {
 TEST(Attach, a_domain_whose_remover_was_killed_is_cleaned_away) {
     const ScratchDomain domain;
     domain.make();
-    Victim(domain.path()).put(offsetof(SegmentHeader, state), static_cast<std::uint32_t>(shm::DomainState::removed));
+    Victim(domain.path())
+        .put(offsetof(SegmentHeader, state), static_cast<std::uint32_t>(shm::DomainState::removed));
     EXPECT_EQ(connect(domain.uri()).status(), Status::domain_not_found);
     EXPECT_TRUE(files_of(domain.name()).empty());
     EXPECT_TRUE(domain.open().created()) << "the name is free again";

@@ -16,7 +16,8 @@
 namespace telpher::test {
 namespace {
 
-// Runs `check` in a forked child and returns the number of the first check that failed there, 0 = none.
+// Runs `check` in a forked child and returns the number of the first check that failed there, 0 =
+// none.
 int in_child(const std::function<int()>& check) {
     const pid_t child = fork();
     if (child == 0) {

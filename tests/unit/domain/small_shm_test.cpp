@@ -46,8 +46,8 @@ TEST(SmallShm, a_domain_larger_than_what_is_free_is_out_of_memory_naming_both) {
 
 constexpr int kNoMount = 77;
 
-// Runs `check` in a child with a /dev/shm of its own, of `megabytes`. Returns the number of the first
-// check that failed there, 0 = none, kNoMount if this user may not mount.
+// Runs `check` in a child with a /dev/shm of its own, of `megabytes`. Returns the number of the
+// first check that failed there, 0 = none, kNoMount if this user may not mount.
 int with_shm_of(int megabytes, const std::function<int()>& check) {
     const pid_t child = fork();
     if (child == 0) {
@@ -64,10 +64,10 @@ int with_shm_of(int megabytes, const std::function<int()>& check) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
-#define SKIP_WITHOUT_MOUNT(result)                                              \
-    if ((result) == kNoMount) {                                                 \
+#define SKIP_WITHOUT_MOUNT(result)                                               \
+    if ((result) == kNoMount) {                                                  \
         GTEST_SKIP() << "this user may not mount a small /dev/shm: run as root"; \
-    }                                                                           \
+    }                                                                            \
     static_cast<void>(0)
 
 TEST(SmallShm, of_8_mib_the_default_domain_is_out_of_memory_and_leaves_nothing) {
@@ -102,7 +102,8 @@ TEST(SmallShm, of_64_mib_holds_the_default_domain_and_every_loan_it_can_give) {
                 loans.push_back(std::move(*loan));
             }
         }
-        return loans.size() > 50'000 && queue.loan("t", 1).status() == Status::out_of_memory ? 0 : 1;
+        return loans.size() > 50'000 && queue.loan("t", 1).status() == Status::out_of_memory ? 0
+                                                                                             : 1;
     });
     SKIP_WITHOUT_MOUNT(failed);
     EXPECT_EQ(failed, 0) << "1007 is SIGBUS";

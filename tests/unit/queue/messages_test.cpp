@@ -16,9 +16,7 @@ namespace {
 
 class MessagesTest : public testing::Test {
   protected:
-    void offer(const std::string& text) {
-        ASSERT_TRUE(queue_.offer(Message::text("t", text)));
-    }
+    void offer(const std::string& text) { ASSERT_TRUE(queue_.offer(Message::text("t", text))); }
     ScratchDomain domain_;
     Server server_ = domain_.open();
     Queue queue_ = server_.create_queue("q", {.capacity = 10}).value();
@@ -120,7 +118,8 @@ TEST_F(MessagesTest, a_message_can_be_kept_beyond_its_turn) {
     EXPECT_EQ(queue_.poll()->text(), "next");
 }
 
-// ---- expiry ----------------------------------------------------------------------------------------
+// ---- expiry
+// ----------------------------------------------------------------------------------------
 
 TEST_F(MessagesTest, expired_messages_are_skipped_and_counted) {
     ASSERT_TRUE(queue_.offer(Message::text("t", "old").expires_in(1ms)));

@@ -1,4 +1,5 @@
-// Every bad input is an error that names field, limit and value; nothing happens, nothing is thrown.
+// Every bad input is an error that names field, limit and value; nothing happens, nothing is
+// thrown.
 
 #include "tests/unit/support/scratch_domain.hpp"
 
@@ -69,7 +70,8 @@ TEST_F(QueueInput, the_limit_of_destinations_is_named) {
 }
 
 TEST_F(QueueInput, negative_timeouts_are_named_with_their_value) {
-    expect_error(queue_.offer(Message::text("t", "x"), -1ns), Status::bad_request, {"timeout is -1 ns"});
+    expect_error(
+        queue_.offer(Message::text("t", "x"), -1ns), Status::bad_request, {"timeout is -1 ns"});
     expect_error(queue_.poll(-5s), Status::bad_request, {"timeout is -5000000000 ns"});
     expect_error(queue_.loan("t", 1, -1ms), Status::bad_request, {"timeout is -1000000 ns"});
     EXPECT_EQ(queue_.poll_as<int>(-1ns).status(), Status::bad_request);
@@ -95,7 +97,8 @@ TEST_F(QueueInput, the_first_violation_of_a_message_is_told_when_it_is_offered) 
     expect_error(queue_.offer(Message::text("t", "x").with_request_id(std::string(256, 'i'))),
                  Status::bad_request,
                  {"255", "256"});
-    expect_error(queue_.offer(Message::text("t", "x").expires_in(-1ms)), Status::bad_request, {"-1"});
+    expect_error(
+        queue_.offer(Message::text("t", "x").expires_in(-1ms)), Status::bad_request, {"-1"});
     expect_error(queue_.offer(Message::json("t", "{")), Status::bad_request, {});
     expect_error(queue_.offer(Message::text("bad topic", "x")), Status::bad_request, {"topic"});
     EXPECT_EQ(queue_.status()->offered, 0U);
@@ -156,9 +159,11 @@ TEST_F(QueueInput, every_limit_of_a_domain_has_a_range) {
     refused([](DomainLimits& l) { l.destinations = 4097; }, {"limits.destinations is 4097"});
     refused([](DomainLimits& l) { l.message_bytes = 2047; }, {"limits.message_bytes is 2047"});
     refused([](DomainLimits& l) { l.message_bytes = (250U << 20U) + 1; }, {"limits.message_bytes"});
-    refused([](DomainLimits& l) { l.ring_bytes = 65'535; }, {"limits.ring_bytes is 65535", "65536.."});
+    refused([](DomainLimits& l) { l.ring_bytes = 65'535; },
+            {"limits.ring_bytes is 65535", "65536.."});
     refused([](DomainLimits& l) { l.ring_bytes = ~std::size_t{0}; }, {"limits.ring_bytes"});
-    refused([](DomainLimits& l) { l.pool_bytes = (1U << 20U) - 1; }, {"limits.pool_bytes is 1048575"});
+    refused([](DomainLimits& l) { l.pool_bytes = (1U << 20U) - 1; },
+            {"limits.pool_bytes is 1048575"});
     refused([](DomainLimits& l) { l.pool_bytes = ~std::size_t{0}; }, {"limits.pool_bytes"});
     refused([](DomainLimits& l) { l.pool_bytes = std::size_t{1} << 40U; }, {"limits.pool_bytes"});
 }

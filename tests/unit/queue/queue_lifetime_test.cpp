@@ -15,7 +15,6 @@
 namespace telpher::test {
 namespace {
 
-
 TEST(QueueLifetime, a_queue_keeps_its_connection_alive) {
     const ScratchDomain domain;
     domain.make();

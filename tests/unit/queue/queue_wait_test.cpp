@@ -30,9 +30,8 @@ class QueueWait : public testing::Test {
     };
     Sleeper& poll_later(Queue queue, std::stop_token stop = {}) {
         Sleeper& sleeper = sleepers_.emplace_back();
-        sleeper.thread = std::thread([&sleeper, queue, stop]() mutable {
-            sleeper.status = queue.poll(60s, stop).status();
-        });
+        sleeper.thread = std::thread(
+            [&sleeper, queue, stop]() mutable { sleeper.status = queue.poll(60s, stop).status(); });
         return sleeper;
     }
     Sleeper& offer_later(Queue queue, std::stop_token stop = {}) {
@@ -93,9 +92,8 @@ TEST_F(QueueWait, a_timeout_is_kept_at_both_ends_by_every_strategy) {
 TEST_F(QueueWait, the_longest_timeout_is_no_overflow) {
     std::stop_source stop;
     Sleeper& sleeper = sleepers_.emplace_back();
-    sleeper.thread = std::thread([&] {
-        sleeper.status = empty_.poll(Duration::max(), stop.get_token()).status();
-    });
+    sleeper.thread = std::thread(
+        [&] { sleeper.status = empty_.poll(Duration::max(), stop.get_token()).status(); });
     expect_all_end(Status::cancelled, [&] { stop.request_stop(); });
 }
 
@@ -190,8 +188,8 @@ TEST_F(QueueWait, a_stop_request_cancels_only_those_who_gave_it) {
     EXPECT_EQ(other.join(), Status::ok);
 }
 
-// Goal: offered = polled + remaining, exactly, however polls are cancelled. Method: a stop request at a
-// random moment of each poll, while another thread offers.
+// Goal: offered = polled + remaining, exactly, however polls are cancelled. Method: a stop request
+// at a random moment of each poll, while another thread offers.
 TEST_F(QueueWait, a_cancelled_poll_takes_no_message_with_it) {
     constexpr int kPolls = 20'000;
     std::mt19937_64 random(20'261'121);
@@ -253,7 +251,8 @@ TEST_F(QueueWait, a_lagging_hint_makes_no_timeout_longer) {
     EXPECT_LT(watch.elapsed(), kPromptly);
 }
 
-// ---- waiting for memory ----------------------------------------------------------------------------
+// ---- waiting for memory
+// ----------------------------------------------------------------------------
 
 class MemoryWait : public QueueWait {
   protected:
@@ -303,8 +302,7 @@ TEST_F(MemoryWait, a_stop_request_cancels) {
 
 TEST_F(MemoryWait, closing_ends_it_with_closed) {
     Sleeper& sleeper = sleepers_.emplace_back();
-    sleeper.thread =
-        std::thread([&] { sleeper.status = large_.loan("t", 40'000, 60s).status(); });
+    sleeper.thread = std::thread([&] { sleeper.status = large_.loan("t", 40'000, 60s).status(); });
     expect_all_end(Status::closed, [&] { large_.close(); });
 }
 

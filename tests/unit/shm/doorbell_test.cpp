@@ -147,9 +147,9 @@ TEST(Doorbell, a_futex_sleep_ends_at_its_timeout) {
     shm::futex_wait(word, 0, -5s);
 }
 
-// Goal: nobody sleeps beside an available message. Method: one message at a time is handed to several
-// consumers that sleep without a time-out to speak of; a lost wake is the test's time limit. Under TSan
-// it checks that the message is visible to the thread that was rung.
+// Goal: nobody sleeps beside an available message. Method: one message at a time is handed to
+// several consumers that sleep without a time-out to speak of; a lost wake is the test's time
+// limit. Under TSan it checks that the message is visible to the thread that was rung.
 TEST(Doorbell, no_wake_is_lost_between_a_producer_and_its_sleeping_consumers) {
     constexpr std::uint64_t kMessages = 4'000;
     constexpr std::uint32_t kConsumers = 3;

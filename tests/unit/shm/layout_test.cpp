@@ -1,5 +1,5 @@
-// The format of a segment: these numbers are in files of running domains. A change here is a change of
-// the layout version.
+// The format of a segment: these numbers are in files of running domains. A change here is a change
+// of the layout version.
 
 #include "shm/layout.hpp"
 

@@ -36,8 +36,8 @@ TEST_F(ReaperTest, leaves_the_living_alone) {
     EXPECT_EQ(survivor().state(loan), ChunkState::owned);
 }
 
-// A pidfd that became readable speaks of the process it was opened for. Its slot may have been left and
-// taken by another process before anybody looked.
+// A pidfd that became readable speaks of the process it was opened for. Its slot may have been left
+// and taken by another process before anybody looked.
 TEST_F(ReaperTest, a_pidfd_of_a_slots_earlier_life_kills_nobody) {
     const std::uint64_t earlier = victim_->identity;
     victim_->table.leave(dead_);
@@ -108,9 +108,10 @@ TEST_F(ReaperTest, leaves_a_committed_message_while_somebody_tries_to_recycle_it
     ASSERT_EQ(ring.commit(chunk, dead_, victim_->own_thread(), &position), Status::ok);
     ASSERT_TRUE(survivor().directory.attach(queue));
     ASSERT_TRUE(survivor().directory.remove("q"));
-    survivor().directory.entry(queue.entry).word.store(
-        shm::make_entry_word(shm::EntryState::recycling, queue.generation),
-        std::memory_order_relaxed);
+    survivor()
+        .directory.entry(queue.entry)
+        .word.store(shm::make_entry_word(shm::EntryState::recycling, queue.generation),
+                    std::memory_order_relaxed);
     victim_.reset();
     ASSERT_TRUE(survivor().reaper.help(dead_, survivor().slot));
     EXPECT_EQ(survivor().state(chunk), ChunkState::offered);
@@ -193,8 +194,8 @@ TEST_F(ReaperTest, a_second_reaping_finds_nothing_to_do) {
     EXPECT_EQ(survivor().segment.header().reaps.load(std::memory_order_relaxed), 1U);
 }
 
-// A helper stopped in the middle names the dead in its record: the slot must wait for it, so that it
-// can free nothing of a next life when it goes on.
+// A helper stopped in the middle names the dead in its record: the slot must wait for it, so that
+// it can free nothing of a next life when it goes on.
 TEST_F(ReaperTest, a_slot_is_not_used_again_while_a_live_helper_names_it) {
     auto stopped = scratch_.another();
     const std::uint64_t identity = victim_->identity;

@@ -2,7 +2,6 @@
 // never a hang, never an access outside the mapping (checked under AddressSanitizer).
 
 #include "shm/ring.hpp"
-
 #include "tests/unit/support/scratch_ring.hpp"
 
 #include <gtest/gtest.h>
@@ -44,8 +43,8 @@ TEST(RingDamage, a_position_that_cannot_stand_in_its_slot_is_corrupt) {
 TEST(RingDamage, a_reference_to_a_chunk_that_does_not_exist_is_corrupt) {
     ScratchRing ring(3);
     ASSERT_EQ(ring.offer(1), Status::ok);
-    for (const std::uint64_t ref : {shm::make_ref(1, 0xFFFFF0), shm::make_ref(1, 0xFFFFFE),
-                                    shm::kNoRef}) {
+    for (const std::uint64_t ref :
+         {shm::make_ref(1, 0xFFFFF0), shm::make_ref(1, 0xFFFFFE), shm::kNoRef}) {
         ring.ring().slot(0).ref.store(ref, std::memory_order_relaxed);
         EXPECT_EQ(ring.poll().status, Status::corrupt) << std::hex << ref;
         EXPECT_TRUE(ring.ring().readable()) << "`claim` has to tell";
@@ -63,8 +62,7 @@ TEST(RingDamage, a_reference_to_somebody_elses_chunk_takes_nothing_from_them) {
 }
 
 TEST(RingDamage, hints_that_lead_end_every_call) {
-    for (const std::uint64_t hint :
-         {1ULL, 2ULL, 5ULL, 1000ULL, 1ULL << 40U, ~0ULL - 1, ~0ULL}) {
+    for (const std::uint64_t hint : {1ULL, 2ULL, 5ULL, 1000ULL, 1ULL << 40U, ~0ULL - 1, ~0ULL}) {
         for (const bool head : {false, true}) {
             ScratchRing ring(3);
             ASSERT_EQ(ring.offer(1), Status::ok);
@@ -97,7 +95,8 @@ TEST(RingDamage, sentinels_everywhere_say_closed) {
 }
 
 // Method: random words, biased to plausible ones, over slots, hints and chunk words; after each
-// scribble every call has to answer. A hang is the test's time limit, a wild access AddressSanitizer's.
+// scribble every call has to answer. A hang is the test's time limit, a wild access
+// AddressSanitizer's.
 TEST(RingDamage, random_scribbles_never_hang_or_crash) {
     std::mt19937_64 random(test_seed());
     SCOPED_TRACE("TELPHER_SEED=" + std::to_string(test_seed()));
@@ -122,8 +121,10 @@ TEST(RingDamage, random_scribbles_never_hang_or_crash) {
                     ring.set_hints(ring.head_hint(), value);
                     break;
                 default:
-                    ring.memory().pool().header(static_cast<std::uint32_t>(random() % 40))->word
-                        .store(value, std::memory_order_relaxed);
+                    ring.memory()
+                        .pool()
+                        .header(static_cast<std::uint32_t>(random() % 40))
+                        ->word.store(value, std::memory_order_relaxed);
             }
             ASSERT_TRUE(all_calls_answer(ring)) << "round " << round << " step " << step;
         }

@@ -84,8 +84,7 @@ TEST_P(RingOfCapacity, lagging_hints_change_nothing) {
         ring.set_hints(random() % (ring.ring().claimed() + 1),
                        random() % (ring.ring().committed() + 1));
         if (random() % 2 == 0) {
-            const Status expected =
-                model.size() < GetParam() ? Status::ok : Status::queue_full;
+            const Status expected = model.size() < GetParam() ? Status::ok : Status::queue_full;
             ASSERT_EQ(ring.offer(next), expected) << "at step " << step;
             if (expected == Status::ok) {
                 model.push_back(next);
@@ -199,9 +198,9 @@ TEST(Ring, the_generation_wraps_without_touching_the_owner) {
     EXPECT_EQ(ring.ring().claim(1, &got, &position), Status::ok);
 }
 
-// A consumer killed between claim and hint, a producer killed between commit and hint: whoever comes
-// next raises them, also when there is nothing to take or no room, so that who looks at the hints
-// alone while spinning is not misled for ever.
+// A consumer killed between claim and hint, a producer killed between commit and hint: whoever
+// comes next raises them, also when there is nothing to take or no room, so that who looks at the
+// hints alone while spinning is not misled for ever.
 TEST(Ring, an_offer_that_finds_no_room_and_a_poll_that_finds_nothing_repair_the_hints) {
     for (const std::uint32_t capacity : {1U, 2U, 5U}) {
         ScratchRing ring(capacity);
@@ -242,7 +241,8 @@ TEST(Ring, raise_never_lowers_a_hint) {
     EXPECT_EQ(hint.load(std::memory_order_relaxed), 8U);
 }
 
-// Goal: no two positions of one lap share a slot, for every size, and each keeps its slot on every lap.
+// Goal: no two positions of one lap share a slot, for every size, and each keeps its slot on every
+// lap.
 TEST(Ring, the_permutation_of_slots_is_a_bijection) {
     for (std::uint32_t slots = 2; slots <= 4096; slots *= 2) {
         ScratchRing scratch(slots - 1, 1);

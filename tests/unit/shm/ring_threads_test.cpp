@@ -1,7 +1,6 @@
 // Threads over one mapping; under TSan these check the pairs of ring_inline.hpp.
 
 #include "shm/ring.hpp"
-
 #include "tests/unit/support/scratch_ring.hpp"
 
 #include <gtest/gtest.h>
@@ -113,10 +112,10 @@ TEST_P(RingThreads, lose_and_duplicate_nothing) {
     }
 }
 
-// Goal: `queue_full` and `queue_empty` are true at some moment of the call, however far the hints lag.
-// Method: `capacity` threads each offer one message and then poll one, so that there is always room
-// for an offer and always something to poll; one more thread moves both hints back, as consumers and
-// producers stopped between the two steps of `raise` do.
+// Goal: `queue_full` and `queue_empty` are true at some moment of the call, however far the hints
+// lag. Method: `capacity` threads each offer one message and then poll one, so that there is always
+// room for an offer and always something to poll; one more thread moves both hints back, as
+// consumers and producers stopped between the two steps of `raise` do.
 TEST(RingThreads, a_ring_with_room_is_never_full_and_one_with_messages_never_empty) {
     constexpr std::uint32_t kThreads = 3;
     constexpr int kRounds = 60'000;

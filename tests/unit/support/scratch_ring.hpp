@@ -1,7 +1,8 @@
 #pragma once
 // A pool and a ring in plain memory, for tests of threads over one mapping.
 //
-//   Shape     one ring of `capacity`; a pool of 128-byte chunks (or of given classes); one "party" per
+//   Shape     one ring of `capacity`; a pool of 128-byte chunks (or of given classes); one "party"
+//   per
 //             thread: its thread record, its place in the pool, and its number as process slot
 //   Messages  one 64-bit number each
 //   Threads   each party is used by one thread at a time
@@ -146,8 +147,7 @@ class ScratchRing {
         std::uint32_t chunk = 0;
         polled.status = ring_.claim(party, &chunk, &polled.position);
         if (polled.status == Status::ok) {
-            std::memcpy(
-                &polled.value, pool_.pool().message(chunk).data(), sizeof polled.value);
+            std::memcpy(&polled.value, pool_.pool().message(chunk).data(), sizeof polled.value);
             pool_.pool().release(chunk, party, pool_.cursor(party));
         }
         return polled;

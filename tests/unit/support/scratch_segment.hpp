@@ -1,6 +1,6 @@
 #pragma once
-// A small unpublished segment, and "processes" in it: each Party has its own open file description and
-// mapping, so that the kernel's locks see several processes though the test is one.
+// A small unpublished segment, and "processes" in it: each Party has its own open file description
+// and mapping, so that the kernel's locks see several processes though the test is one.
 
 #include "shm/attachment.hpp"
 #include "shm/process_table.hpp"
@@ -34,9 +34,9 @@ class Party {
         auto* hints = reinterpret_cast<std::atomic<std::uint8_t>*>(
             segment.region(shm::RegionKind::slab_hints).data());
         pool = shm::ChunkPool(segment.base(), segment.classes(), hints);
-        threads = {reinterpret_cast<shm::ThreadRecord*>(
-                       segment.region(shm::RegionKind::threads).data()),
-                   segment.threads_max()};
+        threads = {
+            reinterpret_cast<shm::ThreadRecord*>(segment.region(shm::RegionKind::threads).data()),
+            segment.threads_max()};
         table.start(&segment);
         slot = table.join();
         identity = shm::make_identity(slot, shm::process_epoch(process_word(slot)));

@@ -1,5 +1,5 @@
-/* Recycling a removed queue (shm/directory_recycle.hpp is its second half of shm/directory.hpp; shm/reaper.cpp). Users 0 and 1 open, offer, poll
- * and close; removers and recyclers are 2 and 3; VICTIM, which `check` replaces, tells who may die before any step and who is reaped.
+/* Recycling a removed queue (shm/directory.hpp, shm/directory_recycle.cpp, shm/reaper.cpp). Users 0 and 1 open, offer, poll and close;
+ * removers and recyclers are 2 and 3; VICTIM, which `check` replaces, tells who may die before any step and who is reaped.
  *
  *   Step       one d_step = one access to shared memory plus work on private variables.
  *   Entry      word (est, eg) = state | generation; one attached bit per user; changed under a lock that the kernel frees at a death.
@@ -15,7 +15,8 @@ mtype st[NC]=FREE; byte own[NC]; byte gen[NC]; byte dest[NC];
 byte infc[2]=NONE; byte infg[2];
 bool crash[6]; bool dead[6]; bool com[NC];
 
-inline claim(me,c,ok){ d_step{ ok=(in[c] && st[c]==OFFERED && gen[c]==rg[c]); if :: ok -> st[c]=CLAIMED; own[c]=me; com[c]=false :: else -> skip fi } }
+inline claim(me,c,ok){
+  d_step{ ok=(in[c] && st[c]==OFFERED && gen[c]==rg[c]); if :: ok -> st[c]=CLAIMED; own[c]=me; com[c]=false :: else -> skip fi } }
 inline free_own(me,c){ d_step{ assert((st[c]==OWNED || st[c]==CLAIMED) && own[c]==me); st[c]=FREE; own[c]=NONE } }
 
 proctype User(byte me; byte offers; byte polls){
@@ -121,7 +122,7 @@ proctype Reaper(byte v){
 
 /* At rest: a chunk is free, or waits in a ring that exists; and the next holder finds nothing that it cannot finish. */
 proctype Monitor(){ byte c;
-  timeout -> run Holder(5,0);
+  timeout -> assert(est!=CLOSED || busy || sentinel); run Holder(5,0);     /* removed: nothing more is accepted */
   timeout ->
   d_step{
    assert(lock==NONE); assert(!attached[0] && !attached[1]); assert(est==LIVE);

@@ -4,6 +4,8 @@
 
 #include <ucontext.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <memory>
 
 namespace telpher::crash {
@@ -67,6 +69,10 @@ void hook(const char* name) { g_explorer->at_step(name); }
 std::uint32_t Explorer::choose(std::uint32_t options) {
     if (depth_ == trail_.size()) {
         trail_.push_back({0, options});
+    }
+    if (trail_[depth_].options != options) {
+        std::fputs("a schedule did not run twice alike: reset() leaves something behind\n", stderr);
+        std::abort();
     }
     return trail_[depth_++].taken;
 }

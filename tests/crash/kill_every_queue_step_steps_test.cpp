@@ -140,11 +140,13 @@ class KillEveryReapStep : public KillEveryQueueStep {
             ASSERT_EQ(dead.run(role, Fate::killed, 1, step), StepVictim::End::met_fate);
         };
         const VictimRole reaper{.prepare = {}, .act = [&] { new Server(domain_.open()); }};
-        victim_.kill_at_every_step(step, before, reaper, [&](bool /*finished*/) {
+        victim_.kill_at_every_step(step, before, reaper, [&](bool finished) {
             Server third = domain_.open();
             Queue queue = third.queue("queue").value();
             EXPECT_EQ(audit(third, settle(queue), expected.size()), "");
-            EXPECT_GE(queue.status().value().abandoned, 2U);
+            // Counted after the chunk is free: a reaper that dies in between leaves it one short.
+            EXPECT_GE(queue.status().value().abandoned, finished ? 2U : 1U);
+            EXPECT_LE(queue.status().value().abandoned, 2U);
             EXPECT_EQ(drain(queue), expected);
             EXPECT_EQ(third.verify().value().processes, 1U);
             // A queue of its own each time: how many messages the dead abandoned is counted anew.

@@ -43,7 +43,6 @@ RingWorld::RingWorld(std::uint32_t capacity, std::uint32_t chunks_used)
     pool_class.chunk_count = kChunks;
     pool_class.offset = ring_bytes_;
     pool_ = shm::ChunkPool(memory_, {&pool_class, 1}, hints_);
-    ring_ = shm::Ring(control_, slots_, capacity_, kDest, &pool_);
 }
 
 RingWorld::~RingWorld() { std::free(memory_); }
@@ -51,6 +50,10 @@ RingWorld::~RingWorld() { std::free(memory_); }
 void RingWorld::reset(std::uint32_t laps, std::uint32_t lag) {
     std::memset(static_cast<void*>(memory_), 0, ring_bytes_ + chunks_used_ * kChunkBytes);
     std::memset(static_cast<void*>(threads_), 0, sizeof threads_);
+    // New handles: an old one remembers a head, and no schedule would run twice alike.
+    for (shm::Ring& ring : rings_) {
+        ring = shm::Ring(control_, slots_, capacity_, kDest, &pool_);
+    }
     for (std::uint32_t i = 0; i < laps; ++i) {
         offer(0, i);
         poll(0);
@@ -91,7 +94,7 @@ void RingWorld::offer(std::uint32_t party, std::uint32_t value) {
     std::memcpy(pool_.message(chunk).data(), &value, sizeof value);
     begin(party, Verb::offer, value);
     std::uint64_t position = 0;
-    const Status status = ring_.commit(chunk, party, threads_[party], &position);
+    const Status status = rings_[party].commit(chunk, party, threads_[party], &position);
     end(party, status);
     if (status != Status::ok) {
         pool_.free_now(chunk);
@@ -102,7 +105,7 @@ void RingWorld::poll(std::uint32_t party) {
     Operation& operation = begin(party, Verb::poll, 0);
     std::uint32_t chunk = 0;
     std::uint64_t position = 0;
-    const Status status = ring_.claim(party, &chunk, &position);
+    const Status status = rings_[party].claim(party, &chunk, &position);
     if (status == Status::ok) {
         std::memcpy(&operation.value, pool_.message(chunk).data(), sizeof operation.value);
     }
@@ -114,7 +117,7 @@ void RingWorld::poll(std::uint32_t party) {
 
 void RingWorld::close(std::uint32_t party) {
     begin(party, Verb::close, 0);
-    end(party, ring_.close());
+    end(party, rings_[party].close());
 }
 
 void RingWorld::reap(std::uint32_t party) {
@@ -124,7 +127,7 @@ void RingWorld::reap(std::uint32_t party) {
         const shm::ChunkState state = shm::word_state(word);
         const bool mine = state != shm::ChunkState::free && shm::word_owner(word) == party;
         const std::uint64_t ref = shm::make_ref(shm::word_generation(word), i);
-        if (mine && (state != shm::ChunkState::offered || (ref == inflight && !ring_.holds(ref)))) {
+        if (mine && (state != shm::ChunkState::offered || (ref == inflight && !rings_[0].holds(ref)))) {
             pool_.free_now(i);
         }
     }
@@ -137,7 +140,7 @@ std::string RingWorld::judge_memory() {
             return "chunk " + std::to_string(i) + " is not free in the end";
         }
     }
-    const std::uint64_t committed = ring_.committed();
+    const std::uint64_t committed = rings_[0].committed();
     if (control_->tail.load(std::memory_order_relaxed) > committed) {
         return "the tail hint leads";
     }

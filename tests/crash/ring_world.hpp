@@ -51,7 +51,7 @@ class RingWorld {
     shm::ThreadRecord threads_[8];
     std::atomic<std::uint8_t> hints_[1];
     shm::ChunkPool pool_;
-    shm::Ring ring_;
+    shm::Ring rings_[8];  // a handle for each party, as if each were a process
     QueueHistory history_;
     Operation pending_[8];
     bool busy_[8] = {};  // pending_ has begun and not ended

@@ -33,8 +33,8 @@ constexpr std::uint32_t kCapacity = 3;
 constexpr std::uint32_t kLapMessages = 3 * 4;  // three laps of the ring's four slots
 constexpr std::uint64_t kOfVictim = 1000;
 constexpr std::uint64_t kNothing = 0;
-constexpr std::uint64_t kPatienceNs =
-    500'000'000;  // for one operation of the others, on a busy machine
+constexpr std::uint64_t kSlowNs = 200'000'000;  // for one operation of the others
+constexpr std::uint32_t kSlowMax = 2;           // the machine itself stands still now and then
 
 class StopEveryStep : public ::testing::Test {
   protected:
@@ -86,6 +86,7 @@ class StopEveryStep : public ::testing::Test {
             stopped = end == StepVictim::End::met_fate;
             ASSERT_NE(end, StepVictim::End::failed) << what << " at " << n;
             during();
+            EXPECT_LE(slow_, kSlowMax) << "others are held up";
             EXPECT_TRUE(!stopped || victim_.let_finish(10s)) << "it does not go on";
             after();
             ASSERT_FALSE(HasFailure())
@@ -102,8 +103,9 @@ class StopEveryStep : public ::testing::Test {
     auto timed(Operation&& operation) {
         const std::uint64_t started = now_ns();
         auto result = operation();
-        slowest_ = std::max(slowest_, now_ns() - started);
-        EXPECT_LT(now_ns() - started, kPatienceNs) << "another process is held up";
+        const std::uint64_t took = now_ns() - started;
+        slowest_ = std::max(slowest_, took);
+        slow_ += took > kSlowNs ? 1U : 0U;
         return result;
     }
 
@@ -157,6 +159,7 @@ class StopEveryStep : public ::testing::Test {
     Shared<std::atomic<std::uint64_t>> answer_;
     Numbers polled_;
     std::uint64_t slowest_ = 0;
+    std::uint32_t slow_ = 0;
 };
 
 constexpr auto kNoPreparation = [] {};

@@ -2,8 +2,7 @@
 // Checks every invariant of a live segment (shared-memory rules 1 to 5 of ARCHITECTURE.md).
 //
 //   Threads   any; reads only. On a busy domain what seems wrong is looked at again after a pause,
-//   and
-//             reported only if the same word still says the same.
+//             and reported only if the same word still says the same.
 //   Cost      one look at every chunk and every slot: milliseconds.
 
 #include "shm/attachment.hpp"

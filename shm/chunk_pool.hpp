@@ -2,9 +2,8 @@
 // The chunks of a segment: fixed-size pieces of memory in classes of one size each.
 //
 //   Shape      class k = chunk_count chunks of chunk_bytes, numbered through all classes; 64
-//   neighbours
-//              (the last ones of a class may be fewer) are a slab. The chunk's first word (state,
-//              owner, generation) is the only truth.
+//              neighbours (the last ones of a class may be fewer) are a slab. The chunk's first
+//              word (state, owner, generation) is the only truth.
 //   Lives in   shared memory. All-zero bytes are a valid pool in which everything is free.
 //   Threads    any number; each thread passes its own PoolCursor.
 //   Progress   lock-free; allocation looks at every chunk of a class at most once before it gives
@@ -131,8 +130,7 @@ class ChunkPool {
         {};  // private copy: a scribbled table cannot move our chunks
 };
 
-// ---- hot paths
-// ------------------------------------------------------------------------------------
+// ---- hot paths ---------------------------------------------------------------------------------
 
 inline bool ChunkPool::take(std::uint32_t chunk, std::uint32_t me) noexcept {
     Word& word = header(chunk)->word;

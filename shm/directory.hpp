@@ -6,16 +6,15 @@
 //              (layout.hpp: make_dest) names an entry and its generation, so that old handles fail.
 //   Lookup     lock-free: read the word, copy the entry word by word, read the word again.
 //   Change     under the directory lock: an OFD byte lock (between processes) and a mutex (between
-//   the
-//              threads of one), taken with a timeout. The one declared exception to "nobody waits".
+//              the threads of one), taken with a timeout. The one declared exception to "nobody
+//              waits".
 //   Memory     the rings' region has no free list: what LIVE, CLOSED and RECYCLING entries do not
 //   cover is free. Crash      a lock holder killed anywhere leaves `directory_busy` set: the next
 //   holder makes CREATING
 //              entries FREE again, closes the rings of CLOSED ones and finishes RECYCLING ones.
 //   Recycling  a CLOSED entry goes when no process has its attached bit: RECYCLING is stored first,
-//   the
-//              bits are read second; an opener sets its bit first and reads the word second.
-//   Checked by tests/model/recycle.pml and tests/crash/.
+//              the bits are read second; an opener sets its bit first and reads the word second.
+//              Checked by tests/model/recycle.pml and tests/crash/.
 
 #include "telpher/result.hpp"
 
@@ -124,7 +123,7 @@ class Directory {
     std::uint32_t entry_count_ = 0;
     std::uint32_t slot_ = 0;
     std::span<std::byte> rings_;
-    std::timed_mutex mutex_;     // the directory lock among our threads
+    std::mutex mutex_;           // the directory lock among our threads
     std::mutex attached_mutex_;  // guards attach_counts_
     std::vector<std::uint32_t> attach_counts_;
 };

@@ -5,14 +5,23 @@
 //   Wait       spin without a bit; then  seen = doorbell; arm (bit, then summary); look again;
 //              futex_wait(doorbell, seen); disarm.
 //   Wake       after the commit or claim: no summary bit = no system call. Otherwise take one bit,
-//   ring
-//              that doorbell; if nobody slept there, take the next one while something is left.
+//              ring that doorbell; if nobody slept there, take the next one while something is
+//              left.
 //   Threads    any number. Progress: lock-free; `wake` makes at most kThreadsMax system calls.
 //   Crash      killed while armed: a bit without a sleeper stays behind, costs one futile ring and
-//   is
-//              gone. Killed in `wake` between taking a bit and ringing: the sleeper is covered by
-//              the reaper, which rings every live thread, and by the 1 s bound of each sleep.
-//   Checked by tests/model/wait.pml, with the bug for each rule.
+//              is gone. Killed in `wake` between taking a bit and ringing: the sleeper is covered
+//              by the reaper, which rings every live thread, and by the 1 s bound of each sleep.
+//   Checked by tests/model/wait.pml, with the bug for each rule, and each memory order by
+//              tests/tools/memory_orders_test.py, but for these, which TSan cannot see because it has no
+//              store buffers and all is atomic (x86: each is a locked instruction, or a load):
+//   W1         not seen by TSan: model wait/bug-look-before-bit
+//   W2         not seen by TSan: model wait/bug-summary-before-word
+//   W3         not seen by TSan: model wait/bug-waker-looks-before-commit
+//   W4 W5      not seen by TSan: one RMW each on one word; its result decides, at any order
+//   W6 W7      not seen by TSan: model wait/bug-summary-cleared-late
+//   W8 W11     not seen by TSan: late, it costs what a stopped waker costs; the chosen pass it on
+//   W9         not seen by TSan: model wait/bug-rung-before-closed
+//   W10        not seen by TSan: what it misses is rung by the reaper all the same (reaper.cpp)
 
 #include "shm/base/bug.hpp"
 #include "shm/base/futex.hpp"

@@ -64,8 +64,7 @@ constexpr std::uint32_t word_owner(std::uint64_t word) {
 }
 constexpr std::uint64_t word_generation(std::uint64_t word) { return word & kGenerationMask; }
 
-// ---- reference: generation low 40 | chunk 24. Lies in slots and in a thread's in-flight word
-// -----
+// ---- reference: generation low 40 | chunk 24; in slots and in-flight words ---------------------
 inline constexpr std::uint64_t kClosedRef = ~0ULL;
 inline constexpr std::uint64_t kNoRef = ~0ULL - 1;  // chunk 0xFFFFFE is above kChunksMax
 constexpr std::uint64_t make_ref(std::uint64_t generation, std::uint32_t chunk) {
@@ -79,8 +78,7 @@ constexpr bool ref_names(std::uint64_t ref, std::uint64_t generation) {
     return ref_generation(ref) == (generation & ((1ULL << 40) - 1));
 }
 
-// ---- destination word in a chunk: generation:40 | lane:4 | directory index:20
-// --------------------
+// ---- destination word in a chunk: generation:40 | lane:4 | directory index:20 ------------------
 constexpr std::uint64_t make_dest(std::uint32_t entry, std::uint64_t generation) {
     return (generation << 24) | entry;
 }
@@ -164,8 +162,7 @@ struct alignas(kLinePair) ThreadRecord {
 };
 static_assert(sizeof(ThreadRecord) == 128);
 
-// ---- name directory
-// ------------------------------------------------------------------------------
+// ---- name directory ----------------------------------------------------------------------------
 enum class EntryState : std::uint8_t {
     free = 0,
     creating =
@@ -235,8 +232,7 @@ struct alignas(kLinePair) DirectoryEntry {
 };
 static_assert(sizeof(DirectoryEntry) == 768);
 
-// ---- chunk classes
-// --------------------------------------------------------------------------------
+// ---- chunk classes -----------------------------------------------------------------------------
 struct ChunkClass {
     std::uint32_t chunk_bytes;  // multiple of 128
     std::uint32_t chunk_count;  // multiple of kSlabChunks
@@ -246,8 +242,7 @@ struct ChunkClass {
 };
 static_assert(sizeof(ChunkClass) == 24);
 
-// ---- segment header
-// --------------------------------------------------------------------------------
+// ---- segment header ----------------------------------------------------------------------------
 enum class RegionKind : std::uint32_t {
     processes = 1,
     threads = 2,

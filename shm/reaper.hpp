@@ -2,17 +2,15 @@
 // Gives back what a dead process held.
 //
 //   Pass       every chunk of the segment: OWNED and CLAIMED by the dead become FREE; OFFERED by
-//   the dead
-//              and named by one of its in-flight words is freed unless its ring holds it; other
-//              OFFERED chunks are committed and stay. Then thread records, then waiters, then
+//              the dead and named by one of its in-flight words is freed unless its ring holds it;
+//              other OFFERED chunks are committed and stay. Then thread records, then waiters, then
 //              (last) the attached bits, which keep rings in place while in-flight words are being
 //              resolved.
 //   Threads    one reaping at a time per process (the attachment's mutex); any number of processes
 //   at once. Progress   every step is a CAS or an idempotent store; nobody waits for a reaper.
 //   Crash      a reaper killed or stopped at any step leaves the dead DEAD, and the next one starts
-//   again.
-//              A failed CAS on a chunk re-reads it: another helper, or the message's consumer, was
-//              faster.
+//              again. A failed CAS on a chunk re-reads it: another helper, or the message's
+//              consumer, was faster.
 
 #include "shm/chunk_pool.hpp"
 #include "shm/directory.hpp"

@@ -2,21 +2,29 @@
 // CCR, the crash-consistent ring: a bounded first-in-first-out queue of chunks.
 //
 //   Shape      `slots` positions (a power of two >= capacity + 1), 16 bytes each, four to a line;
-//   lines
-//              are permuted so that neighbours in time are not neighbours in memory.
+//              lines are permuted so that neighbours in time are not neighbours in memory.
 //   Commit     one 16-byte CAS on the slot.      Claim: one CAS on the chunk's own word.
 //              head and tail are hints: they may lag by laps and move backwards; they never lead.
 //   Threads    any number of producers and consumers, in any number of processes.
 //   Progress   lock-free; nobody ever waits for another party's next step.
 //   Crash      commit: before its CAS the chunk is OFFERED and named by the thread's in-flight
-//   word, and
-//              the reaper frees it if the ring does not hold it; after the CAS it is in the queue.
-//              claim: before its CAS nothing happened; after it the chunk is CLAIMED by the dead
-//              and the reaper frees it. A hint not raised is raised by whoever comes next.
+//              word, and the reaper frees it if the ring does not hold it; after the CAS it is in
+//              the queue. claim: before its CAS nothing happened; after it the chunk is CLAIMED by
+//              the dead and the reaper frees it. A hint not raised is raised by whoever comes next.
 //   Order      slots fill in position order and are claimed in position order, so that EMPTY and
-//   FULL
-//              are read at one slot. Close commits a sentinel that every later producer must pass.
-//   Checked by tests/model/ring.pml, tests/crash/, and TSan over one mapping (tests/unit/shm/).
+//              FULL are read at one slot. Close commits a sentinel that every later producer must
+//              pass.
+//   Checked by tests/model/ring.pml, tests/crash/, TSan over one mapping (tests/unit/shm/), and each
+//              memory order by tests/tools/memory_orders_test.py, but for these:
+//   C0 R4      not seen by TSan: C1 and R5 carry the same bytes; all four together are seen
+//   R5         not seen by TSan: R4 carries the bytes; the pair: model ring/bug-ref-before-position
+//              and ring/bug-position-not-reread
+//   C3 W12     not seen by TSan: it has no store buffers; model wait/bug-look-before-bit
+//   R1         not seen by TSan: hints are atomics; model ring/bug-head-before-claim
+//   R2         not seen by TSan: the slots read next depend on it by address; no processor goes ahead
+//   R3         not seen by TSan: a pair that is not one fails the CAS; a sentinel, torn or not, is
+//              the end
+//   C2         not seen by TSan: read by the reaper of a dead thread, after the kernel's lock
 
 #include "telpher/status.hpp"
 

@@ -2,16 +2,14 @@
 // One file in shared memory: made, checked, mapped, published, taken away.
 //
 //   Files      telpher.NAME.UUID.0 (the private name) and, once complete, telpher.NAME: a hard link
-//   to it,
-//              made by link(), which never replaces a racing creator's.
+//              to it, made by link(), which never replaces a racing creator's.
 //   Trust      the file's owner, mode, type and size, and every field of its header, are checked
-//   before
-//              anything is mapped; regions and classes are copied, so that a scribble cannot move
-//              them.
+//              before anything is mapped; regions and classes are copied, so that a scribble cannot
+//              move them.
 //   Memory     reserved by posix_fallocate at creation: a full /dev/shm is an error then, and never
-//   SIGBUS. Crash      create: before the link nobody finds the file, `collect` removes it. unlink:
-//   the public
-//              name goes first; a private name left behind is garbage.
+//              SIGBUS.
+//   Crash      create: before the link nobody finds the file, `collect` removes it. unlink: the
+//              public name goes first; a private name left behind is garbage.
 
 #include "telpher/result.hpp"
 

@@ -2,8 +2,7 @@
 // A telpher domain for one round: made by side 0, used by all sides, gone afterwards.
 //
 //   Crash   `run_in_domain` takes the domain away in a child of its own if a side failed, so that
-//   the
-//           parent stays a process that never used the library and may fork on.
+//           the parent stays a process that never used the library and may fork on.
 
 #include "telpher/telpher.hpp"
 

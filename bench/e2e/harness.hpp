@@ -2,13 +2,12 @@
 // Two forked processes, each on its own processor, that measure one thing together.
 //
 //   Processes  forked from a parent that has never used the library (its handles do not survive a
-//   fork);
-//              each opens its own connection. They talk to the parent through one shared Board.
+//              fork); each opens its own connection. They talk to the parent through one shared
+//              Board.
 //   Time       a child has `alarm`, the parent waits on pidfds: nothing hangs, and the parent does
-//   not
-//              wake up while its children measure.
+//              not wake up while its children measure.
 //   Crash      children die with their parent; a child that fails or is late takes the other one
-//   along.
+//              along.
 
 #include "telpher/result.hpp"
 

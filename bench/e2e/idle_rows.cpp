@@ -1,7 +1,6 @@
 // Question: what does a process cost that waits for a message and gets none?
 // Method:   it polls with a timeout of several seconds on an empty queue, after half a second in
-// which
-//           everything that follows an attach has ended. Processor time is that of the whole
+//           which everything that follows an attach has ended. Processor time is that of the whole
 //           process, all threads (CLOCK_PROCESS_CPUTIME_ID), switches come from getrusage. The
 //           spinning at the start of the poll and the end of it are included.
 // Not here: the cost of being woken (telpher_ping_pong and its p99).

@@ -1,9 +1,8 @@
 // Question: how long do beginnings take: a domain, a queue, an attach?
 // Method:   attach: a fresh process each time, forked before it ever used the library, connects to
-// a
-//           domain of default size; the clock runs from before connect() to after it. create_queue:
-//           one process makes queues of the default capacity. create_domain: default size, removed
-//           each time.
+//           a domain of default size; the clock runs from before connect() to after it.
+//           create_queue: one process makes queues of the default capacity. create_domain: default
+//           size, removed each time.
 // Not here: exec and dynamic linking of a program, which cost about a millisecond more.
 #include "bench/e2e/domain.hpp"
 #include "bench/e2e/rows.hpp"

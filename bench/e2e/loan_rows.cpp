@@ -1,7 +1,7 @@
 // Question: what does handing over a message in place cost, whatever its size?
 // Method:   round trip of loan, offer, poll, release over two queues; nobody touches the payload,
-// so the
-//           figure must not grow with the size. Order is checked by the delivery's sequence number.
+//           so the figure must not grow with the size. Order is checked by the delivery's sequence
+//           number.
 // Not here: filling and reading the payload (telpher_ping_pong), sizes above one chunk.
 #include "bench/e2e/domain.hpp"
 #include "bench/e2e/drivers.hpp"

@@ -1,9 +1,8 @@
 // Question: how much memory do a default domain, a queue and an attached process take?
 // Method:   memory_domain: blocks of the domain's files in /dev/shm, each inode once. memory_queue:
-// queues
-//           of capacity 1024 are made until the domain says limit_reached; ring memory / their
-//           number. memory_process: RssAnon of a process that attached and sent and received a
-//           thousand messages.
+//           queues of capacity 1024 are made until the domain says limit_reached; ring memory /
+//           their number. memory_process: RssAnon of a process that attached and sent and received
+//           a thousand messages.
 // Not here: pages of the segment that a process has touched (RssShmem): they exist once for all.
 #include "bench/e2e/domain.hpp"
 #include "bench/e2e/rows.hpp"

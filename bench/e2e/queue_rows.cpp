@@ -1,9 +1,9 @@
 // Question: what does a telpher queue cost, complete messages through the public API?
 // Method:   capacity 1024, 64 B payload, topic "order", id and timestamp by the library. The sender
-// puts
-//           the payload into one Message again and again (set_payload) and offers it; the receiver
-//           polls, reads the payload in place and releases it. Both wait with a timeout: they spin
-//           first. `queue_ping_pong_try` polls with timeout 0 in a loop of its own instead.
+//           puts the payload into one Message again and again (set_payload) and offers it; the
+//           receiver polls, reads the payload in place and releases it. Both wait with a timeout:
+//           they spin first. `queue_ping_pong_try` polls with timeout 0 in a loop of its own
+//           instead.
 // Not here: loans (loan_rows.cpp), more than two processes.
 #include "bench/e2e/domain.hpp"
 #include "bench/e2e/drivers.hpp"

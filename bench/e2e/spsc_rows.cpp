@@ -2,8 +2,7 @@
 // placed
 //           in shared memory? No framing, one fixed type, one producer, one consumer, no recovery.
 // Method:   capacity 1024. `spsc_64` and `spsc_128` are round trips over two queues. `spsc_oneway`
-// spins
-//           with one pause per futile look; `spsc_oneway_paced` lets the other side run ahead
+//           spins with one pause per futile look; `spsc_oneway_paced` lets the other side run ahead
 //           first, as telpher's blocking calls do, which is up to twice as fast. Ratios use the
 //           faster of the two.
 // Not here: its batch calls (push(array)), which need the messages to exist beforehand.

@@ -1,8 +1,7 @@
 // Question: how long do others stand still when a process is killed in the middle of its work?
 // Method:   producer and consumer use one queue on processor 0; on processor 1 a victim offers to
-// and polls
-//           from the same queue without a pause until SIGKILL hits it at a random moment. Each
-//           survivor notes the longest time between two finished operations; stall_kill is the
+//           and polls from the same queue without a pause until SIGKILL hits it at a random moment.
+//           Each survivor notes the longest time between two finished operations; stall_kill is the
 //           longer of the two in a window around each kill. stall_control is the same in windows
 //           without a kill: what sleeping (20 us between offers), waking and scheduling cost
 //           anyway. At the end the dead must have been reaped and every invariant of the domain

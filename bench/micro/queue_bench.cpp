@@ -1,7 +1,7 @@
 // Question: what do the public calls cost when nothing has to move between processors?
 // Method:   one thread offers and polls on one queue of a real domain. `depth` messages are offered
-// before
-//           they are polled: 1 = the same chunk and slot again and again, 512 = a stream's walk.
+//           before they are polled: 1 = the same chunk and slot again and again, 512 = a stream's
+//           walk.
 // Not here: two processes (bench/e2e/queue_rows.cpp), whose figures are the ones that count.
 #include "telpher/telpher.hpp"
 

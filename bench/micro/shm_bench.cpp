@@ -2,8 +2,8 @@
 // claiming
 //           a ring slot, looking for a waiter?
 // Method:   one thread over one pool and one ring of 1024 in private memory, everything in the
-// cache, so
-//           that each figure is the floor of its step: instructions and uncontended atomics.
+//           cache, so that each figure is the floor of its step: instructions and uncontended
+//           atomics.
 // Not here: other processors (bench/e2e), the codec (codec_bench.cpp), the calls around it
 //           (queue_bench.cpp).
 #include "bench/micro/micro.hpp"

@@ -36,8 +36,7 @@ class Client {
 // Connects to `uri`: "shm:NAME". Never creates.
 //
 //   errors   domain_not_found (after `options.wait`), bad_request (URI, or a scheme this program
-//   was built
-//            without), and as Server::open
+//            was built without), and as Server::open
 Result<Client> connect(std::string_view uri, const ConnectOptions& options = {});
 
 }  // namespace telpher

@@ -106,7 +106,7 @@ class TypedLoan {
 //   Accessors  all of MessageView; views into it end with the Delivery.
 //   Copy       `to_message()` gives an owning Message.
 //   Crash      at_most_once queues: a message held by a killed process is gone, counted as
-//   abandoned.
+//              abandoned.
 class Delivery : public MessageView {
   public:
     Delivery() = default;

@@ -2,7 +2,7 @@
 //
 //   MessageFields  every accessor, written once for MessageView and Message
 //   MessageView    a copyable look at encoded bytes: the validated header by value, pointers to the
-//   rest
+//                  rest
 //
 // A view is valid as long as the bytes it was decoded from: a polled message until its Delivery
 // ends.

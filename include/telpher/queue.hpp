@@ -69,9 +69,8 @@ class Queue {
     // Takes the oldest message.
     //
     //   errors   queue_empty (timeout 0), timed_out, cancelled, closed, queue_not_found (removed
-    //   and
-    //            drained), domain_removed, limit_reached (threads), forked, corrupt. None takes a
-    //            message.
+    //            and drained), domain_removed, limit_reached (threads), forked, corrupt. None takes
+    //            a message.
     //   cost     one contended atomic operation, no system call unless a producer sleeps, no
     //   allocation crash    killed before the claim: the message stays; after it: it is gone,
     //   counted as abandoned.

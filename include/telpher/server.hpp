@@ -57,22 +57,19 @@ class Server {
     // exist.
     //
     //   errors   bad_request (name, an option out of range: field, limit, value), already_exists
-    //   (mode
-    //            create), domain_not_found (mode attach), mismatch (given options differ from the
-    //            domain's), out_of_memory (/dev/shm is full: how much is needed, how much is free),
-    //            not_permitted (owner or mode of the file), version_mismatch, corrupt (foreign,
-    //            truncated, damaged file), limit_reached (processes), timed_out, forked
+    //            (mode create), domain_not_found (mode attach), mismatch (given options differ from
+    //            the domain's), out_of_memory (/dev/shm is full: how much is needed, how much is
+    //            free), not_permitted (owner or mode of the file), version_mismatch, corrupt
+    //            (foreign, truncated, damaged file), limit_reached (processes), timed_out, forked
     //   cost     create: about 10 ms per 64 MiB (memory is reserved, so that a full /dev/shm is an
-    //   error
-    //            now and never a signal later); attach: below 1 ms
+    //            error now and never a signal later); attach: below 1 ms
     //   crash    killed anywhere: the domain exists completely or not at all; leftovers go with
-    //   `gc`
+    //            `gc`
     static Result<Server> open(std::string_view name, const ServerOptions& options = {});
 
     // Makes the queue, or finds it.
     //   errors   bad_request, mismatch (exists with another capacity or kind), limit_reached
-    //   (destinations,
-    //            ring memory), timed_out (another process holds the directory lock),
+    //            (destinations, ring memory), timed_out (another process holds the directory lock),
     //            domain_removed, forked
     Result<Queue> create_queue(std::string_view name, const QueueOptions& options = {});
     // Errors: queue_not_found, bad_request, domain_removed, forked.
@@ -105,8 +102,7 @@ class Server {
     std::shared_ptr<detail::DomainCore> core_;
 };
 
-// ---- without a domain
-// ------------------------------------------------------------------------------
+// ---- without a domain --------------------------------------------------------------------------
 
 // Names of the domains of this machine that this user may see.
 Result<std::vector<std::string>> list_domains();

@@ -3,8 +3,7 @@
 //
 //   Release   SHM_STEP compiles to nothing.
 //   Tests     built with TELPHER_STEPS, every point calls `step_hook` (see tests/crash): the
-//   harness
-//             counts points, and at the n-th one kills or stops the process, for every n.
+//             harness counts points, and at the n-th one kills or stops the process, for every n.
 
 namespace telpher::shm {
 #ifdef TELPHER_STEPS

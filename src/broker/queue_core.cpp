@@ -92,8 +92,7 @@ wire::Stamp QueueCore::stamp(shm::ThreadContext& context) const noexcept {
             MessageType::offer};
 }
 
-// ---- offer
-// -------------------------------------------------------------------------------------------
+// ---- offer -------------------------------------------------------------------------------------
 
 Result<std::uint64_t> QueueCore::offer(const Message& message,
                                        Duration timeout,

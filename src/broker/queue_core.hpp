@@ -3,8 +3,7 @@
 //
 //   Threads   any number at once. Copies of a public Queue share one core.
 //   Crash     offer: a chunk is OWNED (reaped), or OFFERED and in flight (resolved by the reaper),
-//   or
-//             committed. poll: the message is in the queue, or CLAIMED by us (reaped, counted as
+//             or committed. poll: the message is in the queue, or CLAIMED by us (reaped, counted as
 //             abandoned).
 
 #include "telpher/queue.hpp"

@@ -1,9 +1,8 @@
 // The one encoding of a message: the same bytes in a shared-memory chunk and on a connection.
 //
 //   Offsets    here are message offsets; the chunk offset (shm/FORMAT.md) is 16 more, because a
-//   chunk
-//              begins with 16 bytes of its own. The chunk is 64-byte aligned: payloads are aligned
-//              in the chunk.
+//              chunk begins with 16 bytes of its own. The chunk is 64-byte aligned: payloads are
+//              aligned in the chunk.
 //   Threads    pure functions on the caller's memory
 //   Progress   no lock, no system call; no allocation except for the text of an error
 //   Crash      bytes only: what they mean is decided by the chunk's word, not here

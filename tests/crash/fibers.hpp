@@ -3,13 +3,12 @@
 // explorer decides who goes on.
 //
 //   Search     depth first over all schedules with at most `preemptions` switches away from a party
-//   that
-//              could go on. Who runs next after a party has ended is free: all orders are tried.
+//              that could go on. Who runs next after a party has ended is free: all orders are
+//              tried.
 //   Finds      everything that needs few switches (most bugs), sequentially consistent memory only;
 //              memory orders are the business of ThreadSanitizer.
 //   Bodies     must not sleep or wait for each other: an unfair schedule would never end. A
-//   schedule of
-//              more than kStepsMax steps is reported as a wedge.
+//              schedule of more than kStepsMax steps is reported as a wedge.
 
 #include <cstddef>
 #include <cstdint>

@@ -4,8 +4,8 @@
 //
 //   Children   are forked, attach afresh, and end by _exit, by a kill, or with their parent.
 //   Domains    are small (attach in less than a millisecond) and named after the test and its
-//   process;
-//              nothing stays in /dev/shm, not even when the watchdog ends a test that hangs.
+//              process; nothing stays in /dev/shm, not even when the watchdog ends a test that
+//              hangs.
 
 #include "telpher/telpher.hpp"
 

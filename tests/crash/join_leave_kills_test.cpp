@@ -1,6 +1,6 @@
 // Goal:   processes killed at random while they make, open, leave and remove the same domain: the
-// next one
-//         opens it, and nothing is left in /dev/shm that `collect_garbage` does not take away.
+//         next one opens it, and nothing is left in /dev/shm that `collect_garbage` does not take
+//         away.
 // Method: four processes race on one name, all are killed, the parent opens the domain, audits and
 // uses it.
 //         TELPHER_SOAK=1: ten times as many.

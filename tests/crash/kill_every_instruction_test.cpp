@@ -1,7 +1,6 @@
 // Goal:   a process killed after any single instruction of a data operation leaves the queue whole:
-// the
-//         message is sent or not, taken or not, nothing is lost, doubled, torn or leaked, nobody
-//         waits.
+//         the message is sent or not, taken or not, nothing is lost, doubled, torn or leaked,
+//         nobody waits.
 // Method: the victim is stopped (ptrace) after its n-th instruction and killed, for every n until
 // the
 //         operation returns; after each kill its parent, which is attached too, reaps, audits every

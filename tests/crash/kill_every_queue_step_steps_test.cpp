@@ -1,7 +1,6 @@
 // Goal:   a process killed at any step of making, removing, using or waiting at a queue, or of
-// reaping
-//         another one that died, leaves work that the next process finishes: nothing is lost that
-//         was sent, nothing leaks, the queue's memory is used again.
+//         reaping another one that died, leaves work that the next process finishes: nothing is
+//         lost that was sent, nothing leaks, the queue's memory is used again.
 // Method: as kill_every_step_steps_test.cpp.
 
 #include "tests/crash/sleeper.hpp"

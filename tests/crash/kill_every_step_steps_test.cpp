@@ -1,7 +1,6 @@
 // Goal:   a process killed at any step of making, attaching, leaving, removing or sweeping a domain
-// leaves
-//         a domain that others can use, or none, and in /dev/shm nothing that `collect_garbage`
-//         does not take away.
+//         leaves a domain that others can use, or none, and in /dev/shm nothing that
+//         `collect_garbage` does not take away.
 // Method: the victim kills itself at its n-th SHM_STEP (each shared access, each system call on the
 //         segment), for every n; then others open, audit, use and remove the domain.
 // Not here: queues and the reaper (kill_every_queue_step_steps_test.cpp).

@@ -1,6 +1,5 @@
 // Goal:   a process killed after any instruction of an offer or a poll that has to wake a sleeper
-// leaves
-//         nobody asleep beside available work.
+//         leaves nobody asleep beside available work.
 // Method: as kill_every_instruction_test.cpp; the sleeper is a third process. After each kill it
 // must have
 //         its message (or its room) long before the one second that bounds every sleep anyway.

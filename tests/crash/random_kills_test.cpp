@@ -1,7 +1,6 @@
 // Goal:   thousands of producers and consumers killed at random moments, also while they attach and
-// reap
-//         each other, and survivors stopped now and then: no accepted message is lost, doubled,
-//         torn or out of order but the one that a killed consumer held; nothing leaks; the
+//         reap each other, and survivors stopped now and then: no accepted message is lost,
+//         doubled, torn or out of order but the one that a killed consumer held; nothing leaks; the
 //         survivors go on at once.
 // Method: two producers and two consumers live through it all; each victim lives for up to 2.5 ms.
 // The books

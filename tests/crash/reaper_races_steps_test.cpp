@@ -1,6 +1,5 @@
 // Goal:   the reaper takes nothing from the living and loses nothing of the dead in two races that
-// it once
-//         lost.
+//         it once lost.
 // Method: the processes are stopped where the race needs them.
 
 #include "tests/crash/step_victim.hpp"

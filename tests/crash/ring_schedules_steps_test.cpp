@@ -1,7 +1,6 @@
 // Goal:   the ring behaves as one bounded first-in-first-out queue under every schedule of a few
-// parties
-//         with at most two preemptions: nothing lost, nothing twice, order kept, FULL and EMPTY
-//         true.
+//         parties with at most two preemptions: nothing lost, nothing twice, order kept, FULL and
+//         EMPTY true.
 // Method: fibers.hpp explores, queue_history.hpp judges (linearizability), tiny rings and two or
 // three
 //         chunks make wrap-around, reuse and lagging hints happen in each schedule.

@@ -127,7 +127,8 @@ void RingWorld::reap(std::uint32_t party) {
         const shm::ChunkState state = shm::word_state(word);
         const bool mine = state != shm::ChunkState::free && shm::word_owner(word) == party;
         const std::uint64_t ref = shm::make_ref(shm::word_generation(word), i);
-        if (mine && (state != shm::ChunkState::offered || (ref == inflight && !rings_[0].holds(ref)))) {
+        if (mine &&
+            (state != shm::ChunkState::offered || (ref == inflight && !rings_[0].holds(ref)))) {
             pool_.free_now(i);
         }
     }

@@ -1,6 +1,6 @@
 // Goal:   a process stopped at any step (SIGSTOP: a debugger, a frozen container) holds up nobody,
-// and when
-//         it goes on, laps later, it does no harm: nothing lost, nothing twice, order kept.
+//         and when it goes on, laps later, it does no harm: nothing lost, nothing twice, order
+//         kept.
 // Method: the victim stops itself at its n-th SHM_STEP, for every n; the parent runs three laps
 // through the
 //         queue of three, makes and removes another queue, audits; then the victim goes on and

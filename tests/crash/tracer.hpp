@@ -3,9 +3,8 @@
 //
 //   Step   instruction by instruction (ptrace): exact, 15 to 50 us for each.
 //   Jump   a hardware breakpoint at the place where that many steps led the recorded run, as often
-//   as that
-//          run came by: a few system calls. Where the process takes another way than the recorded
-//          one, `jump` says so, and the caller steps.
+//          as that run came by: a few system calls. Where the process takes another way than the
+//          recorded one, `jump` says so, and the caller steps.
 
 #include "tests/crash/harness.hpp"
 

@@ -60,8 +60,7 @@ TEST_P(AttachRefusal, is_refused_with_a_reason) {
     std::filesystem::remove_all(domain.path());  // a folder is beyond ScratchDomain
 }
 
-// ---- near the edge, but sound
-// ----------------------------------------------------------------------
+// ---- near the edge, but sound ------------------------------------------------------------------
 
 class AttachAcceptance : public testing::TestWithParam<Refusal> {};
 INSTANTIATE_TEST_SUITE_P(

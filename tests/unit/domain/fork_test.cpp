@@ -7,18 +7,45 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 
 namespace telpher::test {
 namespace {
 
+// Whether every other thread of this process sleeps.
+bool others_sleep() {
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+        std::string stat;
+        std::getline(std::ifstream(task.path() / "stat"), stat);
+        const bool me = task.path().filename() == std::to_string(gettid());
+        const std::size_t name_end = stat.rfind(')');
+        if (!me && name_end != std::string::npos && stat.compare(name_end, 3, ") S") != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// A thread in the middle of an allocation would leave AddressSanitizer's allocator locked in the
+// child for ever (glibc's own is unlocked there). Ours has just started: it is left to fall asleep.
+void let_others_sleep() {
+    for (int look = 0; look < 1000 && !others_sleep(); ++look) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+}
+
 // Runs `check` in a forked child and returns the number of the first check that failed there, 0 =
 // none.
 int in_child(const std::function<int()>& check) {
+    let_others_sleep();
     const pid_t child = fork();
     if (child == 0) {
         _exit(check());  // no destructor of the test runs twice
@@ -27,6 +54,13 @@ int in_child(const std::function<int()>& check) {
     EXPECT_EQ(waitpid(child, &status, 0), child);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
+
+// An attachment starts its janitor.
+#ifdef __SANITIZE_THREAD__
+constexpr bool kChildrenMayNotStartThreads = true;
+#else
+constexpr bool kChildrenMayNotStartThreads = false;
+#endif
 
 class Fork : public testing::Test {
   protected:
@@ -94,6 +128,9 @@ TEST_F(Fork, destructors_of_a_child_do_nothing) {
 }
 
 TEST_F(Fork, a_child_can_open_afresh) {
+    if (kChildrenMayNotStartThreads) {
+        GTEST_SKIP() << "ThreadSanitizer still counts the parent's threads in a forked child";
+    }
     EXPECT_EQ(in_child([&] {
                   auto server = Server::open(domain_.name());
                   if (!server || server->created() || server->status()->processes != 2) {
@@ -107,6 +144,9 @@ TEST_F(Fork, a_child_can_open_afresh) {
 }
 
 TEST_F(Fork, a_child_of_a_child_is_forked_too_and_can_open_afresh) {
+    if (kChildrenMayNotStartThreads) {
+        GTEST_SKIP() << "ThreadSanitizer still counts the parent's threads in a forked child";
+    }
     EXPECT_EQ(in_child([&] {
                   Queue mine = Server::open(domain_.name()).value().queue("q").value();
                   return in_child([&] {
@@ -126,6 +166,7 @@ TEST_F(Fork, a_child_of_a_child_is_forked_too_and_can_open_afresh) {
 TEST_F(Fork, a_child_that_lives_on_does_not_hide_the_death_of_its_parent) {
     int to_child[2];
     ASSERT_EQ(pipe(to_child), 0);
+    let_others_sleep();
     const pid_t parent = fork();
     if (parent == 0) {
         std::optional<Server> server(Server::open(domain_.name()).value());

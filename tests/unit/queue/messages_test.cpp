@@ -118,8 +118,7 @@ TEST_F(MessagesTest, a_message_can_be_kept_beyond_its_turn) {
     EXPECT_EQ(queue_.poll()->text(), "next");
 }
 
-// ---- expiry
-// ----------------------------------------------------------------------------------------
+// ---- expiry ------------------------------------------------------------------------------------
 
 TEST_F(MessagesTest, expired_messages_are_skipped_and_counted) {
     ASSERT_TRUE(queue_.offer(Message::text("t", "old").expires_in(1ms)));

@@ -251,8 +251,7 @@ TEST_F(QueueWait, a_lagging_hint_makes_no_timeout_longer) {
     EXPECT_LT(watch.elapsed(), kPromptly);
 }
 
-// ---- waiting for memory
-// ----------------------------------------------------------------------------
+// ---- waiting for memory ------------------------------------------------------------------------
 
 class MemoryWait : public QueueWait {
   protected:

@@ -192,8 +192,7 @@ TEST_F(DirectoryTest, the_lock_waits_no_longer_than_it_may_and_says_for_whom) {
     EXPECT_LT(took, std::chrono::seconds(2));
 }
 
-// ---- what a holder of the lock leaves that is killed in the middle
-// --------------------------------
+// ---- what a holder of the lock leaves that is killed in the middle -----------------------------
 
 TEST_F(DirectoryTest, a_half_created_entry_is_taken_back) {
     const shm::Found found = make("half");
@@ -259,8 +258,7 @@ TEST_F(DirectoryTest, mending_twice_is_mending_once) {
     EXPECT_EQ(state(live.entry), EntryState::live);
 }
 
-// ---- damage
-// ----------------------------------------------------------------------------------------
+// ---- damage ------------------------------------------------------------------------------------
 
 TEST_F(DirectoryTest, a_control_block_that_points_outside_the_rings_has_no_ring) {
     const shm::Found found = make("q", 4);

@@ -2,8 +2,7 @@
 // A pool and a ring in plain memory, for tests of threads over one mapping.
 //
 //   Shape     one ring of `capacity`; a pool of 128-byte chunks (or of given classes); one "party"
-//   per
-//             thread: its thread record, its place in the pool, and its number as process slot
+//             per thread: its thread record, its place in the pool, and its number as process slot
 //   Messages  one 64-bit number each
 //   Threads   each party is used by one thread at a time
 

@@ -16,6 +16,7 @@ if(TELPHER_CLI)
     target_compile_definitions(telpher PRIVATE TELPHER_VERSION="${PROJECT_VERSION}")
     target_link_libraries(telpher PRIVATE
         telpher_units telpher::telpher telpher_flags telpher_internals CLI11::CLI11 nlohmann_json::nlohmann_json)
-    # Most of the time to compile it.
+    # Parsing and printing: what must be fast lies in the library. Most of the time to compile it goes into these headers.
+    target_compile_options(telpher PRIVATE $<$<CONFIG:Release>:-O1>)
     target_precompile_headers(telpher PRIVATE <CLI/CLI.hpp> <nlohmann/json.hpp>)
 endif()

@@ -6,7 +6,7 @@
 //   Fork      in a child the attachment is dead: `usable` says `forked`, destructors do nothing,
 //             and the descriptor is closed at once, so that the parent's death is seen.
 //   Crash     killed anywhere: the kernel drops our lock, and others give back what we held.
-//   Janitor   sleeps in poll(2) on the pidfds of the next live processes; wakes once a second to
+//   Janitor   sleeps in poll(2) on the pidfds of the next live processes; wakes every 5 s to
 //             look whom to watch. All signals are blocked in it.
 
 #include "telpher/result.hpp"

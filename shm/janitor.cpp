@@ -23,8 +23,8 @@ namespace telpher::shm {
 namespace {
 
 constexpr std::uint32_t kWatchedMax =
-    4;  // the next live slots after ours: each process has four watchers
-constexpr int kRescanMs = 1000;
+    4;                           // the next live slots after ours: each process has four watchers
+constexpr int kRescanMs = 5000;  // each look wakes an idle process
 
 // The janitor's mailbox: an abstract datagram socket, gone with the process. A datagram says "look
 // whom to watch"; its content is not read. Where it cannot be had (other network namespace), the

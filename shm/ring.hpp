@@ -150,6 +150,9 @@ class Ring {
                                   std::uint32_t me,
                                   std::uint32_t* chunk) noexcept;
     void look_ahead(std::uint64_t h) const noexcept;
+    [[nodiscard]] std::atomic_ref<std::uint64_t> head_seen() noexcept {
+        return std::atomic_ref<std::uint64_t>(head_seen_);
+    }
 
     RingControl* control_ = nullptr;
     Slot* slots_ = nullptr;
@@ -162,21 +165,7 @@ class Ring {
     // A head hint read earlier, private to this process: spares the consumers' line in most
     // commits. It may be old: then the length it gives is too large, never too small, and the hint
     // is read again.
-    struct HeadSeen {
-        std::atomic<std::uint64_t> value{0};
-        HeadSeen() = default;
-        // relaxed, both: any earlier value of the hint will do
-        HeadSeen(const HeadSeen& other) noexcept
-            : value(other.value.load(std::memory_order_relaxed)) {}
-        HeadSeen& operator=(const HeadSeen& other) noexcept {
-            const std::uint64_t seen =
-                other.value.load(std::memory_order_relaxed);  // relaxed: as above
-            value.store(seen, std::memory_order_relaxed);     // relaxed: as above
-            return *this;
-        }
-        ~HeadSeen() = default;
-    };
-    alignas(kCacheLine) HeadSeen head_seen_;
+    alignas(kCacheLine) std::uint64_t head_seen_ = 0;  // through head_seen()
 };
 
 }  // namespace telpher::shm

@@ -52,7 +52,7 @@ inline Status Ring::find_tail(std::uint64_t& t,
 
 inline Ring::Room Ring::room_at(std::uint64_t& t, std::uint64_t& budget) noexcept {
     // relaxed: private, and any earlier head hint over-estimates the length
-    const std::uint64_t known = head_seen_.value.load(std::memory_order_relaxed);
+    const std::uint64_t known = head_seen().load(std::memory_order_relaxed);
     if (t >= known && t - known < capacity_ && !bug(Bug::unguarded_distance)) [[likely]] {
         return Room::yes;
     }
@@ -63,7 +63,7 @@ inline Ring::Room Ring::room_at(std::uint64_t& t, std::uint64_t& budget) noexcep
         t = h;  // everything below h is filled: others committed beyond t since we looked
         return h > kPositionMax ? Room::damaged : Room::look_again;
     }
-    head_seen_.value.store(h, std::memory_order_relaxed);  // relaxed: as above
+    head_seen().store(h, std::memory_order_relaxed);  // relaxed: as above
     if (t - h < capacity_) [[likely]] {
         return Room::yes;
     }

@@ -105,16 +105,18 @@ Result<void> check_regions(const SegmentHeader& h) {
     return {};
 }
 
+// The region of a kind that `check_regions` has found.
+Region region_of(const SegmentHeader& h, RegionKind kind) {
+    const auto* end = h.regions + h.region_count;
+    const auto* found = std::find_if(h.regions, end, [kind](const Region& r) {
+        return r.kind == static_cast<std::uint32_t>(kind);
+    });
+    return found == end ? Region{} : *found;
+}
+
 Result<void> check_classes(const SegmentHeader& h) {
-    const Region* chunks = nullptr;
-    const Region* hints = nullptr;
-    for (std::uint32_t i = 0; i < h.region_count; ++i) {
-        chunks = h.regions[i].kind == static_cast<std::uint32_t>(RegionKind::chunks) ? &h.regions[i]
-                                                                                     : chunks;
-        hints = h.regions[i].kind == static_cast<std::uint32_t>(RegionKind::slab_hints)
-                    ? &h.regions[i]
-                    : hints;
-    }
+    const Region chunks = region_of(h, RegionKind::chunks);
+    const Region hints = region_of(h, RegionKind::slab_hints);
     std::uint64_t next = 0;
     std::uint32_t last_bytes = 0;
     for (std::uint32_t k = 0; k < h.class_count; ++k) {
@@ -126,14 +128,14 @@ Result<void> check_classes(const SegmentHeader& h) {
             return damaged(which + ": impossible size, count or first number");
         }
         const std::uint64_t bytes = static_cast<std::uint64_t>(c.chunk_bytes) * c.chunk_count;
-        if (c.offset % kCacheLine != 0 || c.offset < chunks->offset ||
-            c.offset > chunks->offset + chunks->bytes ||
-            bytes > chunks->offset + chunks->bytes - c.offset) {
+        if (c.offset % kCacheLine != 0 || c.offset < chunks.offset ||
+            c.offset > chunks.offset + chunks.bytes ||
+            bytes > chunks.offset + chunks.bytes - c.offset) {
             return damaged(which + " lies outside the region of chunks");
         }
         next = align_up(static_cast<std::uint64_t>(c.first_chunk) + c.chunk_count, kSlabChunks);
         last_bytes = c.chunk_bytes;
-        if (next > kChunksMax || next / kSlabChunks > hints->bytes) {
+        if (next > kChunksMax || next / kSlabChunks > hints.bytes) {
             return damaged(which + ": more chunks than numbers or hints");
         }
     }

@@ -2,7 +2,8 @@
 // Method:   it polls with a timeout of several seconds on an empty queue, after half a second in
 //           which everything that follows an attach has ended. Processor time is that of the whole
 //           process, all threads (CLOCK_PROCESS_CPUTIME_ID), switches come from getrusage. The
-//           spinning at the start of the poll and the end of it are included.
+//           spinning at the start of the poll and the end of it are included. The floor is a process
+//           without telpher that sleeps one second at a time: what one wake-up a second costs here.
 // Not here: the cost of being woken (telpher_ping_pong and its p99).
 #include "bench/e2e/domain.hpp"
 #include "bench/e2e/rows.hpp"
@@ -38,6 +39,21 @@ void wait_for_nothing(Side& side, Queue& queue, std::chrono::milliseconds time) 
     }
 }
 
+double percent_of_a_processor(const Usage& before, const Usage& after) {
+    return 100.0 * static_cast<double>(after.cpu_ns - before.cpu_ns) /
+           static_cast<double>(after.wall_ns - before.wall_ns);
+}
+
+// Before the first attach, so that no thread but this one is there.
+void measure_floor(Side& side) {
+    constexpr timespec kSecond{1, 0};
+    const Usage before = usage_now();
+    for (std::uint64_t ms = 0; ms < side.context().scale.idle_ms; ms += 1000) {
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &kSecond, nullptr);
+    }
+    side.board().add_value(percent_of_a_processor(before, usage_now()));
+}
+
 void measure_idle(Side& side, const std::string& domain) {
     Client client = join(side, domain);
     Queue queue = side.must(client.queue("empty"), "queue");
@@ -46,7 +62,7 @@ void measure_idle(Side& side, const std::string& domain) {
     wait_for_nothing(side, queue, std::chrono::milliseconds(side.context().scale.idle_ms));
     const Usage after = usage_now();
     const auto wall = static_cast<double>(after.wall_ns - before.wall_ns);
-    side.board().add_value(100.0 * static_cast<double>(after.cpu_ns - before.cpu_ns) / wall);
+    side.board().add_value(percent_of_a_processor(before, after));
     side.board().add_value(static_cast<double>(after.switches - before.switches) / (wall / 1e9));
 }
 
@@ -66,6 +82,7 @@ Result<std::vector<Reading>> run_idle(const Context& context) {
                            side.must(server.remove_domain(), "remove_domain");
                        },
                        [&](Side& side) {
+                           measure_floor(side);
                            side.sync();
                            measure_idle(side, domain);
                            side.sync();
@@ -73,9 +90,13 @@ Result<std::vector<Reading>> run_idle(const Context& context) {
     if (!end) {
         return end.error();
     }
-    const Sample cpu{board->values[0], board->values[0], board->values[0], board->values[0]};
-    const Sample switches{board->values[1], board->values[1], board->values[1], board->values[1]};
-    return std::vector<Reading>{{"idle_cpu", "%", cpu}, {"idle_switches", "1/s", switches}};
+    const auto once = [&board](std::size_t i) {
+        const double value = board->values[i];
+        return Sample{value, value, value, value};
+    };
+    return std::vector<Reading>{{"idle_floor", "%", once(0)},
+                                {"idle_cpu", "%", once(1)},
+                                {"idle_switches", "1/s", once(2)}};
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ constexpr auto kMemoryLook = std::chrono::milliseconds(2);
 
 QueueCore::QueueCore(std::shared_ptr<DomainCore> domain,
                      const shm::Found& found,
-                     shm::Ring ring,
+                     const shm::Ring& ring,
                      bool created)
     : domain_(std::move(domain)),
       attachment_(domain_->attachment()),

@@ -29,7 +29,7 @@ class QueueCore {
                               bool created);
     QueueCore(std::shared_ptr<DomainCore> domain,
               const shm::Found& found,
-              shm::Ring ring,
+              const shm::Ring& ring,
               bool created);
     QueueCore(const QueueCore&) = delete;
     QueueCore& operator=(const QueueCore&) = delete;

@@ -28,7 +28,7 @@ namespace telpher::shm {
 
 inline constexpr std::uint32_t kNoChunk = ~0U;
 inline constexpr std::uint32_t kHotChunks = 4;  // per class and thread, reused last in first out
-inline constexpr std::uint32_t kHotChunkBytesMax = 4096;  // larger ones go back at once
+inline constexpr std::uint32_t kHotChunkBytesMax = 4096;  // of larger ones, one is kept
 inline constexpr std::uint32_t kWindowChunks =
     2048;  // in rotation per thread: 256 KiB of 128-byte chunks
 
@@ -194,7 +194,8 @@ inline std::uint32_t ChunkPool::allocate(std::uint32_t k,
 inline void ChunkPool::release(std::uint32_t chunk, std::uint32_t me, PoolCursor& cursor) noexcept {
     const ChunkClass& c = class_of(chunk);
     const auto k = static_cast<std::uint32_t>(&c - classes_);
-    if (cursor.hot_count[k] < kHotChunks && c.chunk_bytes <= kHotChunkBytesMax) {
+    const std::uint32_t keep = c.chunk_bytes <= kHotChunkBytesMax ? kHotChunks : 1;
+    if (cursor.hot_count[k] < keep) {
         Word& word = header(chunk)->word;
         // relaxed: the word is ours, nobody else leaves OWNED or CLAIMED while we live
         const std::uint64_t generation = word_generation(word.load(std::memory_order_relaxed));

@@ -278,7 +278,7 @@ Found Directory::write_entry(std::uint32_t index,
     SHM_STEP("directory.create.info");
     store_info(e.info, info);
     SHM_STEP("directory.create.counters");
-    for (Word* counter : {&e.expired, &e.abandoned, &e.redelivered, &e.dropped}) {
+    for (Word* counter : {&e.expired, &e.abandoned, &e.redelivered, &e.dropped, &e.dropped_told}) {
         counter->store(0, std::memory_order_relaxed);  // relaxed: published by E6
     }
     for (Word& bits : e.consumers) {

@@ -218,12 +218,13 @@ struct EntryInfo {
 static_assert(sizeof(EntryInfo) == 360);
 
 struct alignas(kLinePair) DirectoryEntry {
-    Word word;         // state | generation
-    Word expired;      // messages skipped at poll because their time had passed
-    Word abandoned;    // polled by a process that died before it released them
-    Word redelivered;  // (leases)
-    Word dropped;      // left over when the destination was removed; (circular queues)
-    std::uint64_t pad[3];
+    Word word;          // state | generation
+    Word expired;       // messages skipped at poll because their time had passed
+    Word abandoned;     // polled by a process that died before it released them
+    Word redelivered;   // (leases)
+    Word dropped;       // for room in a circular queue, or left over when it was removed
+    Word dropped_told;  // of these, told to a consumer
+    std::uint64_t pad[2];
     EntryInfo info;
     std::uint64_t pad2[11];
     Word attached[kProcessesMax /

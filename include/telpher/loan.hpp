@@ -113,13 +113,15 @@ class Delivery : public MessageView {
     Delivery(Delivery&& other) noexcept
         : MessageView(static_cast<const MessageView&>(other)),
           held_(std::exchange(other.held_, {})),
-          sequence_(other.sequence_) {}
+          sequence_(other.sequence_),
+          dropped_before_(other.dropped_before_) {}
     Delivery& operator=(Delivery&& other) noexcept {
         if (this != &other) {
             detail::give_back(held_);
             static_cast<MessageView&>(*this) = static_cast<const MessageView&>(other);
             held_ = std::exchange(other.held_, {});
             sequence_ = other.sequence_;
+            dropped_before_ = other.dropped_before_;
         }
         return *this;
     }
@@ -130,10 +132,11 @@ class Delivery : public MessageView {
     explicit operator bool() const noexcept { return held_.memory != nullptr; }
     // Its number in the queue: 1, 2, 3, ... in the order in which offers were accepted.
     [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; }
+    // Circular queues: how many messages were dropped since the delivery before this one. Each drop
+    // is told once, whoever polls; one that happens during the poll, at the next.
+    [[nodiscard]] std::uint64_t dropped_before() const noexcept { return dropped_before_; }
     // Releases the memory now. The views into it end.
     void release() noexcept { detail::give_back(held_); }
-    // NOLINTNEXTLINE(google-explicit-constructor): a delivery may stand where a message is asked
-    // for
     // A delivery may stand wherever an owning message is asked for; the copy is made there.
     // NOLINTNEXTLINE(google-explicit-constructor)
     operator Message() const { return to_message(); }
@@ -142,6 +145,7 @@ class Delivery : public MessageView {
     friend class detail::QueueCore;
     detail::Held held_{};
     std::uint64_t sequence_ = 0;
+    std::uint64_t dropped_before_ = 0;
 };
 
 // A Delivery that is a T, or the reason why there is none. See Queue::poll_as<T>.

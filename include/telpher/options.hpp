@@ -47,8 +47,13 @@ struct ConnectOptions {
     WaitStrategy wait_strategy = WaitStrategy::balanced;
 };
 
+// What an offer to a full queue does: waits or fails (`bounded`), or drops the oldest message
+// (`circular`).
+enum class QueueKind : std::uint8_t { bounded, circular };
+
 struct QueueOptions {
     std::uint32_t capacity = 1024;  // messages, 1..16'777'215
+    QueueKind kind = QueueKind::bounded;
 };
 
 struct FindOptions {

@@ -1,5 +1,5 @@
 #pragma once
-// A bounded first-in-first-out queue between any number of processes.
+// A first-in-first-out queue between any number of processes.
 
 #include "telpher/loan.hpp"
 #include "telpher/message.hpp"
@@ -8,21 +8,23 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 namespace telpher {
 
 // What `Queue::status` tells: a snapshot, each figure exact at some moment during the call.
 struct QueueStatus {
     std::string name;
-    std::string kind;            // "bounded"
+    std::string kind;            // "bounded", "circular"
     std::uint32_t capacity = 0;  // messages
     std::uint64_t depth = 0;     // messages committed and not yet polled
     std::uint64_t bytes = 0;     // their payloads
     std::uint64_t offered = 0;   // ever accepted
-    std::uint64_t polled = 0;    // ever handed out, skipped as expired included
-    std::uint64_t dropped = 0;   // left over when the queue was removed
+    std::uint64_t polled = 0;    // ever handed out, skipped as expired and purged included
+    std::uint64_t dropped = 0;   // made room for newer ones (circular)
     std::uint64_t expired = 0;   // skipped because their time had passed
     std::uint64_t redelivered = 0;
     std::uint64_t abandoned = 0;  // polled by a process that was killed before it released them
@@ -50,8 +52,12 @@ class Queue {
     //            bad_request (the message's first violated limit), message_too_large,
     //            out_of_memory, limit_reached (threads), domain_removed, forked, corrupt. All: did
     //            not happen.
+    //   circular never full: drops the oldest message first, counted in `status` and told to the
+    //            next consumer (Delivery::dropped_before). `timeout` is for memory only.
     //   cost     one contended atomic operation, no system call unless a consumer sleeps, no
-    //   allocation crash    killed before the commit: not sent; after it: sent. Nothing in between.
+    //            allocation
+    //   crash    killed before the commit: not sent; after it: sent. Nothing in between. (Killed
+    //            while it drops another message: that one is dropped, and may not be counted.)
     Result<std::uint64_t> offer(const Message& message,
                                 Duration timeout = {},
                                 std::stop_token stop = {});
@@ -72,9 +78,31 @@ class Queue {
     //            and drained), domain_removed, limit_reached (threads), forked, corrupt. None takes
     //            a message.
     //   cost     one contended atomic operation, no system call unless a producer sleeps, no
-    //   allocation crash    killed before the claim: the message stays; after it: it is gone,
-    //   counted as abandoned.
+    //            allocation
+    //   crash    killed before the claim: the message stays; after it: it is gone, counted as
+    //            abandoned.
     Result<Delivery> poll(Duration timeout = {}, std::stop_token stop = {});
+
+    // Offers `messages` one after another; those of others may come in between.
+    //
+    //   timeout  for all of them together
+    //   returns  how many were accepted, from the first on: all, unless time or room ran out
+    //   errors   as offer, when not even the first was accepted
+    Result<std::size_t> offer_n(std::span<const Message> messages,
+                                Duration timeout = {},
+                                std::stop_token stop = {});
+    // Waits for one message and takes those with it that are there, at most `max` (1 and more).
+    //
+    //   errors   as poll, when there is not even one; bad_request (max)
+    Result<std::vector<Delivery>> poll_n(std::size_t max,
+                                         Duration timeout = {},
+                                         std::stop_token stop = {});
+    // Takes the messages away that were in the queue when it was called, at most; of messages that
+    // come or go meanwhile, any. Returns how many.
+    //
+    //   errors   closed, domain_removed, limit_reached (threads), forked, corrupt
+    //   crash    killed in between: each message is still there, or gone
+    Result<std::uint64_t> purge();
 
     // Memory for `payload_bytes` in the segment, under the topic `topic`.
     //

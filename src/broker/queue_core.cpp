@@ -8,6 +8,8 @@ namespace telpher::detail {
 namespace {
 
 constexpr std::uint32_t kFullPause = 32;  // pauses between looks at a full ring
+// Nobody loses that many races in a row: the ring is damaged.
+constexpr std::uint32_t kDropRoundsMax = 1U << 20;
 constexpr auto kMemoryLook = std::chrono::milliseconds(2);
 
 }  // namespace
@@ -23,7 +25,8 @@ QueueCore::QueueCore(std::shared_ptr<DomainCore> domain,
       name_(found.name()),
       bytes_max_(std::min<std::size_t>(attachment_.pool().message_bytes_max(),
                                        attachment_.segment().message_bytes_max())),
-      created_(created) {}
+      created_(created),
+      circular_(found.info.kind == static_cast<std::uint8_t>(shm::Kind::circular)) {}
 
 QueueCore::~QueueCore() {
     if (!attachment_.forked()) {
@@ -34,6 +37,10 @@ QueueCore::~QueueCore() {
 Result<Queue> QueueCore::open(std::shared_ptr<DomainCore> domain,
                               const shm::Found& found,
                               bool created) {
+    const auto kind = static_cast<shm::Kind>(found.info.kind);
+    if (kind != shm::Kind::queue && kind != shm::Kind::circular) {
+        return Error{Status::mismatch, 0, "'" + found.name() + "' is not a queue"};
+    }
     shm::Directory& directory = domain->attachment().directory();
     const auto ring = directory.ring(found);
     if (!ring) {
@@ -129,10 +136,7 @@ Result<std::uint64_t> QueueCore::offer(const Message& message,
     }
     wire::encode(message, stamp(*context), pool.message(chunk).first(bytes));
     std::uint64_t position = 0;
-    status = commit(*context, chunk, &position);
-    if (status == Status::queue_full && timeout.count() != 0) {
-        status = commit_later(*context, chunk, wait_options(timeout, stop), &position);
-    }
+    status = send(*context, chunk, timeout, stop, &position);
     if (status == Status::ok) [[likely]] {
         return found_.info.sequence_base + position + 1;
     }
@@ -158,10 +162,7 @@ Result<std::uint64_t> QueueCore::offer(Loan& loan, Duration timeout, const std::
     ring_.prepare_commit();
     wire::stamp_loan(loan.bytes_, stamp(**context), loan.payload_.size());
     std::uint64_t position = 0;
-    Status status = commit(**context, loan.held_.chunk, &position);
-    if (status == Status::queue_full && timeout.count() != 0) {
-        status = commit_later(**context, loan.held_.chunk, wait_options(timeout, stop), &position);
-    }
+    const Status status = send(**context, loan.held_.chunk, timeout, stop, &position);
     if (status != Status::ok) {
         return explain(status, timeout);
     }
@@ -182,6 +183,53 @@ Status QueueCore::commit(shm::ThreadContext& context,
         });
     }
     return status;
+}
+
+Status QueueCore::send(shm::ThreadContext& context,
+                       std::uint32_t chunk,
+                       Duration timeout,
+                       const std::stop_token& stop,
+                       std::uint64_t* position) {
+    const Status status = commit(context, chunk, position);
+    if (status != Status::queue_full) [[likely]] {
+        return status;
+    }
+    if (circular_) {
+        return commit_dropping(context, chunk, position);
+    }
+    return timeout.count() != 0
+               ? commit_later(context, chunk, wait_options(timeout, stop), position)
+               : status;
+}
+
+// The queue was full: takes the oldest message as a consumer does, until there is room. Lock-free:
+// a round that finds it full again had others commit. Killed with the old message CLAIMED: the
+// reaper frees it, counted as abandoned; between its release and the count: not counted.
+Status QueueCore::commit_dropping(shm::ThreadContext& context,
+                                  std::uint32_t chunk,
+                                  std::uint64_t* position) {
+    for (std::uint32_t round = 0; round < kDropRoundsMax; ++round) {
+        std::uint32_t oldest = 0;
+        std::uint64_t at = 0;
+        Status status = ring_.claim(attachment_.slot(), &oldest, &at);
+        if (status == Status::ok) {
+            if (!shm::bug(shm::Bug::drop_not_released)) {
+                attachment_.pool().release(oldest, attachment_.slot(), context.cursor);
+            }
+            SHM_STEP("queue.drop.count");
+            // relaxed: a statistic, told to consumers when they see it
+            attachment_.directory()
+                .entry(found_.entry)
+                .dropped.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
+        } else if (status != Status::queue_empty) {
+            return status;
+        }
+        status = commit(context, chunk, position);
+        if (status != Status::queue_full) {
+            return status;
+        }
+    }
+    return Status::corrupt;
 }
 
 // The queue was full: waits for room, and commits.

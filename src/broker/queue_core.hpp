@@ -42,6 +42,7 @@ class QueueCore {
     Result<Delivery> poll(Duration timeout, const std::stop_token& stop);
     Result<Delivery> poll_typed(const TypeTag& tag, Duration timeout, const std::stop_token& stop);
     Result<Loan> loan(const wire::LoanPlan& plan, Duration timeout);
+    Result<std::uint64_t> purge();
     Result<QueueStatus> status() const;
     void close();
 
@@ -67,6 +68,16 @@ class QueueCore {
     [[nodiscard]] Status commit(shm::ThreadContext& context,
                                 std::uint32_t chunk,
                                 std::uint64_t* position);
+    // Commits, and does for a full queue what its kind and `timeout` say.
+    [[nodiscard]] Status send(shm::ThreadContext& context,
+                              std::uint32_t chunk,
+                              Duration timeout,
+                              const std::stop_token& stop,
+                              std::uint64_t* position);
+    [[nodiscard]] Status commit_dropping(shm::ThreadContext& context,
+                                         std::uint32_t chunk,
+                                         std::uint64_t* position);
+    [[nodiscard]] std::uint64_t tell_dropped() noexcept;
     [[nodiscard]] Status commit_later(shm::ThreadContext& context,
                                       std::uint32_t chunk,
                                       const WaitOptions& options,
@@ -88,6 +99,7 @@ class QueueCore {
     std::string name_;
     std::size_t bytes_max_;  // of a message
     bool created_;
+    bool circular_;
     std::atomic<bool> consumer_noted_{false};
     std::atomic<bool> closed_{false};
 };

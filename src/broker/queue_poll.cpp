@@ -59,6 +59,7 @@ Status QueueCore::take(shm::ThreadContext& context, Delivery& delivery, Error* e
             shm::count_up(context.taken);
             delivery.held_ = {&attachment_, chunk};
             delivery.sequence_ = found_.info.sequence_base + position + 1;
+            delivery.dropped_before_ = circular_ ? tell_dropped() : 0;
             return status;
         }
         attachment_.pool().free_now(chunk);
@@ -68,6 +69,53 @@ Status QueueCore::take(shm::ThreadContext& context, Delivery& delivery, Error* e
         // relaxed: a statistic
         attachment_.directory().entry(found_.entry).expired.fetch_add(1, std::memory_order_relaxed);
     }
+}
+
+// The drops that no delivery has told yet: this one does. Killed after the CAS: they go untold with
+// the message that would have told them.
+std::uint64_t QueueCore::tell_dropped() noexcept {
+    shm::DirectoryEntry& entry = attachment_.directory().entry(found_.entry);
+    // relaxed, all: two statistics; each drop is told once because the CAS moves `told` once over it
+    const std::uint64_t dropped = entry.dropped.load(std::memory_order_relaxed);
+    std::uint64_t told = entry.dropped_told.load(std::memory_order_relaxed);  // relaxed: as above
+    while (told < dropped) {
+        SHM_STEP("queue.drop.tell");
+        if (entry.dropped_told.compare_exchange_weak(
+                told, dropped, std::memory_order_relaxed)) {  // relaxed: as above
+            return dropped - told;
+        }
+    }
+    return 0;
+}
+
+// No more than were there at the start, so that it ends beside busy producers.
+Result<std::uint64_t> QueueCore::purge() {
+    if (const Status status = refuse({}); status != Status::ok) {
+        return explain(status, {});
+    }
+    auto context = attachment_.context();
+    if (!context) {
+        return context.error();
+    }
+    std::uint64_t purged = 0;
+    const std::uint64_t end = ring_.committed();
+    for (std::uint64_t position = ring_.claimed(); position < end;) {
+        std::uint32_t chunk = 0;
+        const Status status = ring_.claim(attachment_.slot(), &chunk, &position);
+        if (status == Status::queue_empty || status == Status::queue_not_found) {
+            break;
+        }
+        if (status != Status::ok) {
+            return explain(status, {});
+        }
+        attachment_.pool().release(chunk, attachment_.slot(), (*context)->cursor);
+        ++purged;
+        ++position;
+        shm::wake(ring_.control().space, attachment_.threads().data(), [this] {
+            return ring_.writable();
+        });
+    }
+    return purged;
 }
 
 Status QueueCore::poll_into(Delivery& delivery,

@@ -52,7 +52,7 @@ Result<QueueStatus> QueueCore::status() const {
     }
     QueueStatus status;
     status.name = name_;
-    status.kind = "bounded";
+    status.kind = circular_ ? "circular" : "bounded";
     status.capacity = ring_.capacity();
     status.polled = ring_.claimed();
     status.offered = ring_.committed();
@@ -71,6 +71,9 @@ Result<QueueStatus> QueueCore::status() const {
             std::popcount(bits.load(std::memory_order_relaxed)));  // relaxed: as above
     }
     measure_backlog(status);
+    if (circular_) {  // a drop is a claim, too
+        status.polled -= std::min(status.polled, status.dropped);
+    }
     return status;
 }
 

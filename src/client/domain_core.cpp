@@ -31,7 +31,13 @@ const char* state_name(shm::ProcessState state) {
 
 // What must be equal for a queue to be "the same": everything `create` fixes.
 std::uint64_t options_hash(const QueueOptions& options) {
-    return 0x71ULL << 32U | options.capacity;
+    return static_cast<std::uint64_t>(options.kind) << 40U | 0x71ULL << 32U | options.capacity;
+}
+
+std::string describe(shm::Kind kind, std::uint32_t capacity) {
+    return (kind == shm::Kind::circular ? "kind circular and capacity "
+                                        : "kind bounded and capacity ") +
+           std::to_string(capacity);
 }
 
 }  // namespace
@@ -63,8 +69,16 @@ Result<Queue> DomainCore::create_queue(std::string_view name, const QueueOptions
                      "capacity is " + std::to_string(options.capacity) + ", allowed are 1.." +
                          std::to_string(shm::kCapacityMax - 1)};
     }
+    if (options.kind > QueueKind::circular) {
+        return Error{Status::bad_request,
+                     0,
+                     "kind is " + std::to_string(static_cast<unsigned>(options.kind)) +
+                         ", allowed are bounded (0) and circular (1)"};
+    }
     bool created = false;
-    const shm::QueueSpec spec{name, shm::Kind::queue, options.capacity, options_hash(options)};
+    const shm::Kind kind =
+        options.kind == QueueKind::circular ? shm::Kind::circular : shm::Kind::queue;
+    const shm::QueueSpec spec{name, kind, options.capacity, options_hash(options)};
     auto found = attachment_->directory().create(spec, &created);
     if (found.status() == Status::limit_reached) {
         attachment_->check_deaths();  // the dead may keep removed queues in place
@@ -76,9 +90,9 @@ Result<Queue> DomainCore::create_queue(std::string_view name, const QueueOptions
     if (!created && found->info.options_hash != options_hash(options)) {
         return Error{Status::mismatch,
                      0,
-                     "queue '" + std::string(name) + "' exists with capacity " +
-                         std::to_string(found->info.capacity) + ", asked for " +
-                         std::to_string(options.capacity)};
+                     "queue '" + std::string(name) + "' exists with " +
+                         describe(static_cast<shm::Kind>(found->info.kind), found->info.capacity) +
+                         ", asked for " + describe(kind, options.capacity)};
     }
     return QueueCore::open(shared_from_this(), *found, created);
 }

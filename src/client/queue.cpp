@@ -5,6 +5,8 @@
 #include "src/broker/queue_core.hpp"
 #include "src/wire/names.hpp"
 
+#include <algorithm>
+
 namespace telpher {
 
 namespace detail {
@@ -70,6 +72,58 @@ Result<Loan> Queue::loan_typed(std::uint64_t type_id, std::size_t size_bytes, Du
     plan.type = TypeTag{type_id, static_cast<std::uint32_t>(size_bytes)};
     plan.aligned64 = true;
     return core_->loan(plan, timeout);
+}
+
+Result<std::size_t> Queue::offer_n(std::span<const Message> messages,
+                                   Duration timeout,
+                                   std::stop_token stop) {
+    const auto deadline = std::chrono::steady_clock::now() + std::min(timeout, kForever);
+    std::size_t accepted = 0;
+    for (const Message& message : messages) {
+        // Once there was no time left, there is none for the others.
+        const Duration left =
+            accepted == 0 || timeout.count() == 0
+                ? timeout
+                : std::max(Duration{}, Duration(deadline - std::chrono::steady_clock::now()));
+        auto offered = offer(message, left, stop);
+        if (!offered) {
+            if (accepted == 0) {
+                return offered.error();
+            }
+            break;
+        }
+        ++accepted;
+    }
+    return accepted;
+}
+
+Result<std::vector<Delivery>> Queue::poll_n(std::size_t max,
+                                            Duration timeout,
+                                            std::stop_token stop) {
+    if (max == 0) {
+        return Error{Status::bad_request, 0, "max is 0, allowed are 1 and more"};
+    }
+    auto delivery = poll(timeout, std::move(stop));
+    if (!delivery) {
+        return delivery.error();
+    }
+    std::vector<Delivery> all;
+    all.reserve(std::min<std::size_t>(max, capacity()));
+    while (delivery) {
+        all.push_back(std::move(*delivery));
+        if (all.size() == max) {
+            break;
+        }
+        delivery = poll();
+    }
+    return all;
+}
+
+Result<std::uint64_t> Queue::purge() {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    return core_->purge();
 }
 
 void Queue::close() {

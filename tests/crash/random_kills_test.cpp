@@ -45,7 +45,7 @@ class RandomKills : public ::testing::Test {
         while (std::any_of(pulses_->begin(), pulses_->end(), [](Pulse& pulse) {
             return pulse.done.load() == 0 && pulse.gap_ns.load() == 0;
         })) {
-            ASSERT_FALSE(traffic_.failed());
+            ASSERT_FALSE(traffic_.failed()) << traffic_.first_failure();
             usleep(1000);
         }
         take_gap();
@@ -126,7 +126,8 @@ class RandomKills : public ::testing::Test {
         const std::uint64_t started = now_ns();
         for (std::uint32_t round = 0; round < rounds; ++round) {
             run_round(round);
-            ASSERT_FALSE(traffic_.failed()) << "in round " << round;
+            ASSERT_FALSE(traffic_.failed())
+                << "in round " << round << ": " << traffic_.first_failure();
         }
         const double seconds = static_cast<double>(now_ns() - started) / 1e9;
         end_survivors();

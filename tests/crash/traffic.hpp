@@ -38,6 +38,8 @@ class Traffic {
     // The longest time since the last call in which no survivor at all got anything done.
     std::uint64_t take_stall() { return books_->together.gap_ns.exchange(0); }
     [[nodiscard]] bool failed() const { return books_->failures.load() != 0; }
+    // What the first one that failed said.
+    [[nodiscard]] const char* first_failure() const { return books_->first_failure; }
 
     // With everybody ended: polls what is left (into the last lane) and compares the books. Empty =
     // right. `killed_consumers` may have taken one message each into their graves.

@@ -25,6 +25,25 @@ class OfferAndPoll(CliTest):
         self.assertEqual(self.json_of("offer", "orders", "x", "--repeat", "3"),
                          {"queue": "orders", "offered": 3, "first_sequence": 2, "last_sequence": 4})
 
+    def test_a_circular_queue_drops_the_oldest_and_tells(self):
+        self.on("create", "queue", "prices", "--capacity", "2", "--kind", "circular")
+        self.on("offer", "prices", "x", "--repeat", "5")
+        info = self.json_of("info", "prices")
+        self.assertEqual([info[key] for key in ("kind", "depth", "offered", "dropped")], ["circular", 2, 5, 3])
+        first, second = [json.loads(line) for line in
+                         self.on("poll", "prices", "--count", "2", "--json").stdout.splitlines()]
+        self.assertEqual((first["sequence"], first["dropped_before"]), (4, 3))
+        self.assertEqual(second["sequence"], 5)
+        self.assertNotIn("dropped_before", second)
+
+    def test_purge_empties_a_queue(self):
+        self.create()
+        self.on("offer", "orders", "x", "--repeat", "3")
+        self.assertEqual(self.json_of("purge", "orders"), {"queue": "orders", "purged": 3})
+        self.assertIn(b"purged 0 messages", self.on("purge", "orders").stdout)
+        self.assertEqual(self.depth(), 0)
+        self.on("purge", "tea", code=NOT_FOUND)
+
     def test_poll_json_is_the_whole_message(self):
         self.create()
         self.on("offer", "orders", '{"cup":1}', "--request-id", "r-1", "--reply-to", "replies", "--ttl", "1h",

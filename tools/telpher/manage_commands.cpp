@@ -92,6 +92,18 @@ ExitCode run_remove(const RemoveOptions& options) {
                 : print_text("removed queue " + options.name + "\n");
 }
 
+ExitCode run_purge(const RemoveOptions& options) {
+    const bool json = options.common.json;
+    auto queue = options.common.queue(options.name);
+    const auto purged = queue ? queue->purge() : Result<std::uint64_t>(queue.error());
+    if (!purged) {
+        return print_error(purged.error(), json);
+    }
+    return json ? print_json(Json{{"queue", options.name}, {"purged", *purged}})
+                : print_text("purged " + format_count(*purged) + " messages from queue " +
+                             options.name + "\n");
+}
+
 ExitCode run_collect(const CollectOptions& options) {
     const bool json = options.common.json;
     const auto garbage = collect_garbage(options.dry_run);
@@ -111,23 +123,37 @@ ExitCode run_collect(const CollectOptions& options) {
 }
 
 void add_create(CLI::App& app, Command& command) {
-    auto* const create = add_command(app,
-                                     "create",
-                                     "Create a queue, and its domain if there is none",
-                                     "  telpher create queue orders -d cafe --capacity 100\n"
-                                     "  telpher create queue orders -u shm:cafe --json");
+    auto* const create =
+        add_command(app,
+                    "create",
+                    "Create a queue, and its domain if there is none",
+                    "  telpher create queue orders -d cafe --capacity 100\n"
+                    "  telpher create queue prices -u shm:cafe --kind circular --json");
     create->require_subcommand(1);
     auto options = std::make_shared<CreateOptions>();
-    auto* const queue = add_command(*create,
-                                    "queue",
-                                    "Create a queue, and its domain if there is none",
-                                    "  telpher create queue orders -d cafe --capacity 100\n"
-                                    "  telpher create queue orders -u shm:cafe --json");
+    auto* const queue =
+        add_command(*create,
+                    "queue",
+                    "Create a queue, and its domain if there is none",
+                    "  telpher create queue orders -d cafe --capacity 100\n"
+                    "  telpher create queue prices -u shm:cafe --kind circular --json");
     queue->add_option("NAME", options->queue, "Name: letters, digits and . _ / -")->required();
     queue->add_option("--capacity", options->queue_options.capacity, "Messages; default 1024")
         ->type_name("N");
-    add_single_choice(*queue, "--kind", "bounded", "Kind of queue");
-    add_single_choice(*queue, "--delivery", "at-most-once", "How often a message is handed out");
+    add_choice(
+        *queue,
+        "--kind",
+        {"bounded", "circular"},
+        [options](std::size_t index) {
+            options->queue_options.kind = static_cast<QueueKind>(index);
+        },
+        "bounded: an offer to a full queue waits or fails; circular: it drops the oldest message");
+    add_choice(
+        *queue,
+        "--delivery",
+        {"at-most-once"},
+        [](std::size_t) {},
+        "How often a message is handed out");
     add_later_option(*queue, "--deliveries-max", "redeliveries");
     add_later_option(*queue, "--log-dir", "durable queues");
     finish_command(*queue, options->common, TargetNeed::required, command, [options](Interrupt&) {
@@ -151,6 +177,19 @@ void add_remove(CLI::App& app, Command& command) {
     });
 }
 
+void add_purge(CLI::App& app, Command& command) {
+    auto options = std::make_shared<RemoveOptions>();
+    auto* const purge = add_command(app,
+                                    "purge",
+                                    "Throw away the messages that are in a queue",
+                                    "  telpher purge orders -d cafe\n"
+                                    "  telpher purge orders -d cafe --json");
+    purge->add_option("QUEUE", options->name, "Queue")->required();
+    finish_command(*purge, options->common, TargetNeed::required, command, [options](Interrupt&) {
+        return run_purge(*options);
+    });
+}
+
 void add_collect(CLI::App& app, Command& command) {
     auto options = std::make_shared<CollectOptions>();
     auto* const collect = add_command(app,
@@ -169,6 +208,7 @@ void add_collect(CLI::App& app, Command& command) {
 void add_manage_commands(CLI::App& app, Command& command) {
     add_create(app, command);
     add_remove(app, command);
+    add_purge(app, command);
     add_collect(app, command);
 }
 

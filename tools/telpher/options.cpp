@@ -2,6 +2,7 @@
 
 #include "tools/telpher/units.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace telpher::cli {
@@ -131,23 +132,27 @@ void add_later_option(CLI::App& command, const std::string& name, const std::str
         ->group("");
 }
 
-void add_single_choice(CLI::App& command,
-                       const std::string& name,
-                       const std::string& value,
-                       const std::string& description) {
+void add_choice(CLI::App& command,
+                const std::string& name,
+                const std::vector<std::string>& values,
+                const std::function<void(std::size_t index)>& chosen,
+                const std::string& description) {
     command
         .add_option_function<std::string>(
             name,
-            [name, value](const std::string& text) {
-                if (text != value) {
+            [name, values, chosen](const std::string& text) {
+                const auto found = std::find(values.begin(), values.end(), text);
+                if (found == values.end()) {
                     throw CLI::ValidationError(name,
                                                "\"" + text +
                                                    "\" is not in this version of telpher, only " +
-                                                   value + " is");
+                                                   CLI::detail::join(values, " and ") +
+                                                   (values.size() == 1 ? " is" : " are"));
                 }
+                chosen(static_cast<std::size_t>(found - values.begin()));
             },
-            description)
-        ->type_name(value);
+            description + "; default " + values.front())
+        ->type_name(CLI::detail::join(values, "|"));
 }
 
 }  // namespace telpher::cli

@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace telpher::cli {
 
@@ -66,11 +67,13 @@ CLI::Option* add_rate(CLI::App& command,
 
 // An option of the contract that this version does not have: a usage error, never ignored.
 void add_later_option(CLI::App& command, const std::string& name, const std::string& what);
-// The same for values: nothing is said if `value` is the only one that this version has.
-void add_single_choice(CLI::App& command,
-                       const std::string& name,
-                       const std::string& value,
-                       const std::string& description);
+// An option that is one of `values`, the first by default; `chosen` gets its index. Others are said
+// to be not in this version.
+void add_choice(CLI::App& command,
+                const std::string& name,
+                const std::vector<std::string>& values,
+                const std::function<void(std::size_t index)>& chosen,
+                const std::string& description);
 
 // A count of at least 1, named N in the help.
 [[nodiscard]] CLI::Validator at_least_one();

@@ -31,7 +31,11 @@ std::string line_of(const Delivery& delivery, bool json) {
     if (json) {
         // to_json writes one object; the number in the queue belongs to the delivery.
         std::string object = delivery.to_json();
-        return object.insert(1, "\"sequence\":" + std::to_string(delivery.sequence()) + ",") + '\n';
+        std::string own = "\"sequence\":" + std::to_string(delivery.sequence()) + ",";
+        if (delivery.dropped_before() != 0) {
+            own += "\"dropped_before\":" + std::to_string(delivery.dropped_before()) + ",";
+        }
+        return object.insert(1, own) + '\n';
     }
     const auto payload = delivery.payload();
     std::string line(reinterpret_cast<const char*>(payload.data()), payload.size());

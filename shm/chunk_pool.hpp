@@ -7,9 +7,9 @@
 //   Lives in   shared memory. All-zero bytes are a valid pool in which everything is free.
 //   Threads    any number; each thread passes its own PoolCursor.
 //   Progress   lock-free; allocation looks at every chunk of a class at most once before it gives
-//   up. Crash      killed before the CAS of `allocate`: nothing happened. After it: the word says
-//   OWNED by
-//              the dead, and the reaper frees it. `release` is one store: before it the reaper
+//              up.
+//   Crash      killed before the CAS of `allocate`: nothing happened. After it: the word says
+//              OWNED by the dead, and the reaper frees it. `release` is one store: before it the reaper
 //              frees the chunk, after it the chunk is free. A slab hint may be wrong either way (a
 //              kill between FREE and the hint leaves it 0): the last look of a failing allocation
 //              ignores hints.

@@ -9,9 +9,9 @@
 //              the threads of one), taken with a timeout. The one declared exception to "nobody
 //              waits".
 //   Memory     the rings' region has no free list: what LIVE, CLOSED and RECYCLING entries do not
-//   cover is free. Crash      a lock holder killed anywhere leaves `directory_busy` set: the next
-//   holder makes CREATING
-//              entries FREE again, closes the rings of CLOSED ones and finishes RECYCLING ones.
+//              cover is free.
+//   Crash      a lock holder killed anywhere leaves `directory_busy` set: the next holder makes
+//              CREATING entries FREE again, closes the rings of CLOSED ones and finishes RECYCLING ones.
 //   Recycling  a CLOSED entry goes when no process has its attached bit: RECYCLING is stored first,
 //              the bits are read second; an opener sets its bit first and reads the word second.
 //              Checked by tests/model/recycle.pml and tests/crash/.

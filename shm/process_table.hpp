@@ -4,10 +4,11 @@
 //   Truth      an OFD lock on one byte per process on the segment's own descriptor. The kernel
 //              drops it when the last thread is gone. A stopped process holds it: it is alive.
 //   Word       state | epoch; FREE -> JOINING -> LIVE -> DEAD -> SWEPT -> FREE(epoch+1), each one
-//   CAS. Join       the byte first, the word second: a slot whose word is not FREE has had a lock
-//   holder. Reaping    is helped, never owned: any number of processes may reap one dead; each
-//   names it in its own
-//              `reaping` word before its first step, and a slot is reused only when nobody names
+//              CAS.
+//   Join       the byte first, the word second: a slot whose word is not FREE has had a lock
+//              holder.
+//   Reaping    is helped, never owned: any number of processes may reap one dead; each names it in
+//              its own `reaping` word before its first step, and a slot is reused only when nobody names
 //              it.
 //   Crash      every transition may be the last: what follows is done by whoever looks next.
 //              Checked by tests/model/reap.pml and tests/crash/.

@@ -7,7 +7,8 @@
 //              (last) the attached bits, which keep rings in place while in-flight words are being
 //              resolved.
 //   Threads    one reaping at a time per process (the attachment's mutex); any number of processes
-//   at once. Progress   every step is a CAS or an idempotent store; nobody waits for a reaper.
+//              at once.
+//   Progress   every step is a CAS or an idempotent store; nobody waits for a reaper.
 //   Crash      a reaper killed or stopped at any step leaves the dead DEAD, and the next one starts
 //              again. A failed CAS on a chunk re-reads it: another helper, or the message's
 //              consumer, was faster.

@@ -58,6 +58,44 @@ bool Ring::walk_head(std::uint64_t& h, std::uint64_t t, std::uint64_t& budget) c
     return true;
 }
 
+Status Ring::front(std::uint64_t& h, std::uint32_t* chunk, std::uint64_t* word) const noexcept {
+    for (std::uint64_t budget = steps_max(); budget != 0; --budget) {
+        const Slot& s = slot(h);
+        // R5: pairs with C1 (ring_inline.hpp:C1).
+        const std::uint64_t pos = s.pos.load(std::memory_order_acquire);
+        if (pos < h + 1) {
+            return Status::queue_empty;
+        }
+        if (pos > h + 1) {
+            if (((pos - 1 - h) & mask_) != 0) {
+                return Status::corrupt;  // a position that cannot stand in this slot
+            }
+            h = pos - (mask_ + 1);  // lapped, so claimed
+            continue;
+        }
+        // R5: pairs with C1 (ring_inline.hpp:C1).
+        const std::uint64_t ref = s.ref.load(std::memory_order_acquire);
+        // R5: pairs with C1 (ring_inline.hpp:C1).
+        if (s.pos.load(std::memory_order_acquire) != pos) {
+            continue;
+        }
+        if (ref == kClosedRef) {
+            return Status::queue_not_found;
+        }
+        *chunk = ref_chunk(ref);
+        if (!pool_->valid(*chunk)) {
+            return Status::corrupt;
+        }
+        // R4: pairs with C0 (ring_inline.hpp:C0).
+        *word = pool_->header(*chunk)->word.load(std::memory_order_acquire);
+        if (matches(ref, *word)) {
+            return Status::ok;
+        }
+        ++h;
+    }
+    return Status::corrupt;
+}
+
 Status Ring::close() noexcept {
     SHM_STEP("ring.close.load_tail");
     // R2: pairs with R1 (ring_inline.hpp:R1).

@@ -65,6 +65,12 @@ class Ring {
         // relaxed: only a prefetch follows
         prefetch_for_write(&slot(control_->tail.load(std::memory_order_relaxed)));
     }
+    // The oldest unclaimed chunk from position `h` on (which moves there), left where it is. ok, with
+    // its word as it was; queue_empty, queue_not_found (the end), corrupt. Who reads the chunk then
+    // must find the same word afterwards: it may be claimed and used again at any moment.
+    [[nodiscard]] Status front(std::uint64_t& h,
+                               std::uint32_t* chunk,
+                               std::uint64_t* word) const noexcept;
     // Commits the close sentinel. ok also if it is there already; corrupt.
     [[nodiscard]] Status close() noexcept;
 

@@ -43,6 +43,7 @@ class QueueCore {
     Result<Delivery> poll_typed(const TypeTag& tag, Duration timeout, const std::stop_token& stop);
     Result<Loan> loan(const wire::LoanPlan& plan, Duration timeout);
     Result<std::uint64_t> purge();
+    Result<Message> peek() const;
     Result<QueueStatus> status() const;
     void close();
 

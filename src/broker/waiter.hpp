@@ -2,7 +2,8 @@
 // One thread waiting at one end of a queue: spin, then sleep on its doorbell.
 //
 //   Reasons    `wait` ends with ok (look again), timed_out, cancelled, closed, domain_removed or
-//   forked. Crash      as doorbell.hpp: a killed sleeper leaves a bit that costs one futile ring.
+//              forked.
+//   Crash      as doorbell.hpp: a killed sleeper leaves a bit that costs one futile ring.
 //   Source     the sequence is that of tests/model/wait.pml: seen, bit, summary, look, sleep,
 //              disarm; whoever was chosen by a waker and leaves something behind passes the wake
 //              on.

@@ -126,6 +126,13 @@ Result<std::uint64_t> Queue::purge() {
     return core_->purge();
 }
 
+Result<Message> Queue::peek() const {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    return core_->peek();
+}
+
 void Queue::close() {
     if (core_ != nullptr) {
         core_->close();

@@ -36,6 +36,16 @@ class OfferAndPoll(CliTest):
         self.assertEqual(second["sequence"], 5)
         self.assertNotIn("dropped_before", second)
 
+    def test_peek_leaves_the_message_there(self):
+        self.create()
+        self.on("peek", "orders", code=TIMEOUT)
+        self.on("offer", "orders", "latte", "--request-id", "r-2")
+        self.on("offer", "orders", "mocha")
+        self.assertEqual(self.on("peek", "orders").stdout, b"latte\n")
+        self.assertEqual(self.json_of("peek", "orders")["request-id"], "r-2")
+        self.assertEqual(self.depth(), 2)
+        self.on("peek", "tea", code=NOT_FOUND)
+
     def test_purge_empties_a_queue(self):
         self.create()
         self.on("offer", "orders", "x", "--repeat", "3")

@@ -12,7 +12,7 @@ from _cli import (BIN, DENIED, ERROR, LIMIT_S, NOT_FOUND, OK, USAGE, CliTest, le
                   wait_until)
 
 
-COMMANDS = [["demo"], ["ls"], ["info"], ["ps"], ["create"], ["create", "queue"], ["rm"], ["purge"], ["offer"], ["poll"],
+COMMANDS = [["demo"], ["ls"], ["info"], ["ps"], ["create"], ["create", "queue"], ["rm"], ["peek"], ["purge"], ["offer"], ["poll"],
             ["gc"], ["verify"], ["explain"]]
 QUEUE_FIELDS = ["name", "kind", "capacity", "depth", "bytes", "offered", "polled", "dropped", "expired",
                 "redelivered", "abandoned", "consumers", "oldest_age_ms", "removed"]

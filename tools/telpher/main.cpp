@@ -22,10 +22,10 @@ namespace telpher::cli {
 namespace {
 
 // Commands of later versions: named, so that a script learns why it fails.
-constexpr std::array<std::string_view, 22> kLaterCommands{
-    "bridge", "serve",     "pub", "sub",     "send",       "top",   "tail",   "peek",
-    "events", "dlq",       "set", "log",     "bench",      "chaos", "doctor", "keygen",
-    "trust",  "tls-probe", "web", "metrics", "completion", "record"};
+constexpr std::array<std::string_view, 21> kLaterCommands{
+    "bridge", "serve", "pub",       "sub", "send",    "top",        "tail",
+    "events", "dlq",   "set",       "log", "bench",   "chaos",      "doctor",
+    "keygen", "trust", "tls-probe", "web", "metrics", "completion", "record"};
 
 bool wants_json(const std::vector<std::string>& arguments) {
     return std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();

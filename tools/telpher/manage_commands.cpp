@@ -1,4 +1,4 @@
-// telpher create, rm, gc: what changes a domain.
+// telpher create, rm, peek, purge, gc: what manages a domain.
 
 #include "telpher/server.hpp"
 
@@ -92,6 +92,21 @@ ExitCode run_remove(const RemoveOptions& options) {
                 : print_text("removed queue " + options.name + "\n");
 }
 
+ExitCode run_peek(const RemoveOptions& options) {
+    const bool json = options.common.json;
+    const auto queue = options.common.queue(options.name);
+    const auto message = queue ? queue->peek() : Result<Message>(queue.error());
+    if (!message) {
+        return print_error(message.error(), json);
+    }
+    if (json) {
+        return print_text(message->to_json() + '\n');
+    }
+    const auto payload = message->payload();
+    return print_text(std::string(reinterpret_cast<const char*>(payload.data()), payload.size()) +
+                      '\n');
+}
+
 ExitCode run_purge(const RemoveOptions& options) {
     const bool json = options.common.json;
     auto queue = options.common.queue(options.name);
@@ -177,6 +192,19 @@ void add_remove(CLI::App& app, Command& command) {
     });
 }
 
+void add_peek(CLI::App& app, Command& command) {
+    auto options = std::make_shared<RemoveOptions>();
+    auto* const peek = add_command(app,
+                                   "peek",
+                                   "Print the oldest message of a queue and leave it there",
+                                   "  telpher peek orders -d cafe\n"
+                                   "  telpher peek orders -d cafe --json");
+    peek->add_option("QUEUE", options->name, "Queue")->required();
+    finish_command(*peek, options->common, TargetNeed::required, command, [options](Interrupt&) {
+        return run_peek(*options);
+    });
+}
+
 void add_purge(CLI::App& app, Command& command) {
     auto options = std::make_shared<RemoveOptions>();
     auto* const purge = add_command(app,
@@ -208,6 +236,7 @@ void add_collect(CLI::App& app, Command& command) {
 void add_manage_commands(CLI::App& app, Command& command) {
     add_create(app, command);
     add_remove(app, command);
+    add_peek(app, command);
     add_purge(app, command);
     add_collect(app, command);
 }

@@ -20,6 +20,10 @@ bool all_calls_answer(ScratchRing& ring) {
     const Status polled = ring.poll().status;
     const bool poll_fine = polled == Status::ok || polled == Status::queue_empty ||
                            polled == Status::queue_not_found || polled == Status::corrupt;
+    std::uint64_t position = 0;
+    std::uint32_t chunk = 0;
+    std::uint64_t word = 0;
+    static_cast<void>(ring.ring().front(position, &chunk, &word));
     static_cast<void>(ring.ring().readable());
     static_cast<void>(ring.ring().writable());
     static_cast<void>(ring.ring().maybe_readable());

@@ -1,0 +1,62 @@
+// Looking at a message without taking it.
+
+#include "src/broker/queue_core.hpp"
+
+#include <vector>
+
+namespace telpher::detail {
+namespace {
+
+constexpr std::uint32_t kRoundsMax = 1000;  // copies of messages that were taken meanwhile
+
+// Copies words that others may be writing: what was copied is used only if the chunk's word is the
+// same before and after (a sequence lock, as in H. Boehm, "Can seqlocks get along with programming
+// language memory models?", 2012). ThreadSanitizer knows nothing of that check and is told not to
+// look; a builtin, because it would look into std::atomic_ref.
+[[gnu::noinline, gnu::no_sanitize("thread")]] void copy_words(std::vector<std::uint64_t>& to,
+                                                              std::span<const std::byte> from) {
+    const auto* words = reinterpret_cast<const std::uint64_t*>(from.data());
+    for (std::size_t i = 0; i < to.size(); ++i) {
+        // R4: pairs with shm/chunk_pool.hpp:P1. The chunk's word is read again after these.
+        to[i] = __atomic_load_n(&words[i], __ATOMIC_ACQUIRE);
+    }
+}
+
+}  // namespace
+
+Result<Message> QueueCore::peek() const {
+    if (const Status status = refuse({}); status != Status::ok) {
+        return explain(status, {});
+    }
+    const shm::ChunkPool& pool = attachment_.pool();
+    std::vector<std::uint64_t> copy;
+    // R2: pairs with shm/ring_inline.hpp:R1.
+    std::uint64_t position = ring_.control().head.load(std::memory_order_acquire);
+    for (std::uint32_t round = 0; round < kRoundsMax;) {
+        std::uint32_t chunk = 0;
+        std::uint64_t word = 0;
+        const Status status = ring_.front(position, &chunk, &word);
+        if (status != Status::ok) {
+            return explain(status, {});
+        }
+        const std::span<const std::byte> message = pool.message(chunk);
+        copy.resize(message.size() / sizeof(std::uint64_t));
+        copy_words(copy, message);
+        // relaxed: the words of the copy were read with acquire
+        if (pool.header(chunk)->word.load(std::memory_order_relaxed) != word) {
+            ++round;
+            continue;
+        }
+        auto view = wire::decode(std::as_bytes(std::span(copy)));
+        if (!view) {
+            return view.error();
+        }
+        if (!view->expired(std::chrono::system_clock::now())) {
+            return view->to_message();
+        }
+        ++position;
+    }
+    return Error{Status::timed_out, 0, "consumers of '" + name_ + "' took each message away first"};
+}
+
+}  // namespace telpher::detail

@@ -1,6 +1,7 @@
 #include "shm/garbage.hpp"
 
 #include "shm/base/step.hpp"
+#include "shm/directory.hpp"
 #include "shm/process_table.hpp"
 #include "shm/segment.hpp"
 
@@ -11,6 +12,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 namespace telpher::shm {
 namespace {
@@ -98,15 +101,20 @@ std::string why_garbage(const std::string& file, const RawFile& raw) {
     return segment->ephemeral() ? "an ephemeral domain all of whose processes are dead" : "";
 }
 
-// Deletes a file that is garbage, under its directory lock so that no attacher is between two
-// steps.
-bool take_away(const std::string& file, const RawFile& raw) {
+enum class Names { one, both };  // of a file: the one it was found by, or the private one too
+
+// Takes a name away from a file, under the file's directory lock, as everybody who takes names does:
+// so that no attacher is between two steps, and no new domain has the name. 0, EAGAIN (somebody else
+// holds the lock), ENOENT (the name is gone, or leads to another file), or unlink's errno.
+// Killed after the mark: whoever meets the name next takes it away.
+int take_away(const std::string& file, const RawFile& raw, Names names) {
     if (try_lock_byte(raw.descriptor(), kDirectoryLock) != LockResult::locked) {
-        return false;
+        return EAGAIN;
     }
-    bool gone = false;
+    int error = ENOENT;
     if (raw.is(file)) {
-        if (const auto segment = Segment::open(file); segment && !is_private_file(file)) {
+        auto segment = Segment::open(file);
+        if (segment && !is_private_file(file)) {
             SHM_STEP("sweep.mark");
             // S3: pairs with attachment.cpp:S2. Whoever opened the file before sees it after
             // joining.
@@ -114,10 +122,22 @@ bool take_away(const std::string& file, const RawFile& raw) {
                                           std::memory_order_seq_cst);
         }
         SHM_STEP("sweep.unlink");
-        gone = ::unlink(path_of(file).c_str()) == 0;
+        error = ::unlink(path_of(file).c_str()) == 0 ? 0 : errno;
+        if (error == 0 && segment && names == Names::both) {
+            segment->unlink();  // what is left: the private name
+        }
     }
     unlock_byte(raw.descriptor(), kDirectoryLock);
-    return gone;
+    return error;
+}
+
+Error gone_meanwhile(std::string_view name) {
+    return {
+        Status::domain_not_found, 0, "domain '" + std::string(name) + "' was removed meanwhile"};
+}
+
+Error not_removed(int error) {
+    return {Status::not_permitted, error, errno_text("removing the file", error)};
 }
 
 }  // namespace
@@ -150,7 +170,7 @@ Result<std::vector<Leftover>> sweep(bool dry_run) {
                 continue;
             }
             std::string reason = why_garbage(file, raw);
-            if (!reason.empty() && (dry_run || take_away(file, raw))) {
+            if (!reason.empty() && (dry_run || take_away(file, raw, Names::one) == 0)) {
                 all.push_back({path_of(file), std::move(reason)});
             }
         }
@@ -178,10 +198,10 @@ Result<void> remove_files(std::string_view name, bool force) {
                 error,
                 errno_text(path_of(file).c_str(), error) + "; use force to take the name away"};
         }
-        return ::unlink(path_of(file).c_str()) == 0
-                   ? Result<void>{}
-                   : Result<void>(Error{
-                         Status::not_permitted, errno, errno_text("removing the file", errno)});
+        if (::unlink(path_of(file).c_str()) == 0) {
+            return {};
+        }
+        return errno == ENOENT ? gone_meanwhile(name) : not_removed(errno);
     }
     if (raw.in_use() && !force) {
         return Error{Status::not_permitted,
@@ -189,22 +209,26 @@ Result<void> remove_files(std::string_view name, bool force) {
                      "processes are attached to domain '" + std::string(name) +
                          "'; use force to remove it under them"};
     }
-    if (!raw.is(file)) {
-        return Error{Status::domain_not_found,
-                     0,
-                     "domain '" + std::string(name) + "' was removed meanwhile"};
+    const auto deadline = std::chrono::steady_clock::now() + kDirectoryPatience;
+    for (;;) {
+        const int error = take_away(file, raw, Names::both);
+        if (error == 0) {
+            return {};
+        }
+        if (error == ENOENT) {
+            return gone_meanwhile(name);
+        }
+        if (error != EAGAIN) {
+            return not_removed(error);
+        }
+        if (std::chrono::steady_clock::now() >= deadline) {
+            return Error{Status::timed_out,
+                         0,
+                         "another process (stopped?) holds the directory lock of domain '" +
+                             std::string(name) + "'"};
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    if (auto segment = Segment::open(file)) {
-        // S3: pairs with attachment.cpp:S2.
-        segment->header().state.store(static_cast<std::uint32_t>(DomainState::removed),
-                                      std::memory_order_seq_cst);
-        segment->unlink();
-        return {};
-    }
-    return ::unlink(path_of(file).c_str()) == 0
-               ? Result<void>{}
-               : Result<void>(
-                     Error{Status::not_permitted, errno, errno_text("removing the file", errno)});
 }
 
 }  // namespace telpher::shm

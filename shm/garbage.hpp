@@ -25,7 +25,7 @@ Result<std::vector<Leftover>> sweep(bool dry_run);
 
 // Takes the names of domain `name` away, whatever its file holds. Errors: domain_not_found,
 // bad_request, not_permitted (processes are attached and `force` is not set; or the file is another
-// user's).
+// user's), timed_out (a stopped process holds its directory lock). Of several at once, one succeeds.
 Result<void> remove_files(std::string_view name, bool force);
 
 }  // namespace telpher::shm

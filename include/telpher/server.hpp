@@ -116,8 +116,11 @@ struct Garbage {
 // that is in use.
 Result<std::vector<Garbage>> collect_garbage(bool dry_run);
 
-// Removes the domain `name` even if it cannot be attached (damaged, other version). With live
-// processes attached: not_permitted unless `force`.
+// Removes the domain `name` even if it cannot be attached (damaged, other version). Of several at
+// once, one succeeds.
+//   errors   domain_not_found, bad_request, not_permitted (live processes are attached and `force`
+//            is not set; another user's file), timed_out (a stopped process holds its directory
+//            lock)
 Result<void> remove_domain(std::string_view name, bool force = false);
 
 }  // namespace telpher

@@ -317,5 +317,27 @@ TEST(Domain, threads_that_open_it_at_once_share_it) {
     EXPECT_EQ(queue.status()->depth, 40U);
 }
 
+TEST(Domain, of_several_that_remove_it_by_name_one_succeeds) {
+    const ScratchDomain domain;
+    for (int round = 0; round < 100; ++round) {
+        domain.make();
+        std::atomic<int> removed{0};
+        std::vector<std::thread> threads;
+        for (int i = 0; i < 4; ++i) {
+            threads.emplace_back([&] {
+                const auto done = remove_domain(domain.name(), true);
+                EXPECT_TRUE(done || done.status() == Status::domain_not_found)
+                    << to_string(done.error());
+                removed += done ? 1 : 0;
+            });
+        }
+        for (std::thread& thread : threads) {
+            thread.join();
+        }
+        EXPECT_EQ(removed, 1);
+        EXPECT_EQ(files_of(domain.name()), std::vector<std::string>{});
+    }
+}
+
 }  // namespace
 }  // namespace telpher::test

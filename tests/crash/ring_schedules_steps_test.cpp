@@ -141,7 +141,7 @@ TEST(RingSchedules, a_busy_ring_is_never_called_corrupt) {
 
 TEST(RingSchedules, soak_three_preemptions) {
     if (!soak()) {
-        GTEST_SKIP() << "only with TELPHER_SOAK=1";
+        GTEST_SKIP() << "minutes long: runs with TELPHER_SOAK=1 (tools/test --soak)";
     }
     expect_good({.capacity = 1, .parties = {"oo", "o", "pp"}, .preemptions = 3});
     expect_good({.capacity = 2, .parties = {"oo", "p", "pp"}, .preemptions = 3});

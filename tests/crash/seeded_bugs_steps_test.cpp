@@ -1,8 +1,8 @@
 // Goal:   the tests of this folder can fail: each deliberate mistake of shm/base/bug.hpp is caught.
 // Method: a targeted run without the mistake must be good, the same run with it must not.
 // Not here: the mistakes of the ring itself (no_generation_check, closed_only_at_tail,
-// unguarded_distance,
-//         head_before_claim): ring_schedules_steps_test.cpp.
+//         unguarded_distance, head_before_claim): ring_schedules_steps_test.cpp; of circular queues
+//         (drop_not_released): circular_steps_test.cpp.
 
 #include "shm/base/step.hpp"
 #include "shm/directory.hpp"

@@ -129,7 +129,8 @@ TEST_F(Fork, destructors_of_a_child_do_nothing) {
 
 TEST_F(Fork, a_child_can_open_afresh) {
     if (kChildrenMayNotStartThreads) {
-        GTEST_SKIP() << "ThreadSanitizer still counts the parent's threads in a forked child";
+        GTEST_SKIP() << "ThreadSanitizer still counts the parent's threads in a forked "
+                        "child; runs in the presets release and asan";
     }
     EXPECT_EQ(in_child([&] {
                   auto server = Server::open(domain_.name());
@@ -145,7 +146,8 @@ TEST_F(Fork, a_child_can_open_afresh) {
 
 TEST_F(Fork, a_child_of_a_child_is_forked_too_and_can_open_afresh) {
     if (kChildrenMayNotStartThreads) {
-        GTEST_SKIP() << "ThreadSanitizer still counts the parent's threads in a forked child";
+        GTEST_SKIP() << "ThreadSanitizer still counts the parent's threads in a forked "
+                        "child; runs in the presets release and asan";
     }
     EXPECT_EQ(in_child([&] {
                   Queue mine = Server::open(domain_.name()).value().queue("q").value();

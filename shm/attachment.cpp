@@ -97,7 +97,8 @@ struct Visitor {
         : pool(segment.base(),
                segment.classes(),
                reinterpret_cast<std::atomic<std::uint8_t>*>(
-                   segment.region(RegionKind::slab_hints).data())) {
+                   segment.region(RegionKind::slab_hints).data()),
+               &segment.data()) {
         table.start(&segment);
         directory.start(&segment, &pool, 0);
         reaper.start(&table,
@@ -234,6 +235,7 @@ Result<std::shared_ptr<Attachment>> Attachment::adopt(Segment segment, std::uint
     Attachment& a = *made;
     a.segment_ = std::move(segment);
     a.forks_ = fork_count();
+    a.quota_ = a.segment_.process_bytes_max();
     a.slot_ = slot;
     a.processes_.start(&a.segment_);
     // relaxed: the word is ours
@@ -243,7 +245,8 @@ Result<std::shared_ptr<Attachment>> Attachment::adopt(Segment segment, std::uint
     a.pool_ = ChunkPool(a.segment_.base(),
                         a.segment_.classes(),
                         reinterpret_cast<std::atomic<std::uint8_t>*>(
-                            a.segment_.region(RegionKind::slab_hints).data()));
+                            a.segment_.region(RegionKind::slab_hints).data()),
+                        &a.segment_.data());
     a.threads_ = {reinterpret_cast<ThreadRecord*>(a.segment_.region(RegionKind::threads).data()),
                   a.segment_.threads_max()};
     a.pool_waiters_ =

@@ -63,6 +63,24 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     // The calling thread's context if it has one.
     [[nodiscard]] ThreadContext* known_context() noexcept;
 
+    // The account of what loans and deliveries of this process hold, kept only where the domain limits
+    // it. `full`: whether no more may be taken.
+    [[nodiscard]] bool full() const noexcept {
+        // relaxed, all three: one number of one process
+        return quota_ != 0 && held_bytes_.load(std::memory_order_relaxed) >= quota_;
+    }
+    void charge(std::uint32_t chunk) noexcept {
+        if (quota_ != 0) [[unlikely]] {
+            held_bytes_.fetch_add(pool_.class_of(chunk).chunk_bytes,
+                                  std::memory_order_relaxed);  // relaxed: as above
+        }
+    }
+    void discharge(std::uint32_t chunk) noexcept {
+        if (quota_ != 0) [[unlikely]] {
+            held_bytes_.fetch_sub(pool_.class_of(chunk).chunk_bytes,
+                                  std::memory_order_relaxed);  // relaxed: as above
+        }
+    }
     // Gives back a chunk held by this process (a released delivery, a dropped loan). In a forked
     // child: nothing.
     void give_back(std::uint32_t chunk) noexcept;
@@ -71,6 +89,14 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     void check_deaths();
     // The same for one slot; `gone` as in ProcessTable::judge.
     void check_death(std::uint32_t slot, std::uint64_t gone = 0);
+    // Adds chunks of `chunk_bytes` to the domain, unless others did since we knew of `classes`.
+    // `patience`: how long to wait for the directory lock. Errors: out_of_memory (/dev/shm is full,
+    // or the memory cannot be mapped here), limit_reached (limits.segment_bytes), timed_out (the
+    // lock), domain_removed, corrupt.
+    //   crash  killed anywhere: as DataSegments::add
+    Result<void> grow(std::size_t chunk_bytes,
+                      std::uint32_t classes,
+                      std::chrono::nanoseconds patience);
     // Ends the domain: state, names, everybody rung. Error: timed_out.
     Result<void> remove();
     // Rings all threads of this process, so that they look at why (close).
@@ -127,6 +153,8 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     std::uint32_t forks_ = 0;
     std::mutex contexts_mutex_;  // guards contexts_
     std::vector<std::unique_ptr<ThreadContext>> contexts_;
+    std::uint64_t quota_ = 0;  // bytes that loans and deliveries may hold, 0 = any
+    std::atomic<std::uint64_t> held_bytes_{0};
     std::atomic<std::uint64_t> returned_elsewhere_{0};  // by threads without a context
     Attachment* next_orphan_ = nullptr;
     std::mutex reap_mutex_;  // one reaping at a time in this process: it has one `reaping` word

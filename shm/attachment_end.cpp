@@ -42,6 +42,7 @@ void Attachment::give_back(std::uint32_t chunk) noexcept {
     if (forked()) {
         return;
     }
+    discharge(chunk);
     ThreadContext* context = known_context();
     if (context != nullptr) {
         pool_.release(chunk, slot_, context->cursor);

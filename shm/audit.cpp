@@ -17,6 +17,9 @@ class Auditor {
     Audit run() {
         a_.check_deaths();
         collect_processes();
+        if (const Status status = a_.pool().learn(); status != Status::ok) {
+            report("a data segment cannot be mapped: " + std::string(to_string(status)));
+        }
         for (const Found& found : a_.directory().list()) {
             ++audit_.queues;
             check_ring(found);
@@ -85,7 +88,7 @@ class Auditor {
             if (pos != position + 1) {
                 report(name + ": position " + std::to_string(position) +
                        " below the tail is not filled");
-            } else if (ref != kClosedRef && !a_.pool().valid(ref_chunk(ref))) {
+            } else if (ref != kClosedRef && a_.pool().reach(ref_chunk(ref)) != Status::ok) {
                 report(name + ": position " + std::to_string(position) + " names no chunk");
             }
         }

@@ -6,37 +6,78 @@ namespace telpher::shm {
 
 ChunkPool::ChunkPool(std::byte* base,
                      std::span<const ChunkClass> classes,
-                     std::atomic<std::uint8_t>* slab_hints)
+                     std::atomic<std::uint8_t>* slab_hints,
+                     DataSegments* data)
     : base_(base),
-      slab_hints_(slab_hints),
-      class_count_(static_cast<std::uint32_t>(classes.size())) {
+      data_(data),
+      class_count_(static_cast<std::uint32_t>(classes.size())),
+      first_classes_(class_count_) {
     std::copy(classes.begin(), classes.end(), classes_);
-    if (class_count_ != 0) {
-        chunk_count_ =
-            classes_[class_count_ - 1].first_chunk + classes_[class_count_ - 1].chunk_count;
+    for (std::uint32_t k = 0; k < class_count_; ++k) {
+        hints_[k] = slab_hints + classes_[k].first_chunk / kSlabChunks;
+        chunk_count_ = classes_[k].first_chunk + classes_[k].chunk_count;
     }
+    first_chunks_ = chunk_count_;
+}
+
+Status ChunkPool::learn() noexcept {
+    if (data_ == nullptr) {
+        return Status::ok;
+    }
+    const Status status = data_->reach();
+    const std::lock_guard hold(data_->mutex());
+    for (; data_seen_ < data_->count(); ++data_seen_) {
+        const DataSegment& segment = data_->at(data_seen_);
+        if (segment.kind != static_cast<std::uint32_t>(DataKind::chunks)) {
+            continue;
+        }
+        const std::uint32_t k = class_count();
+        if (segment.first_chunk < chunk_count()) {
+            return Status::corrupt;  // numbers of another segment
+        }
+        classes_[k] = {
+            segment.chunk_bytes, segment.chunk_count, segment.first_chunk, 0, segment.content};
+        hints_[k] = data_->hints(data_seen_);
+        // N2: pairs with N1.
+        grown(class_count_).store(k + 1, std::memory_order_release);
+        grown(chunk_count_)
+            .store(segment.first_chunk + segment.chunk_count,
+                   std::memory_order_release);  // N2: as above
+    }
+    return status;
+}
+
+Status ChunkPool::reach(std::uint32_t chunk) noexcept {
+    if (valid(chunk)) [[likely]] {
+        return Status::ok;
+    }
+    const Status status = learn();
+    if (valid(chunk)) {
+        return Status::ok;
+    }
+    return status == Status::ok ? Status::corrupt : status;
 }
 
 std::uint32_t ChunkPool::class_for(std::size_t chunk_bytes) const noexcept {
     std::uint32_t k = 0;
-    while (k < class_count_ && classes_[k].chunk_bytes < chunk_bytes) {
+    while (k < first_classes_ && classes_[k].chunk_bytes < chunk_bytes) {
         ++k;
     }
     return k;
 }
 
 void ChunkPool::start(PoolCursor& cursor, std::uint32_t thread) const noexcept {
-    for (std::uint32_t k = 0; k < class_count_; ++k) {
+    cursor = {};
+    for (std::uint32_t k = 0; k < first_classes_; ++k) {
         const std::uint32_t windows = std::max(1U, classes_[k].chunk_count / kWindowChunks);
         cursor.start[k] = (thread % windows) * kWindowChunks;
         cursor.next[k] = cursor.start[k];
-        cursor.hot_count[k] = 0;
-        cursor.used_up[k] = 0;
     }
 }
 
 void ChunkPool::flush(PoolCursor& cursor) noexcept {
-    for (std::uint32_t k = 0; k < class_count_; ++k) {
+    const std::uint32_t count = class_count();
+    for (std::uint32_t k = 0; k < count; ++k) {
         while (cursor.hot_count[k] != 0) {
             free_now(cursor.hot[k][--cursor.hot_count[k]]);
         }
@@ -49,25 +90,55 @@ void ChunkPool::flush(PoolCursor& cursor) noexcept {
 std::uint32_t ChunkPool::allocate_in_class(std::uint32_t k,
                                            std::uint32_t me,
                                            PoolCursor& cursor) noexcept {
-    for (std::uint32_t larger = k; larger < class_count_; ++larger) {
-        if (cursor.hot_count[larger] != 0) {
-            return cursor.hot[larger][--cursor.hot_count[larger]];
+    return search_classes(
+        classes_[k].chunk_bytes, classes_[first_classes_ - 1].chunk_bytes, me, cursor);
+}
+
+std::uint32_t ChunkPool::allocate_large(std::size_t chunk_bytes,
+                                        std::uint32_t me,
+                                        PoolCursor& cursor,
+                                        Waste waste) noexcept {
+    const std::uint64_t most = waste == Waste::any ? ~0ULL : 2 * chunk_bytes;
+    const std::uint32_t last = cursor.last_large;
+    if (last != kNoChunk) {
+        const std::uint32_t bytes = class_of(last).chunk_bytes;
+        if (bytes >= chunk_bytes && bytes <= most && take(last, me)) {
+            return last;
         }
-        // A class that was used up is left alone for a while: its hints alone are thousands.
-        if (cursor.used_up[larger] != 0) {
-            --cursor.used_up[larger];
+    }
+    return search_classes(chunk_bytes, most, me, cursor);
+}
+
+std::uint32_t ChunkPool::search_classes(std::uint64_t least,
+                                        std::uint64_t most,
+                                        std::uint32_t me,
+                                        PoolCursor& cursor) noexcept {
+    const std::uint32_t count = class_count();
+    const auto fits = [this, least, most](std::uint32_t k) {
+        return classes_[k].chunk_bytes >= least && classes_[k].chunk_bytes <= most;
+    };
+    for (std::uint32_t k = 0; k < count; ++k) {
+        if (!fits(k)) {
             continue;
         }
-        const std::uint32_t chunk = search_slabs(larger, me, cursor, true);
+        if (cursor.hot_count[k] != 0) {
+            return cursor.hot[k][--cursor.hot_count[k]];
+        }
+        // A class that was used up is left alone for a while: its hints alone are thousands.
+        if (cursor.used_up[k] != 0) {
+            --cursor.used_up[k];
+            continue;
+        }
+        const std::uint32_t chunk = search_slabs(k, me, cursor, true);
         if (chunk != kNoChunk) {
             return chunk;
         }
-        cursor.used_up[larger] = kUsedUpRounds;
+        cursor.used_up[k] = kUsedUpRounds;
     }
-    for (std::uint32_t larger = k; larger < class_count_; ++larger) {
-        const std::uint32_t chunk = search_slabs(larger, me, cursor, false);
+    for (std::uint32_t k = 0; k < count; ++k) {
+        const std::uint32_t chunk = fits(k) ? search_slabs(k, me, cursor, false) : kNoChunk;
         if (chunk != kNoChunk) {
-            cursor.used_up[larger] = 0;
+            cursor.used_up[k] = 0;
             return chunk;
         }
     }
@@ -96,7 +167,7 @@ std::uint32_t ChunkPool::search_slabs(std::uint32_t k,
         const std::uint32_t slab = (from + i) % slabs;
         const std::uint32_t first = c.first_chunk + slab * kSlabChunks;
         const std::uint32_t end = std::min(first + kSlabChunks, c.first_chunk + c.chunk_count);
-        std::atomic<std::uint8_t>& hint = slab_hints_[first / kSlabChunks];
+        std::atomic<std::uint8_t>& hint = hint_of(first);
         SHM_STEP("pool.search.hint");
         // relaxed: a hint; the words decide, and the second round does not look at it
         if (trust_hints && hint.load(std::memory_order_relaxed) == 0) {

@@ -3,9 +3,11 @@
 //
 //   Shape      class k = chunk_count chunks of chunk_bytes, numbered through all classes; 64
 //              neighbours (the last ones of a class may be fewer) are a slab. The chunk's first
-//              word (state, owner, generation) is the only truth.
+//              word (state, owner, generation) is the only truth. The first classes are the first
+//              segment's, of growing size; each data segment of chunks (data_segments.hpp) adds one
+//              of any size.
 //   Lives in   shared memory. All-zero bytes are a valid pool in which everything is free.
-//   Threads    any number; each thread passes its own PoolCursor.
+//   Threads    any number; each thread passes its own PoolCursor. A class, once there, stays.
 //   Progress   lock-free; allocation looks at every chunk of a class at most once before it gives
 //              up.
 //   Crash      killed before the CAS of `allocate`: nothing happened. After it: the word says
@@ -17,8 +19,11 @@
 // Anyone may take a free chunk anywhere; threads merely prefer windows of their own, so that the
 // words they compare-and-swap are not fought over. There is no free list that a kill could tear.
 
+#include "telpher/status.hpp"
+
 #include "shm/base/cpu.hpp"
 #include "shm/base/step.hpp"
+#include "shm/data_segments.hpp"
 #include "shm/layout.hpp"
 
 #include <cstdint>
@@ -28,7 +33,8 @@ namespace telpher::shm {
 
 inline constexpr std::uint32_t kNoChunk = ~0U;
 inline constexpr std::uint32_t kHotChunks = 4;  // per class and thread, reused last in first out
-inline constexpr std::uint32_t kHotChunkBytesMax = 4096;  // of larger ones, one is kept
+inline constexpr std::uint32_t kHotChunkBytesMax = 4096;     // of larger ones, one is kept
+inline constexpr std::uint32_t kHotLargeChunkBytes = 65536;  // beyond it, none
 inline constexpr std::uint32_t kWindowChunks =
     2048;  // in rotation per thread: 256 KiB of 128-byte chunks
 
@@ -37,29 +43,47 @@ inline constexpr std::uint32_t kUsedUpRounds = 64;
 
 // A thread's place in the pool. Private memory; one thread at a time.
 struct PoolCursor {
-    std::uint32_t next[kClassesMax];   // chunk of the class to look at first, relative to the class
-    std::uint32_t start[kClassesMax];  // window being walked
-    std::uint32_t used_up[kClassesMax];  // failing looks to skip at a class that had nothing left
-    std::uint32_t hot_count[kClassesMax];
-    std::uint32_t hot[kClassesMax][kHotChunks];  // OWNED by this process, ready for reuse
+    std::uint32_t next[kPoolClassesMax];     // chunk to look at first, relative to the class
+    std::uint32_t start[kPoolClassesMax];    // window being walked
+    std::uint32_t used_up[kPoolClassesMax];  // failing looks to skip at a class that was used up
+    std::uint32_t hot_count[kPoolClassesMax];
+    std::uint32_t hot[kPoolClassesMax][kHotChunks];  // OWNED by this process, ready for reuse
+    std::uint32_t last_large = kNoChunk;  // the large chunk given back last, probably still free
 };
 
 class ChunkPool {
   public:
     ChunkPool() = default;
     // `classes` is copied and must have been validated (Segment does): every offset and count in
-    // bounds.
+    // bounds. `data`: where more classes may come from, or null.
     ChunkPool(std::byte* base,
               std::span<const ChunkClass> classes,
-              std::atomic<std::uint8_t>* slab_hints);
+              std::atomic<std::uint8_t>* slab_hints,
+              DataSegments* data = nullptr);
 
-    // The smallest class whose chunks hold `chunk_bytes`, or class_count() if none does.
+    // Takes over the chunks that the domain grew by since. ok, or why some cannot be reached:
+    // out_of_memory, corrupt, domain_removed.
+    [[nodiscard]] Status learn() noexcept;
+    // Whether chunk `chunk` is there, perhaps since a moment ago: ok, out_of_memory (its data
+    // segment cannot be mapped here), domain_removed, corrupt (there is no such chunk).
+    [[nodiscard]] Status reach(std::uint32_t chunk) noexcept;
+
+    // The smallest class of the first segment whose chunks hold `chunk_bytes`, or
+    // first_classes() if none does: then it is a large one.
     [[nodiscard]] std::uint32_t class_for(std::size_t chunk_bytes) const noexcept;
-    // Takes a chunk of class `k` for process `me`, or of a larger class when that one is used up.
-    // kNoChunk when every chunk that would do is in use.
+    // Takes a chunk of class `k` (of the first segment) for process `me`, or of a larger class when
+    // that one is used up. kNoChunk when every chunk that would do is in use.
     [[nodiscard]] std::uint32_t allocate(std::uint32_t k,
                                          std::uint32_t me,
                                          PoolCursor& cursor) noexcept;
+    // Takes a chunk of `chunk_bytes` up to twice as many, or of any larger size (`most`). kNoChunk
+    // when all are in use. Looks at each chunk of these sizes: a large chunk is a long way from the
+    // next one, but there are few.
+    enum class Waste { at_most_half, any };
+    [[nodiscard]] std::uint32_t allocate_large(std::size_t chunk_bytes,
+                                               std::uint32_t me,
+                                               PoolCursor& cursor,
+                                               Waste waste) noexcept;
     // Gives back a chunk that `me` holds (OWNED or CLAIMED). It may stay in the cursor's hot stack.
     void release(std::uint32_t chunk, std::uint32_t me, PoolCursor& cursor) noexcept;
     // Gives back a chunk without keeping it.
@@ -83,24 +107,33 @@ class ChunkPool {
     }
     // Whether `chunk` exists. Numbers of a class begin at a multiple of 64, so there are gaps.
     [[nodiscard]] bool valid(std::uint32_t chunk) const noexcept {
-        if (chunk >= chunk_count_) {
+        if (chunk >= chunk_count()) {
             return false;
         }
         const ChunkClass& c = class_of(chunk);
         return chunk - c.first_chunk < c.chunk_count;
     }
     // One above the highest number.
-    [[nodiscard]] std::uint32_t chunk_count() const noexcept { return chunk_count_; }
-    [[nodiscard]] std::uint32_t class_count() const noexcept { return class_count_; }
+    [[nodiscard]] std::uint32_t chunk_count() const noexcept {
+        // N1: pairs with N2. Who sees a chunk's number finds its class.
+        return grown(chunk_count_).load(std::memory_order_acquire);
+    }
+    [[nodiscard]] std::uint32_t class_count() const noexcept {
+        // N1: pairs with N2.
+        return grown(class_count_).load(std::memory_order_acquire);
+    }
+    // Message bytes of the largest chunks of the first segment.
+    [[nodiscard]] std::size_t small_bytes_max() const noexcept {
+        return classes_[first_classes_ - 1].chunk_bytes - kMessageOffset;
+    }
+    [[nodiscard]] std::uint32_t first_classes() const noexcept { return first_classes_; }
     [[nodiscard]] const ChunkClass& chunk_class(std::uint32_t k) const noexcept {
         return classes_[k];
     }
-    [[nodiscard]] std::size_t message_bytes_max() const noexcept {
-        return class_count_ == 0 ? 0 : classes_[class_count_ - 1].chunk_bytes - kMessageOffset;
-    }
     [[nodiscard]] const ChunkClass& class_of(std::uint32_t chunk) const noexcept {
         std::uint32_t k = 0;
-        while (k + 1 < class_count_ && chunk >= classes_[k + 1].first_chunk) {
+        const std::uint32_t count = class_count();
+        while (k + 1 < count && chunk >= classes_[k + 1].first_chunk) {
             ++k;
         }
         return classes_[k];
@@ -113,6 +146,11 @@ class ChunkPool {
     [[nodiscard]] std::uint32_t allocate_in_class(std::uint32_t k,
                                                   std::uint32_t me,
                                                   PoolCursor& cursor) noexcept;
+    // Looks at the classes of chunks of `least` to `most` bytes.
+    [[nodiscard]] std::uint32_t search_classes(std::uint64_t least,
+                                               std::uint64_t most,
+                                               std::uint32_t me,
+                                               PoolCursor& cursor) noexcept;
     [[nodiscard]] std::uint32_t search_slabs(std::uint32_t k,
                                              std::uint32_t me,
                                              PoolCursor& cursor,
@@ -121,13 +159,30 @@ class ChunkPool {
                                             std::uint32_t end,
                                             std::uint32_t me) noexcept;
 
+    // Counts that grow while others read them.
+    static std::atomic_ref<std::uint32_t> grown(const std::uint32_t& count) noexcept {
+        return std::atomic_ref<std::uint32_t>(const_cast<std::uint32_t&>(count));
+    }
+    [[nodiscard]] std::atomic<std::uint8_t>& hint_of(std::uint32_t chunk) const noexcept {
+        if (chunk < first_chunks_) [[likely]] {
+            return hints_[0][chunk / kSlabChunks];
+        }
+        const ChunkClass& c = class_of(chunk);
+        return hints_[&c - classes_][(chunk - c.first_chunk) / kSlabChunks];
+    }
+
     std::byte* base_ = nullptr;
-    std::atomic<std::uint8_t>* slab_hints_ =
-        nullptr;  // one per slab: 0 = probably nothing free in it
-    std::uint32_t chunk_count_ = 0;
-    std::uint32_t class_count_ = 0;
-    ChunkClass classes_[kClassesMax] =
-        {};  // private copy: a scribbled table cannot move our chunks
+    DataSegments* data_ = nullptr;
+    std::uint32_t chunk_count_ = 0;  // through grown()
+    std::uint32_t class_count_ = 0;  // through grown()
+    std::uint32_t first_classes_ = 0;
+    std::uint32_t first_chunks_ = 0;
+    std::uint32_t data_seen_ = 0;  // guarded by the data segments' mutex
+    // Private copies: a scribbled table cannot move our chunks.
+    ChunkClass classes_[kPoolClassesMax] = {};
+    // One per slab of a class: 0 = probably nothing free in it. Those of the first segment's classes
+    // lie in one table.
+    std::atomic<std::uint8_t>* hints_[kPoolClassesMax] = {};
 };
 
 // ---- hot paths ---------------------------------------------------------------------------------
@@ -159,7 +214,7 @@ inline void ChunkPool::free_now(std::uint32_t chunk) noexcept {
 }
 
 inline void ChunkPool::mark_free(std::uint32_t chunk) noexcept {
-    std::atomic<std::uint8_t>& hint = slab_hints_[chunk / kSlabChunks];
+    std::atomic<std::uint8_t>& hint = hint_of(chunk);
     SHM_STEP("pool.free.hint");
     if (hint.load(std::memory_order_relaxed) == 0) {  // relaxed: a hint, see `search_slabs`
         hint.store(1, std::memory_order_relaxed);  // relaxed: a hint, wrong either way is harmless
@@ -194,7 +249,9 @@ inline std::uint32_t ChunkPool::allocate(std::uint32_t k,
 inline void ChunkPool::release(std::uint32_t chunk, std::uint32_t me, PoolCursor& cursor) noexcept {
     const ChunkClass& c = class_of(chunk);
     const auto k = static_cast<std::uint32_t>(&c - classes_);
-    const std::uint32_t keep = c.chunk_bytes <= kHotChunkBytesMax ? kHotChunks : 1;
+    const std::uint32_t keep = c.chunk_bytes <= kHotChunkBytesMax     ? kHotChunks
+                               : c.chunk_bytes <= kHotLargeChunkBytes ? 1
+                                                                      : 0;
     if (cursor.hot_count[k] < keep) {
         Word& word = header(chunk)->word;
         // relaxed: the word is ours, nobody else leaves OWNED or CLAIMED while we live
@@ -204,6 +261,9 @@ inline void ChunkPool::release(std::uint32_t chunk, std::uint32_t me, PoolCursor
         word.store(make_word(ChunkState::owned, me, generation), std::memory_order_relaxed);
         cursor.hot[k][cursor.hot_count[k]++] = chunk;
         return;
+    }
+    if (keep == 0) {
+        cursor.last_large = chunk;  // its word is in our cache: the best one to take next
     }
     free_now(chunk);
 }

@@ -181,38 +181,14 @@ std::vector<Found> Directory::list() const {
 
 std::optional<Ring> Directory::ring(const Found& found) const noexcept {
     const EntryInfo& info = found.info;
-    const std::uint64_t start = static_cast<std::uint64_t>(rings_.data() - segment_->base());
+    const auto area = area_of(info.ring_offset);
     if (!std::has_single_bit(info.slots) || info.capacity == 0 || info.slots <= info.capacity ||
-        info.ring_bytes < ring_bytes(info.slots) || info.ring_offset % kLinePair != 0 ||
-        info.ring_offset < start || info.ring_bytes > rings_.size() ||
-        info.ring_offset - start > rings_.size() - info.ring_bytes) {
+        info.ring_bytes < ring_bytes(info.slots) || info.ring_offset % kLinePair != 0 || !area ||
+        info.ring_bytes > area->end - info.ring_offset) {
         return std::nullopt;
     }
     auto* control = reinterpret_cast<RingControl*>(segment_->base() + info.ring_offset);
     return Ring(control, info.slots, info.capacity, found.dest(), pool_);
-}
-
-// First fit between the rings that exist.
-std::optional<std::uint64_t> Directory::find_space(std::uint64_t bytes) const {
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> taken;
-    const std::uint32_t count = used();
-    for (std::uint32_t i = 0; i < count; ++i) {
-        // relaxed: changed only under the lock, which we hold
-        if (entry_state(entries_[i].word.load(std::memory_order_relaxed)) != EntryState::free) {
-            const EntryInfo info = load_info(entries_[i].info);
-            taken.emplace_back(info.ring_offset, info.ring_bytes);
-        }
-    }
-    std::sort(taken.begin(), taken.end());
-    std::uint64_t at = static_cast<std::uint64_t>(rings_.data() - segment_->base());
-    const std::uint64_t end = at + rings_.size();
-    for (const auto& [offset, size] : taken) {
-        if (offset >= at && offset - at >= bytes) {
-            return at;
-        }
-        at = std::max(at, offset + size);
-    }
-    return at <= end && end - at >= bytes ? std::optional(at) : std::nullopt;
 }
 
 Result<Found> Directory::create(const QueueSpec& spec, bool* created) {
@@ -240,13 +216,11 @@ Result<Found> Directory::create(const QueueSpec& spec, bool* created) {
     const std::uint64_t slots =
         std::max<std::uint64_t>(2, std::bit_ceil(static_cast<std::uint64_t>(spec.capacity) + 1));
     const std::uint64_t bytes = ring_bytes(slots);
-    const auto offset = find_space(bytes);
+    const auto offset = make_space(bytes);
     if (!offset) {
-        return Error{Status::limit_reached,
-                     0,
-                     "the ring of capacity " + std::to_string(spec.capacity) + " needs " +
-                         std::to_string(bytes) + " bytes, limits.ring_bytes of " +
-                         std::to_string(rings_.size()) + " has no such piece left"};
+        Error error = offset.error();
+        error.detail = "capacity " + std::to_string(spec.capacity) + ": " + error.detail;
+        return error;
     }
     *created = true;
     return write_entry(index, spec, slots, *offset);

@@ -8,8 +8,8 @@
 //   Change     under the directory lock: an OFD byte lock (between processes) and a mutex (between
 //              the threads of one), taken with a timeout. The one declared exception to "nobody
 //              waits".
-//   Memory     the rings' region has no free list: what LIVE, CLOSED and RECYCLING entries do not
-//              cover is free.
+//   Memory     the rings' region, and data segments that are added when it is full. No free list:
+//              what LIVE, CLOSED and RECYCLING entries do not cover is free.
 //   Crash      a lock holder killed anywhere leaves `directory_busy` set: the next holder makes
 //              CREATING entries FREE again, closes the rings of CLOSED ones and finishes RECYCLING ones.
 //   Recycling  a CLOSED entry goes when no process has its attached bit: RECYCLING is stored first,
@@ -84,7 +84,7 @@ class Directory {
     [[nodiscard]] std::vector<Found> list() const;
 
     // Makes a queue, or returns the one of that name with `created` false. Errors: limit_reached
-    // (destinations, ring memory), timed_out. The caller compares options.
+    // (destinations, ring memory), out_of_memory (/dev/shm), timed_out. The caller compares options.
     [[nodiscard]] Result<Found> create(const QueueSpec& spec, bool* created);
     // Closes a LIVE queue: nothing is accepted any more. Waiters are rung by the caller. Errors:
     // queue_not_found, timed_out, corrupt.
@@ -114,6 +114,13 @@ class Directory {
     [[nodiscard]] std::optional<Found> read(std::uint32_t index,
                                             bool recycling = false) const noexcept;
     [[nodiscard]] std::optional<std::uint64_t> find_space(std::uint64_t bytes) const;
+    // An area that rings may lie in: the first segment's, then those of data segments. By offset.
+    struct Area {
+        std::uint64_t begin, end;
+    };
+    [[nodiscard]] std::optional<Area> area_of(std::uint64_t offset) const noexcept;
+    [[nodiscard]] std::vector<Area> areas() const;
+    [[nodiscard]] Result<std::uint64_t> make_space(std::uint64_t bytes);
     void unlock() noexcept;
 
     Segment* segment_ = nullptr;

@@ -18,8 +18,6 @@
 namespace telpher::shm {
 namespace {
 
-std::string path_of(std::string_view file) { return std::string(kShmFolder) + std::string(file); }
-
 Result<std::vector<std::string>> list_files() {
     DIR* folder = opendir(std::string(kShmFolder).c_str());
     if (folder == nullptr) {
@@ -85,6 +83,12 @@ std::string domain_of(const std::string& file) {
 std::string why_garbage(const std::string& file, const RawFile& raw) {
     if (raw.in_use()) {
         return {};
+    }
+    if (is_private_file(file) && !is_first_file(file)) {
+        // A data segment goes with its domain's first segment, which is always there before it.
+        return RawFile(sibling_file(file, 0)).descriptor() < 0 && errno == ENOENT
+                   ? "a data segment of a domain that is gone"
+                   : "";
     }
     if (is_private_file(file) && !raw.is(public_file(domain_of(file)))) {
         return "left behind by a process that was killed while it made or removed a domain";

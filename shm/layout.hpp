@@ -34,6 +34,9 @@ inline constexpr std::uint32_t kSlabChunks = 64;
 inline constexpr std::uint32_t kChunksMax =
     (1U << 24) - 2;  // a reference has 24 bits, all ones = CLOSED
 inline constexpr std::uint32_t kRegionsMax = 32;
+inline constexpr std::uint32_t kDataSegmentsMax = 48;
+inline constexpr std::uint32_t kPoolClassesMax = kClassesMax + kDataSegmentsMax;
+inline constexpr std::uint64_t kChunkBytesMax = 1ULL << 30;
 inline constexpr std::uint32_t kCapacityMax = 1U << 24;
 inline constexpr std::size_t kNameBytesMax = 100;
 
@@ -45,8 +48,8 @@ enum class ChunkState : std::uint8_t {
     claimed = 3,   // polled, not yet released
     revoked = 4,   // lease lost while the holder still reads it   (leases)
     retired = 5,   // evicted from a topic, nobody's               (topics)
-    whole = 6,     // free extent, tails still attached            (extents)
-    cont = 7,      // tail unit of an extent                       (extents)
+    whole = 6,     // not used: large messages have chunks of their own size (ARCHITECTURE.md, 11)
+    cont = 7,      // not used, see above
     replied = 8,   // call answered on the request's own word      (functions)
     failed = 9,    // call whose server died                       (functions)
     orphaned = 10  // call whose client gave up                    (functions)
@@ -252,6 +255,7 @@ enum class RegionKind : std::uint32_t {
     slab_hints = 5,
     chunks = 6,
     pool_waiters = 7,
+    data_segments = 8,
     // reserved for what arrives later: idempotency table, histograms, settings, delay tables,
     // access rules
     idempotency = 16,
@@ -270,6 +274,37 @@ struct Region {
     std::uint64_t bytes;
 };
 static_assert(sizeof(Region) == 24);
+
+// ---- data segments: what a domain grows by -----------------------------------------------------
+enum class DataKind : std::uint32_t { none = 0, chunks = 1, rings = 2 };
+
+// One more file, telpher.NAME.UUID.(k + 1) for entry k of the table. Written before `segment_count`
+// counts it, and never changed afterwards.
+struct DataSegment {
+    std::uint64_t offset;   // of its first byte, from the first segment's start, in every process
+    std::uint64_t bytes;    // of the file
+    std::uint64_t content;  // offset of its first chunk or ring; before it: header, slab hints
+    std::uint32_t kind;     // DataKind
+    std::uint32_t chunk_bytes;
+    std::uint32_t chunk_count;
+    std::uint32_t first_chunk;
+    std::uint64_t reserved[3];
+};
+static_assert(sizeof(DataSegment) == 64);
+
+inline constexpr std::uint64_t kDataMagic = 0x3144'5248'504C'4554;  // "TELPHRD1"
+
+// The beginning of a data segment's file.
+struct DataHeader {
+    std::uint64_t magic;
+    std::uint8_t uuid[16];  // of the domain
+    std::uint32_t index;    // k + 1
+    std::uint32_t reserved;
+    std::uint64_t bytes;
+};
+static_assert(sizeof(DataHeader) == 40);
+// The slab hints of a data segment of chunks follow at:
+inline constexpr std::uint64_t kDataHintsOffset = 64;
 
 enum class DomainState : std::uint32_t { creating = 0, ready = 1, removed = 2 };
 
@@ -292,7 +327,8 @@ struct SegmentHeader {
     std::uint32_t destinations_max;
     std::uint32_t class_count;
     std::uint64_t message_bytes_max;
-    std::uint64_t segment_bytes_max;
+    std::uint64_t segment_bytes_max;  // of all segments
+    std::uint64_t process_bytes_max;  // in loans and deliveries of one process; 0 = any
     std::uint64_t options_hash;
     std::uint64_t created_ns;
     std::uint32_t region_count;
@@ -302,10 +338,10 @@ struct SegmentHeader {
     Region regions[kRegionsMax];
     // Changing words, each pair on lines of its own.
     alignas(kLinePair) std::atomic<std::uint32_t> state;  // DomainState; stored last by the creator
-    std::atomic<std::uint32_t> segment_count;
-    Word id_source;                           // prefixes of message ids
-    alignas(kLinePair) Word join_generation;  // counts joins and leaves
-    Word directory_generation;                // counts changes of the name directory
+    std::atomic<std::uint32_t> segment_count;             // data segments that are complete
+    Word id_source;                                       // prefixes of message ids
+    alignas(kLinePair) Word join_generation;              // counts joins and leaves
+    Word directory_generation;                            // counts changes of the name directory
     Word directory_busy;  // 1 while a lock holder changes it: found at 1 = it died
     Word directory_used;  // 1 + the highest entry ever used
     Word reaps;           // processes reaped
@@ -329,6 +365,9 @@ constexpr std::uint64_t abi_hash() {
                                         offsetof(DirectoryEntry, attached),
                                         sizeof(ChunkClass),
                                         sizeof(Region),
+                                        sizeof(DataSegment),
+                                        sizeof(DataHeader),
+                                        kDataSegmentsMax,
                                         sizeof(SegmentHeader),
                                         offsetof(SegmentHeader, classes),
                                         offsetof(SegmentHeader, regions),

@@ -28,9 +28,9 @@ bool Reaper::help(std::uint32_t slot, std::uint32_t me, std::uint64_t gone) {
     if (!table_->begin_reaping(me, identity)) {
         return false;
     }
-    sweep(identity);
-    table_->end_reaping(me, identity, true);
-    return true;
+    const bool complete = sweep(identity);
+    table_->end_reaping(me, identity, complete);
+    return complete;
 }
 
 std::uint32_t Reaper::help_all(std::uint32_t me) {
@@ -43,7 +43,13 @@ std::uint32_t Reaper::help_all(std::uint32_t me) {
     return reaped;
 }
 
-void Reaper::sweep(std::uint64_t identity) {
+// False: some of the domain's memory cannot be mapped here, the dead may hold a piece of it, and
+// somebody else must finish.
+bool Reaper::sweep(std::uint64_t identity) {
+    // What the dead used was complete before it used it.
+    if (pool_->learn() != Status::ok) {
+        return false;
+    }
     const std::uint32_t slot = identity_slot(identity);
     std::vector<std::uint64_t> inflight;
     for (ThreadRecord& thread : threads_) {
@@ -81,6 +87,7 @@ void Reaper::sweep(std::uint64_t identity) {
         }
     }
     clear_attached(slot);
+    return true;
 }
 
 void Reaper::sweep_chunk(std::uint32_t chunk,

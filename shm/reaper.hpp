@@ -9,6 +9,7 @@
 //   Threads    one reaping at a time per process (the attachment's mutex); any number of processes
 //              at once.
 //   Progress   every step is a CAS or an idempotent store; nobody waits for a reaper.
+//   Limit      a data segment that cannot be mapped here leaves the dead DEAD, for another to reap.
 //   Crash      a reaper killed or stopped at any step leaves the dead DEAD, and the next one starts
 //              again. A failed CAS on a chunk re-reads it: another helper, or the message's
 //              consumer, was faster.
@@ -38,7 +39,7 @@ class Reaper {
     std::uint32_t help_all(std::uint32_t me);
 
   private:
-    void sweep(std::uint64_t identity);
+    [[nodiscard]] bool sweep(std::uint64_t identity);
     void sweep_chunk(std::uint32_t chunk,
                      std::uint32_t slot,
                      std::span<const std::uint64_t> inflight);

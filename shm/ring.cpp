@@ -44,8 +44,8 @@ bool Ring::walk_head(std::uint64_t& h, std::uint64_t t, std::uint64_t& budget) c
         if (ref == kClosedRef) {
             return true;
         }
-        if (!pool_->valid(ref_chunk(ref))) {
-            return false;
+        if (const Status status = pool_->reach(ref_chunk(ref)); status != Status::ok) [[unlikely]] {
+            return status == Status::out_of_memory;  // counted as unclaimed, or damage
         }
         SHM_STEP("ring.walk.load_word");
         // W12: pairs with W1 (doorbell.hpp:W1): `writable` comes here after arming, and either sees
@@ -83,8 +83,8 @@ Status Ring::front(std::uint64_t& h, std::uint32_t* chunk, std::uint64_t* word) 
             return Status::queue_not_found;
         }
         *chunk = ref_chunk(ref);
-        if (!pool_->valid(*chunk)) {
-            return Status::corrupt;
+        if (const Status status = pool_->reach(*chunk); status != Status::ok) [[unlikely]] {
+            return status;
         }
         // R4: pairs with C0 (ring_inline.hpp:C0).
         *word = pool_->header(*chunk)->word.load(std::memory_order_acquire);
@@ -126,7 +126,7 @@ bool Ring::readable() const noexcept {
         // R5: pairs with C1 (ring_inline.hpp:C1).
         const std::uint64_t ref = s.ref.load(std::memory_order_acquire);
         if (ref == kClosedRef || !pool_->valid(ref_chunk(ref))) {
-            return true;  // the end, or damage: `claim` tells
+            return true;  // the end, a chunk to be mapped, or damage: `claim` tells
         }
         SHM_STEP("ring.readable.word");
         // R4: pairs with C0 (ring_inline.hpp:C0).

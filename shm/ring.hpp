@@ -55,7 +55,8 @@ class Ring {
                                 ThreadRecord& thread,
                                 std::uint64_t* position) noexcept;
     // Takes the oldest chunk. ok (`*chunk`, `*position`), queue_empty, queue_not_found (closed and
-    // drained), corrupt.
+    // drained), out_of_memory (it lies in a data segment that this process cannot map: it stays),
+    // corrupt.
     [[nodiscard]] Status claim(std::uint32_t me,
                                std::uint32_t* chunk,
                                std::uint64_t* position) noexcept;
@@ -66,7 +67,7 @@ class Ring {
         prefetch_for_write(&slot(control_->tail.load(std::memory_order_relaxed)));
     }
     // The oldest unclaimed chunk from position `h` on (which moves there), left where it is. ok, with
-    // its word as it was; queue_empty, queue_not_found (the end), corrupt. Who reads the chunk then
+    // its word as it was; queue_empty, queue_not_found (the end), out_of_memory, corrupt. Who reads the chunk then
     // must find the same word afterwards: it may be claimed and used again at any moment.
     [[nodiscard]] Status front(std::uint64_t& h,
                                std::uint32_t* chunk,

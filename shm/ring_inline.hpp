@@ -203,8 +203,11 @@ inline Status Ring::claim_at(std::uint64_t& h, std::uint32_t me, std::uint32_t* 
         return Status::queue_not_found;
     }
     const std::uint32_t candidate = ref_chunk(ref);
-    if (!pool_->valid(candidate)) {
-        return Status::corrupt;
+    if (!pool_->valid(candidate)) [[unlikely]] {
+        // The domain may have grown since we looked; what cannot be mapped here stays in the queue.
+        if (const Status status = pool_->reach(candidate); status != Status::ok) {
+            return status;
+        }
     }
     if (bug(Bug::head_before_claim)) {
         raise(control_->head, h + 1);

@@ -2,8 +2,8 @@
 
 #include "shm/base/clock.hpp"
 #include "shm/base/step.hpp"
+#include "shm/shm_file.hpp"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -18,78 +18,6 @@ namespace {
 
 namespace bip = boost::interprocess;
 
-std::string path_of(std::string_view file_name) {
-    return std::string(kShmFolder) + std::string(file_name);
-}
-
-Error open_error(std::string_view file_name, int error) {
-    const std::string where = path_of(file_name);
-    switch (error) {
-        case ENOENT:
-            return {Status::domain_not_found, error, where + " does not exist"};
-        case ELOOP:
-            return {Status::not_permitted,
-                    error,
-                    where + " is a symbolic link: somebody squats on the name"};
-        case EACCES:
-        case EPERM:
-            return {Status::not_permitted, error, where + " may not be opened by this user"};
-        case EISDIR:
-        case EINVAL:  // glibc's shm_open says so for a folder
-            return {Status::corrupt, error, where + " is a folder, not a segment"};
-        case ENXIO:
-            return {Status::corrupt, error, where + " is a socket or pipe, not a segment"};
-        case ENOSPC:
-        case ENOMEM:
-            return {Status::out_of_memory, error, errno_text(where.c_str(), error)};
-        default:
-            return {Status::server_error, error, errno_text(where.c_str(), error)};
-    }
-}
-
-// Who may have made a segment that we trust: ourselves, root, or a group we belong to if it says
-// 0660.
-bool trusted_owner(const struct stat& facts) {
-    if (facts.st_uid == geteuid() || facts.st_uid == 0) {
-        return true;
-    }
-    if ((facts.st_mode & 0060) != 0060) {
-        return false;
-    }
-    gid_t groups[256];
-    const int count = getgroups(256, groups);
-    return facts.st_gid == getegid() ||
-           (count > 0 && std::find(groups, groups + count, facts.st_gid) != groups + count);
-}
-
-Result<void> check_file(std::string_view file_name, const struct stat& facts) {
-    const std::string where = path_of(file_name);
-    if (!S_ISREG(facts.st_mode)) {
-        return Error{Status::corrupt, 0, where + " is not a regular file"};
-    }
-    if (!trusted_owner(facts)) {
-        return Error{Status::not_permitted,
-                     0,
-                     where + " belongs to user " + std::to_string(facts.st_uid) +
-                         ", not to this user, root or a 0660 group of ours"};
-    }
-    if ((facts.st_mode & 0117) != 0) {
-        char mode[8];
-        std::snprintf(mode, sizeof mode, "%04o", facts.st_mode & 07777U);
-        return Error{Status::not_permitted,
-                     0,
-                     where + " has mode " + mode +
-                         ", allowed are 0600 and 0660: others could have written it"};
-    }
-    if (static_cast<std::uint64_t>(facts.st_size) < kPageBytes) {
-        return Error{Status::corrupt,
-                     0,
-                     where + " has " + std::to_string(facts.st_size) +
-                         " bytes, a segment's header alone has " + std::to_string(kPageBytes)};
-    }
-    return {};
-}
-
 Error no_room(int error, std::uint64_t wanted) {
     struct statvfs space {};
     std::uint64_t available = 0;
@@ -103,36 +31,7 @@ Error no_room(int error, std::uint64_t wanted) {
                 " are free: lower limits.pool_bytes or limits.ring_bytes, or enlarge /dev/shm"};
 }
 
-int reserve(int descriptor, std::uint64_t bytes) {
-    int error = EINTR;
-    for (int attempt = 0; error == EINTR && attempt < 100; ++attempt) {
-        error = posix_fallocate(descriptor, 0, static_cast<off_t>(bytes));
-    }
-    return error;
-}
-
 }  // namespace
-
-std::string public_file(std::string_view name) {
-    return std::string(kFilePrefix) + std::string(name);
-}
-
-std::string private_file(std::string_view name, const Uuid& uuid) {
-    return public_file(name) + "." + to_string(uuid) + ".0";
-}
-
-bool is_private_file(std::string_view file_name) {
-    // ... "." 32 hexadecimal digits "." digits
-    const std::size_t last = file_name.rfind('.');
-    if (last == std::string_view::npos || last < 33 || last + 1 == file_name.size() ||
-        file_name[last - 33] != '.') {
-        return false;
-    }
-    const std::string_view hex = file_name.substr(last - 32, 32);
-    const std::string_view number = file_name.substr(last + 1);
-    return hex.find_first_not_of("0123456789abcdef") == std::string_view::npos &&
-           number.find_first_not_of("0123456789") == std::string_view::npos;
-}
 
 Result<void> check_domain_name(std::string_view name) {
     constexpr std::string_view kAllowed =
@@ -158,15 +57,19 @@ Result<void> check_domain_name(std::string_view name) {
     return {};
 }
 
-Result<void> Segment::map(std::uint64_t size_bytes) {
-    try {
-        mapping_ = bip::mapped_region(object_, bip::read_write, 0, size_bytes);
-    } catch (const bip::interprocess_exception& failure) {
-        return Error{Status::out_of_memory,
-                     failure.get_native_error(),
-                     errno_text("mapping the segment", failure.get_native_error())};
+// Maps the file at the beginning of addresses that have room for what the domain may grow by.
+Result<void> Segment::map(const SegmentHeader& h) {
+    auto space = AddressSpace::reserve(h.segment_bytes, h.segment_bytes_max);
+    if (!space) {
+        return space.error();
     }
-    header_ = reinterpret_cast<SegmentHeader*>(mapping_.get_address());
+    if (auto mapped = space->map(descriptor(), 0, h.segment_bytes); !mapped) {
+        return Error{Status::out_of_memory,
+                     mapped.error().os_error,
+                     errno_text("mapping the segment", mapped.error().os_error)};
+    }
+    space_ = std::move(*space);
+    header_ = reinterpret_cast<SegmentHeader*>(space_.base());
     return {};
 }
 
@@ -179,12 +82,24 @@ void Segment::adopt(const SegmentHeader& h) {
     copy_.lifetime = h.lifetime;
     copy_.mode = h.mode;
     copy_.message_bytes_max = h.message_bytes_max;
+    copy_.process_bytes_max = h.process_bytes_max;
     copy_.options_hash = h.options_hash;
+    copy_.segment_bytes = h.segment_bytes;
     std::copy(std::begin(h.classes), std::end(h.classes), copy_.classes);
     std::copy(std::begin(h.regions), std::end(h.regions), copy_.regions);
     std::copy(std::begin(h.uuid), std::end(h.uuid), uuid_.begin());
     name_.assign(h.name, h.name_bytes);
     private_file_ = private_file(name_, uuid_);
+    data_ = std::make_unique<DataSegments>(DataSegments::Place{
+        space_.base(),
+        space_.size_bytes(),
+        std::min(h.segment_bytes_max, space_.size_bytes()),
+        h.segment_bytes,
+        header_,
+        reinterpret_cast<DataSegment*>(region(RegionKind::data_segments).data()),
+        private_file_,
+        uuid_,
+        h.mode});
 }
 
 std::span<std::byte> Segment::region(RegionKind kind) const noexcept {
@@ -225,14 +140,14 @@ Result<Segment> Segment::create(const SegmentPlan& plan) {
     static_cast<void>(try_lock_byte(descriptor, kCreatorLock));
     SHM_STEP("segment.create.reserve");
     int error =
-        fchmod(descriptor, plan.mode) == 0 ? reserve(descriptor, header.segment_bytes) : errno;
+        fchmod(descriptor, plan.mode) == 0 ? reserve_file(descriptor, header.segment_bytes) : errno;
     if (error != 0) {
         ::unlink(path_of(file).c_str());
         return error == ENOSPC || error == EFBIG || error == ENOMEM
                    ? no_room(error, header.segment_bytes)
                    : open_error(file, error);
     }
-    if (auto mapped = segment.map(header.segment_bytes); !mapped) {
+    if (auto mapped = segment.map(header); !mapped) {
         ::unlink(path_of(file).c_str());
         return mapped.error();
     }
@@ -299,11 +214,11 @@ Result<Segment> Segment::open(std::string_view file_name) {
     }
     // A sparse file would be a SIGBUS on a full /dev/shm; reserving what is reserved costs nothing.
     if (static_cast<std::uint64_t>(facts.st_blocks) * 512 < file_bytes) {
-        if (const int error = reserve(segment.descriptor(), file_bytes); error != 0) {
+        if (const int error = reserve_file(segment.descriptor(), file_bytes); error != 0) {
             return no_room(error, file_bytes);
         }
     }
-    if (auto mapped = segment.map(file_bytes); !mapped) {
+    if (auto mapped = segment.map(header); !mapped) {
         return mapped.error();
     }
     segment.adopt(header);
@@ -339,6 +254,7 @@ void Segment::unlink() noexcept {
         SHM_STEP("segment.unlink.public");
         ::unlink(path_of(public_file(name_)).c_str());
     }
+    data_->unlink();
     SHM_STEP("segment.unlink.private");
     ::unlink(path_of(private_file_).c_str());
 }

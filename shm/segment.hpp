@@ -2,31 +2,32 @@
 // One file in shared memory: made, checked, mapped, published, taken away.
 //
 //   Files      telpher.NAME.UUID.0 (the private name) and, once complete, telpher.NAME: a hard link
-//              to it, made by link(), which never replaces a racing creator's.
+//              to it, made by link(), which never replaces a racing creator's. What the domain grew
+//              by: data_segments.hpp.
 //   Trust      the file's owner, mode, type and size, and every field of its header, are checked
 //              before anything is mapped; regions and classes are copied, so that a scribble cannot
 //              move them.
 //   Memory     reserved by posix_fallocate at creation: a full /dev/shm is an error then, and never
 //              SIGBUS.
 //   Crash      create: before the link nobody finds the file, `collect` removes it. unlink: the
-//              public name goes first; a private name left behind is garbage.
+//              public name goes first, then the data segments, then the private name; what is left
+//              behind is garbage.
 
 #include "telpher/result.hpp"
 
+#include "shm/base/address_space.hpp"
 #include "shm/base/os.hpp"
+#include "shm/data_segments.hpp"
 #include "shm/layout.hpp"
 
-#include <boost/interprocess/mapped_region.hpp>
 #include <boost/interprocess/shared_memory_object.hpp>
 
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 
 namespace telpher::shm {
-
-inline constexpr std::string_view kShmFolder = "/dev/shm/";
-inline constexpr std::string_view kFilePrefix = "telpher.";
 
 // Byte offsets of OFD locks on the segment's descriptor, far beyond any file's end.
 inline constexpr std::uint64_t kLockBase = 1ULL << 40;
@@ -34,6 +35,8 @@ inline constexpr std::uint64_t kVisitorLock =
     kLockBase + kProcessesMax;  // the spare process record
 inline constexpr std::uint64_t kDirectoryLock = kVisitorLock + 1;
 inline constexpr std::uint64_t kCreatorLock = kVisitorLock + 2;
+
+inline constexpr std::uint64_t kSegmentBytesMaxHighest = 1ULL << 40;
 
 // What a new segment shall hold. Validated by `create`.
 struct SegmentPlan {
@@ -46,6 +49,8 @@ struct SegmentPlan {
     std::uint64_t message_bytes_max = 20U << 20U;
     std::uint64_t ring_bytes = 20U << 20U;
     std::uint64_t pool_bytes = 24U << 20U;
+    std::uint64_t segment_bytes_max = 4ULL << 30U;  // with all data segments
+    std::uint64_t process_bytes_max = 0;            // in loans and deliveries; 0 = any
     std::uint64_t options_hash = 0;
 };
 
@@ -68,17 +73,17 @@ class Segment {
     // Gives a complete segment its public name. Errors: already_exists, domain_not_found (the
     // private file was swept: create again), server_error.
     Result<void> publish();
-    // Takes both names away; the public one only if it still leads to this file. The directory lock
+    // Takes all names away; the public one only if it still leads to this file. The directory lock
     // is held.
     void unlink() noexcept;
     // Whether the public name leads to this file.
     [[nodiscard]] bool named() const noexcept;
 
     [[nodiscard]] SegmentHeader& header() const noexcept { return *header_; }
-    [[nodiscard]] std::byte* base() const noexcept {
-        return static_cast<std::byte*>(mapping_.get_address());
-    }
-    [[nodiscard]] std::size_t size_bytes() const noexcept { return mapping_.get_size(); }
+    [[nodiscard]] std::byte* base() const noexcept { return space_.base(); }
+    // Of the first file; data() tells of the others.
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return copy_.segment_bytes; }
+    [[nodiscard]] DataSegments& data() const noexcept { return *data_; }
     [[nodiscard]] int descriptor() const noexcept { return object_.get_mapping_handle().handle; }
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] const Uuid& uuid() const noexcept { return uuid_; }
@@ -93,6 +98,9 @@ class Segment {
     [[nodiscard]] std::uint32_t destinations_max() const noexcept { return copy_.destinations_max; }
     [[nodiscard]] std::uint64_t message_bytes_max() const noexcept {
         return copy_.message_bytes_max;
+    }
+    [[nodiscard]] std::uint64_t process_bytes_max() const noexcept {
+        return copy_.process_bytes_max;
     }
     [[nodiscard]] std::uint64_t options_hash() const noexcept { return copy_.options_hash; }
     [[nodiscard]] bool ephemeral() const noexcept { return copy_.lifetime == 1; }
@@ -110,15 +118,18 @@ class Segment {
         std::uint32_t lifetime = 0;
         std::uint32_t mode = 0;
         std::uint64_t message_bytes_max = 0;
+        std::uint64_t process_bytes_max = 0;
         std::uint64_t options_hash = 0;
+        std::uint64_t segment_bytes = 0;
         ChunkClass classes[kClassesMax] = {};
         Region regions[kRegionsMax] = {};
     };
-    [[nodiscard]] Result<void> map(std::uint64_t size_bytes);
+    [[nodiscard]] Result<void> map(const SegmentHeader& checked);
     void adopt(const SegmentHeader& checked);
 
     boost::interprocess::shared_memory_object object_;
-    boost::interprocess::mapped_region mapping_;
+    AddressSpace space_;
+    std::unique_ptr<DataSegments> data_;
     SegmentHeader* header_ = nullptr;
     Facts copy_;
     std::string name_;          // of the domain
@@ -126,9 +137,6 @@ class Segment {
     Uuid uuid_{};
 };
 
-// "telpher.NAME", "telpher.NAME.UUID.0".
-std::string public_file(std::string_view name);
-std::string private_file(std::string_view name, const Uuid& uuid);
 // Whether a file name has the shape of a private one (so that no domain may be called like that).
 bool is_private_file(std::string_view file_name);
 // bad_request unless `name` is 1..100 of [A-Za-z0-9._-] and not of the private shape.

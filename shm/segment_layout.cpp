@@ -46,6 +46,8 @@ std::uint64_t region_bytes_min(const SegmentHeader& h, RegionKind kind) {
             return static_cast<std::uint64_t>(h.destinations_max) * sizeof(DirectoryEntry);
         case RegionKind::pool_waiters:
             return sizeof(WaiterMap);
+        case RegionKind::data_segments:
+            return sizeof(DataSegment) * kDataSegmentsMax;
         default:
             return 1;
     }
@@ -80,7 +82,7 @@ Result<void> check_regions(const SegmentHeader& h) {
                            std::to_string(h.segment_bytes));
         }
         const bool known = r.kind >= static_cast<std::uint32_t>(RegionKind::processes) &&
-                           r.kind <= static_cast<std::uint32_t>(RegionKind::pool_waiters);
+                           r.kind <= static_cast<std::uint32_t>(RegionKind::data_segments);
         if (!known) {
             if ((r.flags & kRegionRequired) != 0) {
                 return Error{Status::version_mismatch,
@@ -98,7 +100,7 @@ Result<void> check_regions(const SegmentHeader& h) {
         }
         seen |= 1U << r.kind;
     }
-    constexpr std::uint32_t kAll = 0b1111'1110;  // kinds 1..7
+    constexpr std::uint32_t kAll = 0b1'1111'1110;  // kinds 1..8
     if (seen != kAll) {
         return damaged("a required region is missing");
     }
@@ -123,7 +125,7 @@ Result<void> check_classes(const SegmentHeader& h) {
         const ChunkClass& c = h.classes[k];
         const std::string which = "chunk class " + std::to_string(k);
         if (c.chunk_bytes % kLinePair != 0 || c.chunk_bytes <= last_bytes ||
-            c.chunk_bytes > (1U << 30) || c.chunk_count == 0 || c.chunk_count > kChunksMax ||
+            c.chunk_bytes > kChunkBytesMax || c.chunk_count == 0 || c.chunk_count > kChunksMax ||
             c.first_chunk % kSlabChunks != 0 || c.first_chunk != next) {
             return damaged(which + ": impossible size, count or first number");
         }
@@ -188,6 +190,8 @@ Result<void> check_header(const SegmentHeader& h, std::uint64_t file_bytes) {
         {"regions", h.region_count, 1, kRegionsMax},
         {"bytes of the name", h.name_bytes, 1, kNameBytesMax},
         {"lifetime", h.lifetime, 0, 1},
+        {"largest message", h.message_bytes_max, 1, kChunkBytesMax / 2},
+        {"most bytes", h.segment_bytes_max, h.segment_bytes, kSegmentBytesMaxHighest},
     };
     for (const Range& r : counts) {
         if (r.value < r.low || r.value > r.high) {
@@ -208,6 +212,7 @@ Result<void> plan_layout(const SegmentPlan& plan, SegmentHeader& header) {
         {"limits.message_bytes", plan.message_bytes_max, 2048, 250ULL << 20U},
         {"limits.ring_bytes", plan.ring_bytes, 64ULL << 10U, 4ULL << 30U},
         {"limits.pool_bytes", plan.pool_bytes, 1ULL << 20U, 1ULL << 40U},
+        {"limits.segment_bytes", plan.segment_bytes_max, 0, kSegmentBytesMaxHighest},
     };
     for (const Range& r : ranges) {
         if (r.value < r.low || r.value > r.high) {
@@ -221,6 +226,7 @@ Result<void> plan_layout(const SegmentPlan& plan, SegmentHeader& header) {
     header.threads_max = plan.threads_max;
     header.destinations_max = plan.destinations_max;
     header.message_bytes_max = plan.message_bytes_max;
+    header.process_bytes_max = plan.process_bytes_max;
     header.lifetime = plan.lifetime;
     header.mode = plan.mode;
     header.options_hash = plan.options_hash;
@@ -244,6 +250,7 @@ Result<void> plan_layout(const SegmentPlan& plan, SegmentHeader& header) {
     writer.add(RegionKind::threads, region_bytes_min(header, RegionKind::threads));
     writer.add(RegionKind::directory, region_bytes_min(header, RegionKind::directory));
     writer.add(RegionKind::pool_waiters, sizeof(WaiterMap));
+    writer.add(RegionKind::data_segments, region_bytes_min(header, RegionKind::data_segments));
     writer.add(RegionKind::slab_hints, first / kSlabChunks);
     writer.add(RegionKind::rings, plan.ring_bytes);
     const std::uint64_t chunks_at = writer.offset();
@@ -252,7 +259,7 @@ Result<void> plan_layout(const SegmentPlan& plan, SegmentHeader& header) {
         header.classes[k].offset += chunks_at;
     }
     header.segment_bytes = writer.offset();
-    header.segment_bytes_max = writer.offset();
+    header.segment_bytes_max = std::max(plan.segment_bytes_max, header.segment_bytes);
     return {};
 }
 

@@ -75,8 +75,9 @@ class Queue {
     // Takes the oldest message.
     //
     //   errors   queue_empty (timeout 0), timed_out, cancelled, closed, queue_not_found (removed
-    //            and drained), domain_removed, limit_reached (threads), forked, corrupt. None takes
-    //            a message.
+    //            and drained), domain_removed, limit_reached (threads, process_bytes),
+    //            out_of_memory (the message's data segment cannot be mapped here), forked, corrupt.
+    //            None takes a message.
     //   cost     one contended atomic operation, no system call unless a producer sleeps, no
     //            allocation
     //   crash    killed before the claim: the message stays; after it: it is gone, counted as
@@ -109,14 +110,17 @@ class Queue {
     //   errors   queue_empty, queue_not_found (removed and drained), timed_out (consumers took the
     //            message away under the copy, a thousand times in a row), closed, domain_removed,
     //            forked, corrupt
-    //   cost     copies the message, at most a chunk (64 KiB); disturbs nobody
+    //   cost     copies the message; disturbs nobody
     //   crash    writes nothing
     [[nodiscard]] Result<Message> peek() const;
 
     // Memory for `payload_bytes` in the segment, under the topic `topic`.
     //
-    //   timeout  how long to wait for memory; 0 = do not wait
-    //   errors   out_of_memory, message_too_large, bad_request (topic), and as offer
+    //   timeout  how long to wait for memory when the domain may not grow; 0 = do not wait
+    //   errors   out_of_memory (what is used up, and why the domain cannot grow), message_too_large,
+    //            limit_reached (limits.process_bytes), bad_request (topic), and as offer
+    //   cost     flat over size, unless the domain must grow: then about 0.3 ms per MiB, and up to
+    //            50 ms (or `timeout`) where another process holds the directory lock
     Result<Loan> loan(std::string_view topic, std::size_t payload_bytes, Duration timeout = {});
 
     // Memory for a T, aligned to 64 bytes; size and type travel with it. T is trivially copyable.

@@ -10,7 +10,6 @@ namespace {
 constexpr std::uint32_t kFullPause = 32;  // pauses between looks at a full ring
 // Nobody loses that many races in a row: the ring is damaged.
 constexpr std::uint32_t kDropRoundsMax = 1U << 20;
-constexpr auto kMemoryLook = std::chrono::milliseconds(2);
 
 }  // namespace
 
@@ -23,8 +22,8 @@ QueueCore::QueueCore(std::shared_ptr<DomainCore> domain,
       ring_(ring),
       found_(found),
       name_(found.name()),
-      bytes_max_(std::min<std::size_t>(attachment_.pool().message_bytes_max(),
-                                       attachment_.segment().message_bytes_max())),
+      bytes_max_(attachment_.segment().message_bytes_max()),
+      small_bytes_max_(std::min(bytes_max_, attachment_.pool().small_bytes_max())),
       created_(created),
       circular_(found.info.kind == static_cast<std::uint8_t>(shm::Kind::circular)) {}
 
@@ -77,8 +76,20 @@ Error QueueCore::explain(Status status, Duration timeout) const {
                 "timeout is " + std::to_string(timeout.count()) + " ns, allowed are 0 and more"};
         case Status::queue_not_found:
             return {status, 0, "queue '" + name_ + "' was removed"};
+        case Status::limit_reached:
+            return {status,
+                    0,
+                    "limits.process_bytes is " +
+                        std::to_string(attachment_.segment().process_bytes_max()) +
+                        ", and loans and deliveries of this process hold as much"};
         case Status::domain_removed:
             return {status, 0, "domain '" + domain_->name() + "' was removed"};
+        case Status::out_of_memory:
+            return {status,
+                    0,
+                    "a data segment of the domain cannot be mapped into this process (ulimit -v, "
+                    "vm.max_map_count, open files): the message stays in queue '" +
+                        name_ + "'"};
         case Status::corrupt:
             return {status,
                     0,
@@ -123,7 +134,7 @@ Result<std::uint64_t> QueueCore::offer(const Message& message,
     ring_.prepare_commit();
     const std::size_t bytes = wire::encoded_bytes(message);
     std::uint32_t chunk = shm::kNoChunk;
-    if (bytes <= bytes_max_) [[likely]] {
+    if (bytes <= small_bytes_max_) [[likely]] {
         const std::uint32_t k = pool.class_for(bytes + shm::kMessageOffset);
         chunk = pool.allocate(k, attachment_.slot(), context->cursor);
     }
@@ -166,6 +177,7 @@ Result<std::uint64_t> QueueCore::offer(Loan& loan, Duration timeout, const std::
     if (status != Status::ok) {
         return explain(status, timeout);
     }
+    attachment_.discharge(loan.held_.chunk);
     loan.held_ = {};
     loan.bytes_ = {};
     loan.payload_ = {};
@@ -255,103 +267,6 @@ Status QueueCore::commit_later(shm::ThreadContext& context,
     context.pause = 1;
     waiter.leave(writable);
     return status;
-}
-
-// Takes what it waits off `timeout`.
-Result<std::uint32_t> QueueCore::allocate(shm::ThreadContext& context,
-                                          std::size_t message_bytes,
-                                          Duration& timeout,
-                                          const std::stop_token& stop) {
-    shm::ChunkPool& pool = attachment_.pool();
-    if (message_bytes > bytes_max_) [[unlikely]] {
-        return Error{Status::message_too_large,
-                     0,
-                     "the message has " + std::to_string(message_bytes) +
-                         " bytes with its header, the limit is " + std::to_string(bytes_max_)};
-    }
-    const std::uint32_t k = pool.class_for(message_bytes + shm::kMessageOffset);
-    std::uint32_t chunk = pool.allocate(k, attachment_.slot(), context.cursor);
-    if (chunk != shm::kNoChunk) [[likely]] {
-        return chunk;
-    }
-    const Status status = wait_for_memory(context, k, timeout, stop, &chunk);
-    if (status == Status::ok) {
-        return chunk;
-    }
-    if (status != Status::out_of_memory) {
-        return explain(status, timeout);
-    }
-    return Error{status,
-                 0,
-                 "no free chunk of " + std::to_string(pool.chunk_class(k).chunk_bytes) +
-                     " bytes or more: limits.pool_bytes is used up by queued messages, loans and "
-                     "deliveries"};
-}
-
-// Memory that a dead process holds comes back first; then we wait for others, as long as we may.
-Status QueueCore::wait_for_memory(shm::ThreadContext& context,
-                                  std::uint32_t chunk_class,
-                                  Duration& timeout,
-                                  const std::stop_token& stop,
-                                  std::uint32_t* chunk) {
-    shm::ChunkPool& pool = attachment_.pool();
-    attachment_.check_deaths();
-    *chunk = pool.allocate(chunk_class, attachment_.slot(), context.cursor);
-    const std::uint64_t start = shm::monotonic_ns();
-    shm::Word& starving = attachment_.segment().header().starving;
-    while (*chunk == shm::kNoChunk) {
-        if (Duration(shm::monotonic_ns() - start) >= timeout) {
-            return Status::out_of_memory;
-        }
-        if (stop.stop_requested()) {
-            return Status::cancelled;
-        }
-        if (const Status status = refuse(timeout); status != Status::ok) {
-            return status;
-        }
-        // A flag, not a count: a kill would leak a count. Whoever stops starving clears it for all;
-        // the others set it again at their next look.
-        starving.store(1, std::memory_order_relaxed);  // relaxed: a hint, the look is repeated
-        // D2: pairs with shm/doorbell.hpp:D1.
-        const std::uint32_t seen = context.record->doorbell.load(std::memory_order_acquire);
-        shm::arm(attachment_.pool_waiters(), context.index);
-        *chunk = pool.allocate(chunk_class, attachment_.slot(), context.cursor);
-        if (*chunk == shm::kNoChunk) {
-            shm::futex_wait(
-                context.record->doorbell, seen, std::min<Duration>(kMemoryLook, timeout));
-            *chunk = pool.allocate(chunk_class, attachment_.slot(), context.cursor);
-        }
-        static_cast<void>(shm::disarm(attachment_.pool_waiters(), context.index));
-        starving.store(0, std::memory_order_relaxed);  // relaxed: a hint
-    }
-    if (timeout.count() != 0) {
-        // Never 0: a full queue is still `timed_out` to who asked to wait.
-        timeout = std::max(Duration(1), timeout - Duration(shm::monotonic_ns() - start));
-    }
-    return Status::ok;
-}
-
-Result<Loan> QueueCore::loan(const wire::LoanPlan& plan, Duration timeout) {
-    if (const Status status = refuse(timeout); status != Status::ok) {
-        return explain(status, timeout);
-    }
-    auto context = attachment_.context();
-    if (!context) {
-        return context.error();
-    }
-    // A size near the end of its range must not wrap around with the header.
-    const std::size_t bytes =
-        plan.payload_bytes > bytes_max_ ? plan.payload_bytes : wire::encoded_bytes(plan);
-    auto chunk = allocate(**context, bytes, timeout, {});
-    if (!chunk) {
-        return chunk.error();
-    }
-    Loan loan;
-    loan.bytes_ = attachment_.pool().message(*chunk).first(bytes);
-    loan.payload_ = loan.bytes_.subspan(wire::encode_loan(plan, loan.bytes_), plan.payload_bytes);
-    loan.held_ = {&attachment_, *chunk};
-    shm::count_up((*context)->taken);
-    return loan;
 }
 
 }  // namespace telpher::detail

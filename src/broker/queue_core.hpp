@@ -61,8 +61,13 @@ class QueueCore {
                                    std::size_t message_bytes,
                                    Duration& timeout,
                                    const std::stop_token& stop);
+    [[nodiscard]] std::uint32_t try_allocate(shm::ThreadContext& context,
+                                             std::size_t chunk_bytes) noexcept;
+    [[nodiscard]] Result<std::uint32_t> make_room(shm::ThreadContext& context,
+                                                  std::size_t chunk_bytes,
+                                                  Duration timeout);
     [[nodiscard]] Status wait_for_memory(shm::ThreadContext& context,
-                                         std::uint32_t chunk_class,
+                                         std::size_t chunk_bytes,
                                          Duration& timeout,
                                          const std::stop_token& stop,
                                          std::uint32_t* chunk);
@@ -98,7 +103,8 @@ class QueueCore {
     shm::Ring ring_;
     shm::Found found_;
     std::string name_;
-    std::size_t bytes_max_;  // of a message
+    std::size_t bytes_max_;        // of a message
+    std::size_t small_bytes_max_;  // of a message in a chunk of the first segment
     bool created_;
     bool circular_;
     std::atomic<bool> consumer_noted_{false};

@@ -2,11 +2,14 @@
 
 #include "src/broker/queue_core.hpp"
 
+#include <algorithm>
+#include <cstring>
 #include <vector>
 
 namespace telpher::detail {
 namespace {
 
+constexpr std::size_t kPaddingMax = 64;
 constexpr std::uint32_t kRoundsMax = 1000;  // copies of messages that were taken meanwhile
 
 // Copies words that others may be writing: what was copied is used only if the chunk's word is the
@@ -22,13 +25,22 @@ constexpr std::uint32_t kRoundsMax = 1000;  // copies of messages that were take
     }
 }
 
+// What the header's lengths say, at most what there is; they may be another message's.
+std::size_t bytes_said(const std::vector<std::uint64_t>& head, std::size_t bytes_max) {
+    MessageHead said{};
+    std::memcpy(static_cast<void*>(&said), head.data(), sizeof said);
+    const std::size_t bytes =
+        sizeof said + said.extension_bytes + said.topic_bytes + kPaddingMax + said.payload_bytes;
+    return std::min((bytes + 7) / 8 * 8, bytes_max);
+}
+
 }  // namespace
 
 Result<Message> QueueCore::peek() const {
     if (const Status status = refuse({}); status != Status::ok) {
         return explain(status, {});
     }
-    const shm::ChunkPool& pool = attachment_.pool();
+    shm::ChunkPool& pool = attachment_.pool();
     std::vector<std::uint64_t> copy;
     // R2: pairs with shm/ring_inline.hpp:R1.
     std::uint64_t position = ring_.control().head.load(std::memory_order_acquire);
@@ -40,7 +52,9 @@ Result<Message> QueueCore::peek() const {
             return explain(status, {});
         }
         const std::span<const std::byte> message = pool.message(chunk);
-        copy.resize(message.size() / sizeof(std::uint64_t));
+        copy.resize(sizeof(MessageHead) / sizeof(std::uint64_t));
+        copy_words(copy, message);
+        copy.resize(bytes_said(copy, message.size()) / sizeof(std::uint64_t));
         copy_words(copy, message);
         // relaxed: the words of the copy were read with acquire
         if (pool.header(chunk)->word.load(std::memory_order_relaxed) != word) {

@@ -43,6 +43,9 @@ Status QueueCore::view(std::uint32_t chunk, MessageView& view, Error* error) con
 
 // One claim: ok, or why not. A message whose time has passed is released, counted and skipped.
 Status QueueCore::take(shm::ThreadContext& context, Delivery& delivery, Error* error) {
+    if (attachment_.full()) [[unlikely]] {
+        return Status::limit_reached;
+    }
     for (;;) {
         std::uint32_t chunk = 0;
         std::uint64_t position = 0;
@@ -57,6 +60,7 @@ Status QueueCore::take(shm::ThreadContext& context, Delivery& delivery, Error* e
         if (status == Status::ok) [[likely]] {
             ++context.run;
             shm::count_up(context.taken);
+            attachment_.charge(chunk);
             delivery.held_ = {&attachment_, chunk};
             delivery.sequence_ = found_.info.sequence_base + position + 1;
             delivery.dropped_before_ = circular_ ? tell_dropped() : 0;

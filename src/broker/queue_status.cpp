@@ -18,7 +18,7 @@ void QueueCore::measure_backlog(QueueStatus& status) const {
         // R5: pairs with shm/ring_inline.hpp:C1.
         const std::uint64_t pos = slot.pos.load(std::memory_order_acquire);
         const std::uint64_t ref = slot.ref.load(std::memory_order_acquire);  // R5: as above
-        if (pos != position + 1 || !pool.valid(shm::ref_chunk(ref))) {
+        if (pos != position + 1 || pool.reach(shm::ref_chunk(ref)) != Status::ok) {
             continue;
         }
         shm::ChunkHeader& header = *pool.header(shm::ref_chunk(ref));

@@ -177,7 +177,8 @@ Result<DomainStatus> DomainCore::status() const {
     status.name = segment.name();
     status.uuid = shm::to_string(segment.uuid());
     status.lifetime = segment.ephemeral() ? Lifetime::ephemeral : Lifetime::persistent;
-    status.segment_bytes = segment.size_bytes();
+    static_cast<void>(segment.data().reach());
+    status.segment_bytes = segment.data().bytes();
     status.processes = attachment_->processes().others(shm::kProcessesMax);
     status.destinations = static_cast<std::uint32_t>(attachment_->directory().list().size());
     status.reaped = segment.header().reaps.load(std::memory_order_relaxed);  // relaxed: a statistic

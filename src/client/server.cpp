@@ -18,6 +18,8 @@ shm::SegmentPlan plan_of(std::string_view name, const ServerOptions& options) {
     plan.message_bytes_max = limits.message_bytes;
     plan.ring_bytes = limits.ring_bytes;
     plan.pool_bytes = limits.pool_bytes;
+    plan.segment_bytes_max = limits.segment_bytes;
+    plan.process_bytes_max = limits.process_bytes;
     // Recognises the same limits at a later open. FNV-1a.
     std::uint64_t hash = 0xcbf29ce484222325ULL;
     for (const std::uint64_t value : {std::uint64_t{limits.processes},
@@ -25,7 +27,9 @@ shm::SegmentPlan plan_of(std::string_view name, const ServerOptions& options) {
                                       std::uint64_t{limits.destinations},
                                       std::uint64_t{limits.message_bytes},
                                       std::uint64_t{limits.ring_bytes},
-                                      std::uint64_t{limits.pool_bytes}}) {
+                                      std::uint64_t{limits.pool_bytes},
+                                      std::uint64_t{limits.segment_bytes},
+                                      std::uint64_t{limits.process_bytes}}) {
         hash = (hash ^ value) * 0x100000001b3ULL;
     }
     plan.options_hash = hash;

@@ -99,7 +99,8 @@ ServerOptions small_options(Lifetime lifetime) {
                                   .destinations = 8,
                                   .message_bytes = std::size_t{64} << 10U,
                                   .ring_bytes = std::size_t{64} << 10U,
-                                  .pool_bytes = std::size_t{1} << 20U};
+                                  .pool_bytes = std::size_t{1} << 20U,
+                                  .segment_bytes = 0};
     return options;
 }
 

@@ -119,7 +119,7 @@ TEST_F(QueueInput, the_limit_of_the_domain_holds_where_it_is_smaller) {
     Queue queue = server.create_queue("q").value();
     expect_error(queue.offer(Message::text("t", std::string(2048, 'x'))),
                  Status::message_too_large,
-                 {"limit is 2048"});
+                 {"limits.message_bytes is 2048"});
     EXPECT_TRUE(queue.offer(Message::text("t", std::string(1900, 'x'))));
 }
 

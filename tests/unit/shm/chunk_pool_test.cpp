@@ -79,7 +79,7 @@ TEST(ChunkPool, class_for_is_the_smallest_that_holds_the_bytes) {
     EXPECT_EQ(pool.class_for(129), 1U);
     EXPECT_EQ(pool.class_for(1024), 2U);
     EXPECT_EQ(pool.class_for(1025), pool.class_count());
-    EXPECT_EQ(pool.message_bytes_max(), 1024U - shm::kMessageOffset);
+    EXPECT_EQ(pool.small_bytes_max(), 1024U - shm::kMessageOffset);
 }
 
 TEST(ChunkPool, a_used_up_class_falls_back_to_larger_ones) {

@@ -11,14 +11,15 @@
 
 namespace telpher::test {
 
-// 1.5 MiB instead of 64 MiB.
+// 1.5 MiB instead of 64 MiB, and no growth beyond them.
 inline DomainLimits small_limits() {
     return {.processes = 16,
             .threads = 64,
             .destinations = 8,
-            .message_bytes = 20U << 20U,
+            .message_bytes = 65'520,
             .ring_bytes = 128U << 10U,
-            .pool_bytes = 1U << 20U};
+            .pool_bytes = 1U << 20U,
+            .segment_bytes = 0};
 }
 
 class ScratchDomain {

@@ -24,6 +24,7 @@ inline shm::SegmentPlan small_plan(std::string name) {
     plan.destinations_max = 6;
     plan.ring_bytes = 64U << 10U;
     plan.pool_bytes = 1U << 20U;
+    plan.segment_bytes_max = 0;
     return plan;
 }
 
@@ -33,7 +34,7 @@ class Party {
     explicit Party(shm::Segment opened) : segment(std::move(opened)) {
         auto* hints = reinterpret_cast<std::atomic<std::uint8_t>*>(
             segment.region(shm::RegionKind::slab_hints).data());
-        pool = shm::ChunkPool(segment.base(), segment.classes(), hints);
+        pool = shm::ChunkPool(segment.base(), segment.classes(), hints, &segment.data());
         threads = {
             reinterpret_cast<shm::ThreadRecord*>(segment.region(shm::RegionKind::threads).data()),
             segment.threads_max()};

@@ -105,7 +105,8 @@ struct Visitor {
                      {reinterpret_cast<ThreadRecord*>(segment.region(RegionKind::threads).data()),
                       segment.threads_max()},
                      &directory,
-                     &pool);
+                     &pool,
+                     true);
     }
     // Reaps everybody who died, from the spare record, if nobody else is at it.
     void reap_all(Segment& segment) {
@@ -274,6 +275,7 @@ void Attachment::leave() noexcept {
         end_context(context.get());
     }
     check_deaths();
+    tidy_orphans();
     if (segment_.ephemeral()) {
         auto guard = directory_.lock(std::chrono::milliseconds(50));
         if (guard && ready(segment_) && processes_.others(slot_) == 0) {
@@ -330,11 +332,18 @@ void Attachment::check_death(std::uint32_t slot, std::uint64_t gone) {
     }
 }
 
-// After a death: what it left half done under the directory lock, and rings of removed queues that
-// it kept.
+// After a death: what it left half done under the directory lock, its temporary queues, and rings of
+// removed queues that it kept. A busy lock leaves it to the next death, or to the janitor's rescan.
 void Attachment::tidy_directory() {
     if (auto guard = directory_.lock(std::chrono::milliseconds(20))) {
+        directory_.close_orphans([this](std::uint64_t owner) { return processes_.alive(owner); });
         directory_.recycle();
+    }
+}
+
+void Attachment::tidy_orphans() {
+    if (directory_.any_orphan([this](std::uint64_t owner) { return processes_.alive(owner); })) {
+        tidy_directory();
     }
 }
 

@@ -55,7 +55,7 @@ class Auditor {
     void check_ring(const Found& found) {
         const auto ring = a_.directory().ring(found);
         const std::string name = "queue '" + found.name() + "'";
-        if (!ring) {
+        if (!ring || !a_.directory().returns_lane(found)) {
             report(name + ": its control block points outside the rings' memory");
             return;
         }
@@ -92,19 +92,22 @@ class Auditor {
                 report(name + ": position " + std::to_string(position) + " names no chunk");
             }
         }
-        collect_refs(*ring);
+        collect_refs(found);
         if (static_cast<std::int64_t>(committed - ring->claimed()) >
             static_cast<std::int64_t>(ring->capacity())) {
             report(name + ": holds more than its capacity of " + std::to_string(ring->capacity()));
         }
     }
 
-    void collect_refs(const Ring& ring) {
-        for (std::uint64_t i = 0; i < ring.slots(); ++i) {
-            Slot& slot = ring.slot(i);
-            // R5: pairs with ring_inline.hpp:C1.
-            if (slot.pos.load(std::memory_order_acquire) != 0) {
-                refs_.insert(slot.ref.load(std::memory_order_acquire));  // R5: as above
+    // Of both rings.
+    void collect_refs(const Found& found) {
+        for (const auto& ring : {a_.directory().ring(found), a_.directory().returns_lane(found)}) {
+            for (std::uint64_t i = 0; ring && i < ring->slots(); ++i) {
+                Slot& slot = ring->slot(i);
+                // R5: pairs with ring_inline.hpp:C1.
+                if (slot.pos.load(std::memory_order_acquire) != 0) {
+                    refs_.insert(slot.ref.load(std::memory_order_acquire));  // R5: as above
+                }
             }
         }
     }
@@ -165,9 +168,7 @@ class Auditor {
         for (int round = 0; round < 3 && !doubtful.empty(); ++round) {
             refs_.clear();
             for (const Found& found : a_.directory().list()) {
-                if (const auto ring = a_.directory().ring(found)) {
-                    collect_refs(*ring);
-                }
+                collect_refs(found);
             }
             collect_live_again();
             std::erase_if(doubtful, [this](const auto& d) {

@@ -2,6 +2,7 @@
 
 #include "shm/base/clock.hpp"
 #include "shm/base/step.hpp"
+#include "shm/doorbell.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -179,18 +180,6 @@ std::vector<Found> Directory::list() const {
     return all;
 }
 
-std::optional<Ring> Directory::ring(const Found& found) const noexcept {
-    const EntryInfo& info = found.info;
-    const auto area = area_of(info.ring_offset);
-    if (!std::has_single_bit(info.slots) || info.capacity == 0 || info.slots <= info.capacity ||
-        info.ring_bytes < ring_bytes(info.slots) || info.ring_offset % kLinePair != 0 || !area ||
-        info.ring_bytes > area->end - info.ring_offset) {
-        return std::nullopt;
-    }
-    auto* control = reinterpret_cast<RingControl*>(segment_->base() + info.ring_offset);
-    return Ring(control, info.slots, info.capacity, found.dest(), pool_);
-}
-
 Result<Found> Directory::create(const QueueSpec& spec, bool* created) {
     auto guard = lock();
     if (!guard) {
@@ -215,7 +204,7 @@ Result<Found> Directory::create(const QueueSpec& spec, bool* created) {
     }
     const std::uint64_t slots =
         std::max<std::uint64_t>(2, std::bit_ceil(static_cast<std::uint64_t>(spec.capacity) + 1));
-    const std::uint64_t bytes = ring_bytes(slots);
+    const std::uint64_t bytes = ring_bytes(slots) + ring_bytes(returns_slots(slots));
     const auto offset = make_space(bytes);
     if (!offset) {
         Error error = offset.error();
@@ -240,7 +229,11 @@ Found Directory::write_entry(std::uint32_t index,
     info.capacity = spec.capacity;
     info.slots = static_cast<std::uint32_t>(slots);
     info.ring_offset = offset;
-    info.ring_bytes = ring_bytes(slots);
+    info.returns_offset = offset + ring_bytes(slots);
+    info.returns_max = static_cast<std::uint32_t>(returns_slots(slots)) - 1;
+    info.ring_bytes = ring_bytes(slots) + ring_bytes(returns_slots(slots));
+    info.byte_budget = spec.byte_budget;
+    info.owner = spec.owner;
     info.options_hash = spec.options_hash;
     info.created_ns = read_clock(CLOCK_REALTIME);
     DirectoryEntry& e = entries_[index];
@@ -261,7 +254,7 @@ Found Directory::write_entry(std::uint32_t index,
     SHM_STEP("directory.create.ring");
     std::memset(static_cast<void*>(segment_->base() + offset),
                 0,
-                ring_bytes(slots));  // nobody has it attached
+                info.ring_bytes);  // nobody has it attached
     SHM_STEP("directory.create.used");
     if (index >= used()) {
         // E4: pairs with E3.
@@ -286,25 +279,32 @@ Result<Found> Directory::remove(std::string_view name) {
         return Error{
             Status::queue_not_found, 0, "no queue '" + std::string(name) + "' in this domain"};
     }
-    auto ring = this->ring(*found);
+    if (const Status status = close_entry(*found); status != Status::ok) {
+        return Error{
+            status, 0, "the control block or ring of queue '" + std::string(name) + "' is damaged"};
+    }
+    found->state = EntryState::closed;
+    return *found;
+}
+
+// Nothing is accepted from here on, and everybody who waits is rung. A closer killed before the
+// sentinel is in is finished by `mend`. The caller holds the lock.
+Status Directory::close_entry(const Found& found) {
+    auto ring = this->ring(found);
     if (!ring) {
-        return Error{Status::corrupt,
-                     0,
-                     "the control block of queue '" + std::string(name) + "' is damaged"};
+        return Status::corrupt;
     }
     SHM_STEP("directory.remove.closed");
-    // E6: pairs with E5. No new handle from here on; a remover killed before the sentinel is
-    // finished by `mend`.
-    entries_[found->entry].word.store(make_entry_word(EntryState::closed, found->generation),
-                                      std::memory_order_release);
-    if (const Status status = ring->close(); status != Status::ok) {
-        return Error{status, 0, "closing queue '" + std::string(name) + "'"};
-    }
+    // E6: pairs with E5. No new handle from here on.
+    entries_[found.entry].word.store(make_entry_word(EntryState::closed, found.generation),
+                                     std::memory_order_release);
+    const Status status = ring->close();
     SHM_STEP("directory.remove.generation");
     segment_->header().directory_generation.fetch_add(
         1, std::memory_order_relaxed);  // relaxed: a hint to look again
-    found->state = EntryState::closed;
-    return *found;
+    wake_all(ring->control().items, threads_);
+    wake_all(ring->control().space, threads_);
+    return status;
 }
 
 }  // namespace telpher::shm

@@ -23,6 +23,7 @@
 #include "shm/ring.hpp"
 #include "shm/segment.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -33,6 +34,8 @@
 namespace telpher::shm {
 
 inline constexpr std::chrono::seconds kDirectoryPatience{2};
+// The owner of a temporary queue that nobody wants any more: an identity that is never alive.
+inline constexpr std::uint64_t kNobody = ~0ULL;
 
 // One destination, as found: a private copy.
 struct Found {
@@ -49,6 +52,8 @@ struct QueueSpec {
     Kind kind = Kind::queue;
     std::uint32_t capacity = 0;
     std::uint64_t options_hash = 0;
+    std::uint64_t byte_budget = 0;
+    std::uint64_t owner = 0;  // identity of the process that the queue dies with, 0 = none
 };
 
 class Directory {
@@ -96,8 +101,41 @@ class Directory {
     // Takes CLOSED entries apart that nobody has attached. The caller holds the lock.
     void recycle();
 
+    // From here on the queue has an owner who is not alive. Pinned by the caller, or in its list.
+    void disown(const Found& found) noexcept;
+    // Closes queues whose owner is not alive: `alive(identity)`. The caller holds the lock. Waiters are
+    // rung here.
+    template <typename Alive>
+    void close_orphans(Alive&& alive) {
+        const std::uint32_t count = used();
+        for (std::uint32_t i = 0; i < count; ++i) {
+            const auto found = read(i);
+            if (found && found->state == EntryState::live && found->info.owner != 0 &&
+                !alive(found->info.owner)) {
+                close_entry(*found);
+            }
+        }
+    }
+    // Whether there is a queue whose owner is not alive.
+    template <typename Alive>
+    [[nodiscard]] bool any_orphan(Alive&& alive) const {
+        const std::uint32_t count = used();
+        for (std::uint32_t i = 0; i < count; ++i) {
+            // E2: pairs with E1 (directory.cpp:E1). A first look.
+            const std::uint64_t owner = std::atomic_ref<std::uint64_t>(entries_[i].info.owner)
+                                            .load(std::memory_order_acquire);
+            if (owner != 0 && !alive(owner) && at(i) && at(i)->state == EntryState::live) {
+                return true;
+            }
+        }
+        return false;
+    }
+
     // The ring of a destination, if its place and shape lie in bounds.
     [[nodiscard]] std::optional<Ring> ring(const Found& found) const noexcept;
+    // The ring of a queue's returns lane: what was polled and put back, served before the other. Its
+    // waiter maps are not used, it has no sentinel.
+    [[nodiscard]] std::optional<Ring> returns_lane(const Found& found) const noexcept;
     [[nodiscard]] DirectoryEntry& entry(std::uint32_t index) const noexcept {
         return entries_[index];
     }
@@ -108,6 +146,7 @@ class Directory {
                                     const QueueSpec& spec,
                                     std::uint64_t slots,
                                     std::uint64_t offset);
+    Status close_entry(const Found& found);
     void mend();
     void recycle_entry(std::uint32_t index);
     void drain(const Found& found);
@@ -138,6 +177,10 @@ class Directory {
 // Bytes of a ring of `slots`.
 constexpr std::uint64_t ring_bytes(std::uint64_t slots) {
     return (kRingSlotsOffset + slots * sizeof(Slot) + kLinePair - 1) / kLinePair * kLinePair;
+}
+// Slots of the returns lane of a queue of `slots`: as many as messages are likely to be out at once.
+constexpr std::uint64_t returns_slots(std::uint64_t slots) {
+    return std::clamp<std::uint64_t>(slots, 16, 1024);
 }
 std::uint64_t name_hash(std::string_view name) noexcept;
 

@@ -46,23 +46,31 @@ void Directory::detach(std::uint32_t entry) {
     entries_[entry].attached[slot_ / 64].fetch_and(~bit, std::memory_order_release);
 }
 
+// Killed before it: the queue dies with us. After it: with the next who holds the directory lock
+// after a death, or looks (the janitor).
+void Directory::disown(const Found& found) noexcept {
+    DirectoryEntry& e = entries_[found.entry];
+    // E5: pairs with E6 (directory.cpp:E6).
+    if (entry_generation(e.word.load(std::memory_order_acquire)) != found.generation) {
+        return;
+    }
+    SHM_STEP("directory.disown");
+    // E1: pairs with E2 (directory.cpp:E2).
+    std::atomic_ref<std::uint64_t>(e.info.owner).store(kNobody, std::memory_order_release);
+}
+
 // What was committed and never polled: freed and counted. Idempotent: each chunk goes by a CAS of
 // its own.
 void Directory::drain(const Found& found) {
-    auto ring = this->ring(found);
-    if (!ring) {
-        return;
-    }
-    for (;;) {
+    for (auto ring : {this->returns_lane(found), this->ring(found)}) {
         std::uint32_t chunk = 0;
         std::uint64_t position = 0;
-        if (ring->claim(slot_, &chunk, &position) != Status::ok) {
-            return;
+        while (ring && ring->claim(slot_, &chunk, &position) == Status::ok) {
+            pool_->free_now(chunk);
+            SHM_STEP("directory.drain.count");
+            entries_[found.entry].dropped.fetch_add(
+                1, std::memory_order_relaxed);  // relaxed: a statistic
         }
-        pool_->free_now(chunk);
-        SHM_STEP("directory.drain.count");
-        entries_[found.entry].dropped.fetch_add(1,
-                                                std::memory_order_relaxed);  // relaxed: a statistic
     }
 }
 

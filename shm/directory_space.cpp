@@ -3,6 +3,7 @@
 #include "shm/directory.hpp"
 
 #include <algorithm>
+#include <bit>
 
 namespace telpher::shm {
 namespace {
@@ -11,6 +12,34 @@ namespace {
 constexpr std::uint64_t kRingsGrowth = 8U << 20U;
 
 }  // namespace
+
+std::optional<Ring> Directory::ring(const Found& found) const noexcept {
+    const EntryInfo& info = found.info;
+    const auto area = area_of(info.ring_offset);
+    if (!std::has_single_bit(info.slots) || info.capacity == 0 || info.slots <= info.capacity ||
+        info.ring_bytes < ring_bytes(info.slots) || info.ring_offset % kLinePair != 0 || !area ||
+        info.ring_bytes > area->end - info.ring_offset) {
+        return std::nullopt;
+    }
+    auto* control = reinterpret_cast<RingControl*>(segment_->base() + info.ring_offset);
+    return Ring(control, info.slots, info.capacity, found.dest(), pool_);
+}
+
+std::optional<Ring> Directory::returns_lane(const Found& found) const noexcept {
+    const EntryInfo& info = found.info;
+    const std::uint64_t slots = std::uint64_t{info.returns_max} + 1;
+    if (!ring(found) || !std::has_single_bit(slots) || slots < 2 || slots > kCapacityMax ||
+        info.returns_offset != info.ring_offset + ring_bytes(info.slots) ||
+        info.ring_bytes < ring_bytes(info.slots) + ring_bytes(slots)) {
+        return std::nullopt;
+    }
+    auto* control = reinterpret_cast<RingControl*>(segment_->base() + info.returns_offset);
+    return Ring(control,
+                static_cast<std::uint32_t>(slots),
+                info.returns_max,
+                make_dest(found.entry, found.generation, Lane::returns),
+                pool_);
+}
 
 std::optional<Directory::Area> Directory::area_of(std::uint64_t offset) const noexcept {
     const auto start = static_cast<std::uint64_t>(rings_.data() - segment_->base());

@@ -153,6 +153,7 @@ void Attachment::janitor() {
         }
         if (ready <= 0) {
             check_deaths();  // the whole table, by locks: processes nobody could watch
+            tidy_orphans();
             continue;
         }
         for (std::size_t i = 0; i < watched.size(); ++i) {

@@ -82,9 +82,13 @@ constexpr bool ref_names(std::uint64_t ref, std::uint64_t generation) {
 }
 
 // ---- destination word in a chunk: generation:40 | lane:4 | directory index:20 ------------------
-constexpr std::uint64_t make_dest(std::uint32_t entry, std::uint64_t generation) {
-    return (generation << 24) | entry;
+enum class Lane : std::uint8_t { main = 0, returns = 1 };  // which of a queue's rings
+constexpr std::uint64_t make_dest(std::uint32_t entry,
+                                  std::uint64_t generation,
+                                  Lane lane = Lane::main) {
+    return (generation << 24) | (static_cast<std::uint64_t>(lane) << 20) | entry;
 }
+constexpr Lane dest_lane(std::uint64_t dest) { return static_cast<Lane>((dest >> 20) & 0xFU); }
 constexpr std::uint32_t dest_entry(std::uint64_t dest) {
     return static_cast<std::uint32_t>(dest) & 0xFFFFFU;
 }
@@ -200,9 +204,9 @@ struct EntryInfo {
     std::uint32_t capacity;  // messages
     std::uint32_t slots;     // power of two >= capacity + 1
     std::uint32_t returns_max;
-    std::uint64_t ring_offset;  // from the segment's start
-    std::uint64_t ring_bytes;
-    std::uint64_t returns_offset;  // returns lane (leases), 0 = none
+    std::uint64_t ring_offset;     // from the segment's start
+    std::uint64_t ring_bytes;      // of both rings
+    std::uint64_t returns_offset;  // ring of the returns lane, of returns_max + 1 slots
     std::uint64_t byte_budget;     // 0 = none
     std::uint64_t lease_ns;
     std::uint32_t leases_max;
@@ -224,7 +228,7 @@ struct alignas(kLinePair) DirectoryEntry {
     Word word;          // state | generation
     Word expired;       // messages skipped at poll because their time had passed
     Word abandoned;     // polled by a process that died before it released them
-    Word redelivered;   // (leases)
+    Word redelivered;   // handed out after they had been put back
     Word dropped;       // for room in a circular queue, or left over when it was removed
     Word dropped_told;  // of these, told to a consumer
     std::uint64_t pad[2];
@@ -331,6 +335,8 @@ struct SegmentHeader {
     std::uint64_t process_bytes_max;  // in loans and deliveries of one process; 0 = any
     std::uint64_t options_hash;
     std::uint64_t created_ns;
+    std::uint32_t temporary_queues_max;  // of one client
+    std::uint32_t reserved;
     std::uint32_t region_count;
     std::uint32_t name_bytes;
     char name[104];

@@ -127,6 +127,18 @@ std::vector<ProcessFacts> ProcessTable::list() const {
     return all;
 }
 
+bool ProcessTable::alive(std::uint64_t identity) const noexcept {
+    const std::uint32_t slot = identity_slot(identity);
+    if (slot >= count_) {
+        return false;
+    }
+    // J2: pairs with J1.
+    const std::uint64_t word = records_[slot].word.load(std::memory_order_seq_cst);
+    return make_identity(slot, process_epoch(word)) == identity &&
+           (process_state(word) == ProcessState::live ||
+            process_state(word) == ProcessState::joining);
+}
+
 std::uint32_t ProcessTable::others(std::uint32_t me) const noexcept {
     std::uint32_t count = 0;
     for (std::uint32_t slot = 0; slot < count_; ++slot) {

@@ -50,6 +50,8 @@ class ProcessTable {
     // The record used by an attacher that found no free slot, to reap from (kVisitorLock is held).
     [[nodiscard]] std::uint32_t visitor() const noexcept { return count_; }
     [[nodiscard]] std::vector<ProcessFacts> list() const;
+    // Whether that life of that slot goes on, as far as anybody has noticed.
+    [[nodiscard]] bool alive(std::uint64_t identity) const noexcept;
     // LIVE or JOINING processes other than `me`.
     [[nodiscard]] std::uint32_t others(std::uint32_t me) const noexcept;
 

@@ -12,7 +12,9 @@ namespace telpher::shm {
 void Reaper::start(ProcessTable* table,
                    std::span<ThreadRecord> threads,
                    Directory* directory,
-                   ChunkPool* pool) noexcept {
+                   ChunkPool* pool,
+                   bool visits) noexcept {
+    visits_ = visits;
     table_ = table;
     threads_ = threads;
     directory_ = directory;
@@ -63,12 +65,16 @@ bool Reaper::sweep(std::uint64_t identity) {
     if (bug(Bug::attached_cleared_first)) {
         clear_attached(slot);
     }
+    bool complete = true;
     for (std::uint32_t k = 0; k < pool_->class_count(); ++k) {
         const ChunkClass& c = pool_->chunk_class(k);
         for (std::uint32_t i = 0; i < c.chunk_count; ++i) {
             __builtin_prefetch(pool_->header(c.first_chunk + std::min(i + 16, c.chunk_count - 1)));
-            sweep_chunk(c.first_chunk + i, slot, inflight);
+            complete = sweep_chunk(c.first_chunk + i, slot, inflight) && complete;
         }
+    }
+    if (!complete) {
+        return false;
     }
     sweep_waiters(identity);
     for (ThreadRecord& thread : threads_) {
@@ -90,7 +96,7 @@ bool Reaper::sweep(std::uint64_t identity) {
     return true;
 }
 
-void Reaper::sweep_chunk(std::uint32_t chunk,
+bool Reaper::sweep_chunk(std::uint32_t chunk,
                          std::uint32_t slot,
                          std::span<const std::uint64_t> inflight) {
     Word& word = pool_->header(chunk)->word;
@@ -101,15 +107,18 @@ void Reaper::sweep_chunk(std::uint32_t chunk,
         if (state == ChunkState::free ||
             (word_owner(seen) != slot &&
              !(bug(Bug::reap_claimed_by_anybody) && state == ChunkState::claimed))) {
-            return;
+            return true;
         }
         SHM_STEP("reap.chunk");
         if (state == ChunkState::offered) {
             const std::uint64_t ref = make_ref(word_generation(seen), chunk);
             const bool in_flight =
                 std::find(inflight.begin(), inflight.end(), ref) != inflight.end();
-            if (!in_flight || (!bug(Bug::no_ring_scan) && committed(chunk, ref))) {
-                return;
+            if (!in_flight) {
+                return true;
+            }
+            if (const Place place = place_of(chunk, ref); place != Place::nowhere) {
+                return place == Place::committed;
             }
         }
         // Read before the chunk can have its next owner. relaxed: written before OFFERED (K1).
@@ -122,27 +131,47 @@ void Reaper::sweep_chunk(std::uint32_t chunk,
                                          std::memory_order_acq_rel,
                                          std::memory_order_relaxed)) {  // failure: read again above
             pool_->mark_free(chunk);
-            if (state == ChunkState::claimed) {
+            if (state == ChunkState::claimed ||
+                (state == ChunkState::offered && dest_lane(dest) == Lane::returns)) {
                 count_abandoned(dest);
             }
-            return;
+            return true;
         }
     }
 }
 
-// Whether an in-flight chunk of the dead was committed. Its ring cannot be recycled meanwhile: the
-// dead still has its attached bit. (If another helper has cleared it, it has resolved this chunk
-// before, and our CAS fails.)
-bool Reaper::committed(std::uint32_t chunk, std::uint64_t ref) const {
+// Where an in-flight chunk of the dead is. Its ring cannot be recycled meanwhile: the dead still has
+// its attached bit. (If another helper has cleared it, it has resolved this chunk before, and our CAS
+// fails.)
+Reaper::Place Reaper::place_of(std::uint32_t chunk, std::uint64_t ref) {
     SHM_STEP("reap.dest");
     // relaxed: written before OFFERED, which we have seen (K1)
     const std::uint64_t dest = pool_->header(chunk)->dest.load(std::memory_order_relaxed);
     const auto found = directory_->pinned(dest_entry(dest));
-    if (!found || found->generation != dest_generation(dest)) {
-        return false;
+    if (!found || found->generation != dest_generation(dest) || bug(Bug::no_ring_scan)) {
+        return Place::nowhere;
+    }
+    if (dest_lane(dest) == Lane::returns) {
+        return bug(Bug::reaper_frees_returned) ? Place::nowhere : complete_return(*found, ref);
     }
     const auto ring = directory_->ring(*found);
-    return ring && ring->holds(ref);
+    return ring && ring->holds(ref) ? Place::committed : Place::nowhere;
+}
+
+// What was on its way back into a queue is brought there: it had been offered and accepted, and
+// nobody has read it. We pin the ring ourselves, because another helper may finish before our store.
+// A lane that is full, or gone, lets it fall: freed and counted as abandoned.
+Reaper::Place Reaper::complete_return(const Found& found, std::uint64_t ref) {
+    if (visits_) {
+        return Place::unknown;
+    }
+    if (!directory_->attach(found)) {
+        return Place::nowhere;
+    }
+    auto lane = directory_->returns_lane(found);
+    const bool done = lane && lane->complete(ref) == Status::ok;
+    directory_->detach(found.entry);
+    return done ? Place::committed : Place::nowhere;
 }
 
 // By the one helper whose CAS freed the chunk. One that is killed in between leaves the count one

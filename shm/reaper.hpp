@@ -2,8 +2,8 @@
 // Gives back what a dead process held.
 //
 //   Pass       every chunk of the segment: OWNED and CLAIMED by the dead become FREE; OFFERED by
-//              the dead and named by one of its in-flight words is freed unless its ring holds it;
-//              other OFFERED chunks are committed and stay. Then thread records, then waiters, then
+//              the dead and named by one of its in-flight words is freed unless its ring holds it,
+//              or, on its way into a returns lane, committed there; other OFFERED chunks are committed and stay. Then thread records, then waiters, then
 //              (last) the attached bits, which keep rings in place while in-flight words are being
 //              resolved.
 //   Threads    one reaping at a time per process (the attachment's mutex); any number of processes
@@ -29,7 +29,8 @@ class Reaper {
     void start(ProcessTable* table,
                std::span<ThreadRecord> threads,
                Directory* directory,
-               ChunkPool* pool) noexcept;
+               ChunkPool* pool,
+               bool visits = false) noexcept;
 
     // Looks whether the process of `slot` has died, and reaps it if so, announcing so in record
     // `me`. `gone` as in ProcessTable::judge. Returns whether it reaped.
@@ -40,10 +41,13 @@ class Reaper {
 
   private:
     [[nodiscard]] bool sweep(std::uint64_t identity);
-    void sweep_chunk(std::uint32_t chunk,
-                     std::uint32_t slot,
-                     std::span<const std::uint64_t> inflight);
-    [[nodiscard]] bool committed(std::uint32_t chunk, std::uint64_t ref) const;
+    // False: it must be left to another.
+    [[nodiscard]] bool sweep_chunk(std::uint32_t chunk,
+                                   std::uint32_t slot,
+                                   std::span<const std::uint64_t> inflight);
+    enum class Place { committed, nowhere, unknown };
+    [[nodiscard]] Place place_of(std::uint32_t chunk, std::uint64_t ref);
+    [[nodiscard]] Place complete_return(const Found& found, std::uint64_t ref);
     void count_abandoned(std::uint64_t dest) const noexcept;
     void sweep_waiters(std::uint64_t identity);
     void clear_attached(std::uint32_t slot) const noexcept;
@@ -52,6 +56,7 @@ class Reaper {
     std::span<ThreadRecord> threads_;
     Directory* directory_ = nullptr;
     ChunkPool* pool_ = nullptr;
+    bool visits_ = false;  // has no slot, and cannot pin a ring
 };
 
 }  // namespace telpher::shm

@@ -96,6 +96,20 @@ Status Ring::front(std::uint64_t& h, std::uint32_t* chunk, std::uint64_t* word) 
     return Status::corrupt;
 }
 
+Status Ring::complete(std::uint64_t ref) noexcept {
+    if (holds(ref)) {
+        return Status::ok;
+    }
+    SHM_STEP("ring.complete.load_tail");
+    // R2: pairs with R1 (ring_inline.hpp:R1).
+    std::uint64_t t = control_->tail.load(std::memory_order_acquire);
+    const Status status = insert(t, ref);
+    if (status == Status::ok) {
+        raise(control_->tail, t + 1);
+    }
+    return status;
+}
+
 Status Ring::close() noexcept {
     SHM_STEP("ring.close.load_tail");
     // R2: pairs with R1 (ring_inline.hpp:R1).

@@ -82,6 +82,7 @@ void Segment::adopt(const SegmentHeader& h) {
     copy_.lifetime = h.lifetime;
     copy_.mode = h.mode;
     copy_.message_bytes_max = h.message_bytes_max;
+    copy_.temporary_queues_max = h.temporary_queues_max;
     copy_.process_bytes_max = h.process_bytes_max;
     copy_.options_hash = h.options_hash;
     copy_.segment_bytes = h.segment_bytes;

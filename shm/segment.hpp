@@ -51,6 +51,7 @@ struct SegmentPlan {
     std::uint64_t pool_bytes = 24U << 20U;
     std::uint64_t segment_bytes_max = 4ULL << 30U;  // with all data segments
     std::uint64_t process_bytes_max = 0;            // in loans and deliveries; 0 = any
+    std::uint32_t temporary_queues_max = 50;        // of one client
     std::uint64_t options_hash = 0;
 };
 
@@ -99,6 +100,9 @@ class Segment {
     [[nodiscard]] std::uint64_t message_bytes_max() const noexcept {
         return copy_.message_bytes_max;
     }
+    [[nodiscard]] std::uint32_t temporary_queues_max() const noexcept {
+        return copy_.temporary_queues_max;
+    }
     [[nodiscard]] std::uint64_t process_bytes_max() const noexcept {
         return copy_.process_bytes_max;
     }
@@ -118,6 +122,7 @@ class Segment {
         std::uint32_t lifetime = 0;
         std::uint32_t mode = 0;
         std::uint64_t message_bytes_max = 0;
+        std::uint32_t temporary_queues_max = 0;
         std::uint64_t process_bytes_max = 0;
         std::uint64_t options_hash = 0;
         std::uint64_t segment_bytes = 0;

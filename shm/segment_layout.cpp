@@ -212,6 +212,7 @@ Result<void> plan_layout(const SegmentPlan& plan, SegmentHeader& header) {
         {"limits.message_bytes", plan.message_bytes_max, 2048, 250ULL << 20U},
         {"limits.ring_bytes", plan.ring_bytes, 64ULL << 10U, 4ULL << 30U},
         {"limits.pool_bytes", plan.pool_bytes, 1ULL << 20U, 1ULL << 40U},
+        {"limits.temporary_queues", plan.temporary_queues_max, 0, kDestinationsMax},
         {"limits.segment_bytes", plan.segment_bytes_max, 0, kSegmentBytesMaxHighest},
     };
     for (const Range& r : ranges) {
@@ -226,6 +227,7 @@ Result<void> plan_layout(const SegmentPlan& plan, SegmentHeader& header) {
     header.threads_max = plan.threads_max;
     header.destinations_max = plan.destinations_max;
     header.message_bytes_max = plan.message_bytes_max;
+    header.temporary_queues_max = plan.temporary_queues_max;
     header.process_bytes_max = plan.process_bytes_max;
     header.lifetime = plan.lifetime;
     header.mode = plan.mode;

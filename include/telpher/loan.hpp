@@ -130,7 +130,8 @@ class Delivery : public MessageView {
     ~Delivery() { detail::give_back(held_); }
 
     explicit operator bool() const noexcept { return held_.memory != nullptr; }
-    // Its number in the queue: 1, 2, 3, ... in the order in which offers were accepted.
+    // Its number in the queue: 1, 2, 3, ... in the order in which offers were accepted. 0 if it had
+    // been polled before and was put back: then it came before all others, out of its order.
     [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; }
     // Circular queues: how many messages were dropped since the delivery before this one. Each drop
     // is told once, whoever polls; one that happens during the poll, at the next.

@@ -33,6 +33,7 @@ struct DomainLimits {
     std::size_t segment_bytes = std::size_t{4} << 30U;
     // What one process may hold in loans and deliveries, in memory taken; 0 = no limit.
     std::size_t process_bytes = 0;
+    std::uint32_t temporary_queues = 50;  // of one Server or Client, 0..4096
 };
 
 struct ServerOptions {
@@ -57,6 +58,14 @@ enum class QueueKind : std::uint8_t { bounded, circular };
 struct QueueOptions {
     std::uint32_t capacity = 1024;  // messages, 1..16'777'215
     QueueKind kind = QueueKind::bounded;
+    // Memory that the queued messages may take, in bytes of their chunks (128, 256, ... each); 0 = no
+    // limit. An empty queue takes any message; producers that offer at the same moment may exceed it
+    // by one message each.
+    std::uint64_t byte_budget = 0;
+};
+
+struct TemporaryQueueOptions {
+    std::uint32_t capacity = 64;  // messages, 1..16'777'215
 };
 
 struct FindOptions {

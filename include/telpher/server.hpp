@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace telpher {
@@ -68,10 +69,27 @@ class Server {
     static Result<Server> open(std::string_view name, const ServerOptions& options = {});
 
     // Makes the queue, or finds it.
-    //   errors   bad_request, mismatch (exists with another capacity or kind), limit_reached
-    //            (destinations, ring memory), timed_out (another process holds the directory lock),
+    //   errors   bad_request, mismatch (exists with another capacity, kind or byte_budget),
+    //            limit_reached (destinations, ring memory), out_of_memory (/dev/shm), timed_out (another process holds the directory lock),
     //            domain_removed, forked
     Result<Queue> create_queue(std::string_view name, const QueueOptions& options = {});
+    // A queue for replies, with a name that nobody can guess: `temporary.` and 32 hexadecimal digits.
+    // Anybody may offer to it who is told the name; only this process polls it. It is removed with the
+    // last copy of the handle, with `close`, and when this process ends, however it ends.
+    //
+    //   errors   limit_reached (temporary_queues, destinations, ring memory), bad_request (capacity),
+    //            timed_out (another process holds the directory lock), out_of_memory, domain_removed,
+    //            forked, closed
+    //   crash    killed anywhere: the queue ends within milliseconds, its memory comes back
+    Result<Queue> create_temporary_queue(const TemporaryQueueOptions& options = {});
+    // Offers `message` to the queue that `request` names as its reply-to queue, with the request's
+    // ids (request, correlation, causation, traceparent) where `message` has none of its own.
+    //
+    //   errors   bad_request (no reply-to queue), queue_not_found (it is gone), and as Queue::offer
+    Result<std::uint64_t> reply(const MessageView& request, Message message, Duration timeout = {});
+    Result<std::uint64_t> reply(const Message& request, Message message, Duration timeout = {}) {
+        return reply(request.view(), std::move(message), timeout);
+    }
     // Errors: queue_not_found, bad_request, domain_removed, forked.
     Result<Queue> queue(std::string_view name, const FindOptions& options = {});
     // Wakes waiters on both ends with queue_not_found. Nothing is accepted any more; what was

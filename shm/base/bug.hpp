@@ -19,6 +19,7 @@ enum class Bug {
     summary_cleared_late,     // a waker clears the summary after it scanned the word
     attached_cleared_first,   // the reaper clears attached bits before the chunk pass
     drop_not_released,        // a producer keeps what it drops from a circular queue
+    reaper_frees_returned,    // a reaper frees what was on its way back into a queue
     grow_counted_first,       // a data segment is counted before its file is complete
     no_recheck_after_join,    // attach does not look at the domain's state after it joined
 };

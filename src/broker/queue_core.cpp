@@ -15,21 +15,32 @@ constexpr std::uint32_t kDropRoundsMax = 1U << 20;
 
 QueueCore::QueueCore(std::shared_ptr<DomainCore> domain,
                      const shm::Found& found,
-                     const shm::Ring& ring,
+                     const std::pair<shm::Ring, shm::Ring>& rings,
                      bool created)
     : domain_(std::move(domain)),
       attachment_(domain_->attachment()),
-      ring_(ring),
+      ring_(rings.first),
+      lane_(rings.second),
       found_(found),
       name_(found.name()),
       bytes_max_(attachment_.segment().message_bytes_max()),
       small_bytes_max_(std::min(bytes_max_, attachment_.pool().small_bytes_max())),
       created_(created),
-      circular_(found.info.kind == static_cast<std::uint8_t>(shm::Kind::circular)) {}
+      circular_(found.info.kind == static_cast<std::uint8_t>(shm::Kind::circular)),
+      foreign_(found.info.owner != 0 && found.info.owner != attachment_.identity()),
+      budget_(found.info.byte_budget) {}
 
 QueueCore::~QueueCore() {
-    if (!attachment_.forked()) {
-        attachment_.directory().detach(found_.entry);
+    if (attachment_.forked()) {
+        return;
+    }
+    if (created_ && found_.info.owner != 0) {
+        domain_->end_temporary(found_);  // with the handle that made it
+    }
+    const bool ended = ring_.closed();
+    attachment_.directory().detach(found_.entry);
+    if (ended) {
+        attachment_.tidy_directory();  // we may have been the last who used it
     }
 }
 
@@ -37,12 +48,13 @@ Result<Queue> QueueCore::open(std::shared_ptr<DomainCore> domain,
                               const shm::Found& found,
                               bool created) {
     const auto kind = static_cast<shm::Kind>(found.info.kind);
-    if (kind != shm::Kind::queue && kind != shm::Kind::circular) {
+    if (kind != shm::Kind::queue && kind != shm::Kind::circular && kind != shm::Kind::temporary) {
         return Error{Status::mismatch, 0, "'" + found.name() + "' is not a queue"};
     }
     shm::Directory& directory = domain->attachment().directory();
     const auto ring = directory.ring(found);
-    if (!ring) {
+    const auto lane = directory.returns_lane(found);
+    if (!ring || !lane) {
         return Error{
             Status::corrupt, 0, "the control block of queue '" + found.name() + "' is damaged"};
     }
@@ -50,7 +62,8 @@ Result<Queue> QueueCore::open(std::shared_ptr<DomainCore> domain,
         return Error{
             Status::queue_not_found, 0, "queue '" + found.name() + "' was removed meanwhile"};
     }
-    return Queue(std::make_shared<QueueCore>(std::move(domain), found, *ring, created));
+    return Queue(
+        std::make_shared<QueueCore>(std::move(domain), found, std::pair{*ring, *lane}, created));
 }
 
 Status QueueCore::refuse(Duration timeout) const noexcept {
@@ -64,6 +77,10 @@ Status QueueCore::refuse(Duration timeout) const noexcept {
         return Status::closed;
     }
     return timeout.count() < 0 ? Status::bad_request : Status::ok;
+}
+
+Status QueueCore::refuse_consumer(Duration timeout) const noexcept {
+    return foreign_ ? Status::not_permitted : refuse(timeout);
 }
 
 // Expected outcomes carry no text, so that they do not allocate.
@@ -82,6 +99,9 @@ Error QueueCore::explain(Status status, Duration timeout) const {
                     "limits.process_bytes is " +
                         std::to_string(attachment_.segment().process_bytes_max()) +
                         ", and loans and deliveries of this process hold as much"};
+        case Status::not_permitted:
+            return {
+                status, 0, "only the process that made temporary queue '" + name_ + "' polls it"};
         case Status::domain_removed:
             return {status, 0, "domain '" + domain_->name() + "' was removed"};
         case Status::out_of_memory:
@@ -102,6 +122,18 @@ Error QueueCore::explain(Status status, Duration timeout) const {
 
 WaitOptions QueueCore::wait_options(Duration timeout, const std::stop_token& stop) const noexcept {
     return {timeout, &stop, {&closed_, &domain_->closed()}, domain_->strategy()};
+}
+
+// What can never be sent is an error, and does not wait.
+Result<void> QueueCore::check_budget(std::size_t message_bytes) const {
+    if (budget_ == 0 || message_bytes + shm::kMessageOffset <= budget_) {
+        return {};
+    }
+    return Error{Status::message_too_large,
+                 0,
+                 "the message has " + std::to_string(message_bytes) +
+                     " bytes with its header, the byte budget of queue '" + name_ + "' is " +
+                     std::to_string(budget_)};
 }
 
 wire::Stamp QueueCore::stamp(shm::ThreadContext& context) const noexcept {
@@ -133,6 +165,11 @@ Result<std::uint64_t> QueueCore::offer(const Message& message,
     shm::ChunkPool& pool = attachment_.pool();
     ring_.prepare_commit();
     const std::size_t bytes = wire::encoded_bytes(message);
+    if (budget_ != 0) [[unlikely]] {
+        if (auto fits = check_budget(bytes); !fits) {
+            return fits.error();
+        }
+    }
     std::uint32_t chunk = shm::kNoChunk;
     if (bytes <= small_bytes_max_) [[likely]] {
         const std::uint32_t k = pool.class_for(bytes + shm::kMessageOffset);
@@ -170,6 +207,9 @@ Result<std::uint64_t> QueueCore::offer(Loan& loan, Duration timeout, const std::
     if (!context) {
         return context.error();
     }
+    if (auto fits = check_budget(loan.bytes_.size()); !fits) {
+        return fits.error();
+    }
     ring_.prepare_commit();
     wire::stamp_loan(loan.bytes_, stamp(**context), loan.payload_.size());
     std::uint64_t position = 0;
@@ -188,6 +228,9 @@ Result<std::uint64_t> QueueCore::offer(Loan& loan, Duration timeout, const std::
 Status QueueCore::commit(shm::ThreadContext& context,
                          std::uint32_t chunk,
                          std::uint64_t* position) {
+    if (budget_ != 0 && !within_budget(chunk)) [[unlikely]] {
+        return Status::queue_full;
+    }
     const Status status = ring_.commit(chunk, attachment_.slot(), *context.record, position);
     if (status == Status::ok) [[likely]] {
         shm::wake(ring_.control().items, attachment_.threads().data(), [this] {
@@ -195,6 +238,13 @@ Status QueueCore::commit(shm::ThreadContext& context,
         });
     }
     return status;
+}
+
+bool QueueCore::within_budget(std::uint32_t chunk) noexcept {
+    shm::ChunkPool& pool = attachment_.pool();
+    const std::uint64_t there = meter_.measure(ring_, pool);
+    // An empty queue takes any message; of a closed one `commit` tells.
+    return there == 0 || there + pool.class_of(chunk).chunk_bytes <= budget_ || ring_.closed();
 }
 
 Status QueueCore::send(shm::ThreadContext& context,
@@ -253,10 +303,13 @@ Status QueueCore::commit_later(shm::ThreadContext& context,
     Waiter waiter(attachment_, context, ring_.control().space, options);
     // Spinning looks at the hints until there is room for several; now and then at the truth.
     const std::uint64_t several = ring_.capacity() / 8 + 1;
-    const auto maybe = [this, several](std::uint32_t look) {
-        return ring_.room_hint() >= several || ((look & 63U) == 63U && ring_.writable());
+    const auto writable = [this, chunk] {
+        return ring_.writable() && (budget_ == 0 || within_budget(chunk));
     };
-    const auto writable = [this] { return ring_.writable(); };
+    const auto maybe = [this, several, &writable](std::uint32_t look) {
+        return (budget_ == 0 && ring_.room_hint() >= several) ||
+               ((look & 63U) == 63U && writable());
+    };
     context.pause = kFullPause;  // a full ring is left alone until there is room for several
     while (status == Status::queue_full) {
         status = waiter.wait(maybe, writable);

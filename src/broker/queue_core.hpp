@@ -10,6 +10,7 @@
 
 #include "shm/attachment.hpp"
 #include "shm/ring.hpp"
+#include "src/broker/byte_meter.hpp"
 #include "src/broker/waiter.hpp"
 #include "src/wire/codec.hpp"
 
@@ -27,9 +28,11 @@ class QueueCore {
     static Result<Queue> open(std::shared_ptr<DomainCore> domain,
                               const shm::Found& found,
                               bool created);
+    // The core of a handle that is not empty.
+    static QueueCore& of(const Queue& queue) { return *queue.core_; }
     QueueCore(std::shared_ptr<DomainCore> domain,
               const shm::Found& found,
-              const shm::Ring& ring,
+              const std::pair<shm::Ring, shm::Ring>& rings,
               bool created);
     QueueCore(const QueueCore&) = delete;
     QueueCore& operator=(const QueueCore&) = delete;
@@ -42,6 +45,10 @@ class QueueCore {
     Result<Delivery> poll(Duration timeout, const std::stop_token& stop);
     Result<Delivery> poll_typed(const TypeTag& tag, Duration timeout, const std::stop_token& stop);
     Result<Loan> loan(const wire::LoanPlan& plan, Duration timeout);
+    // Brings a message that was polled from this queue, and not read, back to where the next poll
+    // finds it first. ok (`delivery` is empty), queue_full (the returns lane is; nothing changed),
+    // bad_request (not of this queue), limit_reached (threads), forked, corrupt.
+    [[nodiscard]] Status put_back(Delivery& delivery) noexcept;
     Result<std::uint64_t> purge();
     Result<Message> peek() const;
     Result<QueueStatus> status() const;
@@ -49,11 +56,18 @@ class QueueCore {
 
     [[nodiscard]] const std::string& name() const { return name_; }
     [[nodiscard]] std::uint32_t capacity() const { return ring_.capacity(); }
+    // Whether a poll would find something (a message or the end); the cheap and the exact question.
+    [[nodiscard]] bool maybe_readable() const noexcept {
+        return ring_.maybe_readable() || lane_.maybe_readable();
+    }
+    [[nodiscard]] bool readable() const noexcept { return lane_.readable() || ring_.readable(); }
     [[nodiscard]] bool created() const { return created_; }
 
   private:
     // The checks before every operation; none = go on.
     [[nodiscard]] Status refuse(Duration timeout) const noexcept;
+    // The same before those that consume.
+    [[nodiscard]] Status refuse_consumer(Duration timeout) const noexcept;
     [[nodiscard]] Error explain(Status status, Duration timeout) const;
     [[nodiscard]] WaitOptions wait_options(Duration timeout,
                                            const std::stop_token& stop) const noexcept;
@@ -88,6 +102,10 @@ class QueueCore {
                                       std::uint32_t chunk,
                                       const WaitOptions& options,
                                       std::uint64_t* position);
+    [[nodiscard]] Result<void> check_budget(std::size_t message_bytes) const;
+    [[nodiscard]] bool within_budget(std::uint32_t chunk) noexcept;
+    void wake_producers() noexcept;
+    [[nodiscard]] Status claim(std::uint32_t* chunk, std::uint64_t* position) noexcept;
     [[nodiscard]] Status view(std::uint32_t chunk, MessageView& view, Error* error) const;
     [[nodiscard]] Status take(shm::ThreadContext& context, Delivery& delivery, Error* error);
     [[nodiscard]] Status poll_into(Delivery& delivery,
@@ -96,17 +114,27 @@ class QueueCore {
                                    const std::stop_token& stop);
     [[nodiscard]] wire::Stamp stamp(shm::ThreadContext& context) const noexcept;
     void note_consumer() noexcept;
-    void measure_backlog(QueueStatus& status) const;
+    void measure_backlog(const shm::Ring& ring,
+                         std::uint64_t from,
+                         std::uint64_t to,
+                         QueueStatus& status) const;
 
     std::shared_ptr<DomainCore> domain_;
     shm::Attachment& attachment_;
+    // `position` of a message that came back: it has no place in the queue any more.
+    static constexpr std::uint64_t kReturned = ~0ULL;
+
     shm::Ring ring_;
+    shm::Ring lane_;  // of returns
     shm::Found found_;
     std::string name_;
     std::size_t bytes_max_;        // of a message
     std::size_t small_bytes_max_;  // of a message in a chunk of the first segment
     bool created_;
     bool circular_;
+    bool foreign_;  // a temporary queue of another process: not ours to consume
+    std::uint64_t budget_;
+    ByteMeter meter_;
     std::atomic<bool> consumer_noted_{false};
     std::atomic<bool> closed_{false};
 };

@@ -37,17 +37,24 @@ std::size_t bytes_said(const std::vector<std::uint64_t>& head, std::size_t bytes
 }  // namespace
 
 Result<Message> QueueCore::peek() const {
-    if (const Status status = refuse({}); status != Status::ok) {
+    if (const Status status = refuse_consumer({}); status != Status::ok) {
         return explain(status, {});
     }
     shm::ChunkPool& pool = attachment_.pool();
     std::vector<std::uint64_t> copy;
+    const shm::Ring* ring = lane_.readable() ? &lane_ : &ring_;
     // R2: pairs with shm/ring_inline.hpp:R1.
-    std::uint64_t position = ring_.control().head.load(std::memory_order_acquire);
+    std::uint64_t position = ring->control().head.load(std::memory_order_acquire);
     for (std::uint32_t round = 0; round < kRoundsMax;) {
         std::uint32_t chunk = 0;
         std::uint64_t word = 0;
-        const Status status = ring_.front(position, &chunk, &word);
+        const Status status = ring->front(position, &chunk, &word);
+        if (status == Status::queue_empty && ring == &lane_) {
+            ring = &ring_;
+            // R2: as above.
+            position = ring->control().head.load(std::memory_order_acquire);
+            continue;
+        }
         if (status != Status::ok) {
             return explain(status, {});
         }

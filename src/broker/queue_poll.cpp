@@ -49,20 +49,19 @@ Status QueueCore::take(shm::ThreadContext& context, Delivery& delivery, Error* e
     for (;;) {
         std::uint32_t chunk = 0;
         std::uint64_t position = 0;
-        Status status = ring_.claim(attachment_.slot(), &chunk, &position);
+        Status status = claim(&chunk, &position);
         if (status != Status::ok) {
             return status;
         }
-        shm::wake(ring_.control().space, attachment_.threads().data(), [this] {
-            return ring_.writable();
-        });
+        wake_producers();
         status = view(chunk, delivery, error);
         if (status == Status::ok) [[likely]] {
             ++context.run;
             shm::count_up(context.taken);
             attachment_.charge(chunk);
             delivery.held_ = {&attachment_, chunk};
-            delivery.sequence_ = found_.info.sequence_base + position + 1;
+            delivery.sequence_ =
+                position == kReturned ? 0 : found_.info.sequence_base + position + 1;
             delivery.dropped_before_ = circular_ ? tell_dropped() : 0;
             return status;
         }
@@ -72,6 +71,19 @@ Status QueueCore::take(shm::ThreadContext& context, Delivery& delivery, Error* e
         }
         // relaxed: a statistic
         attachment_.directory().entry(found_.entry).expired.fetch_add(1, std::memory_order_relaxed);
+    }
+}
+
+// One place, one producer; but room in bytes may do for any of them, or for none.
+void QueueCore::wake_producers() noexcept {
+    shm::WaiterMap& space = ring_.control().space;
+    if (budget_ == 0) [[likely]] {
+        shm::wake(space, attachment_.threads().data(), [this] { return ring_.writable(); });
+        return;
+    }
+    // W3: pairs with shm/doorbell.hpp:W1.
+    if (space.summary.load(std::memory_order_seq_cst) != 0) {
+        shm::wake_all(space, attachment_.threads().data());
     }
 }
 
@@ -94,7 +106,7 @@ std::uint64_t QueueCore::tell_dropped() noexcept {
 
 // No more than were there at the start, so that it ends beside busy producers.
 Result<std::uint64_t> QueueCore::purge() {
-    if (const Status status = refuse({}); status != Status::ok) {
+    if (const Status status = refuse_consumer({}); status != Status::ok) {
         return explain(status, {});
     }
     auto context = attachment_.context();
@@ -102,10 +114,19 @@ Result<std::uint64_t> QueueCore::purge() {
         return context.error();
     }
     std::uint64_t purged = 0;
+    std::uint64_t returned = lane_.committed() - lane_.claimed();
     const std::uint64_t end = ring_.committed();
-    for (std::uint64_t position = ring_.claimed(); position < end;) {
+    for (std::uint64_t position = ring_.claimed(); position < end || returned != 0;) {
         std::uint32_t chunk = 0;
-        const Status status = ring_.claim(attachment_.slot(), &chunk, &position);
+        const Status status = returned != 0 ? lane_.claim(attachment_.slot(), &chunk, &position)
+                                            : ring_.claim(attachment_.slot(), &chunk, &position);
+        if (returned != 0) {
+            --returned;
+            position = 0;
+            if (status == Status::queue_empty) {
+                continue;
+            }
+        }
         if (status == Status::queue_empty || status == Status::queue_not_found) {
             break;
         }
@@ -115,9 +136,7 @@ Result<std::uint64_t> QueueCore::purge() {
         attachment_.pool().release(chunk, attachment_.slot(), (*context)->cursor);
         ++purged;
         ++position;
-        shm::wake(ring_.control().space, attachment_.threads().data(), [this] {
-            return ring_.writable();
-        });
+        wake_producers();
     }
     return purged;
 }
@@ -126,7 +145,7 @@ Status QueueCore::poll_into(Delivery& delivery,
                             Error* error,
                             Duration timeout,
                             const std::stop_token& stop) {
-    Status status = refuse(timeout);
+    Status status = refuse_consumer(timeout);
     if (status != Status::ok) [[unlikely]] {
         return status;
     }
@@ -150,8 +169,8 @@ Status QueueCore::poll_into(Delivery& delivery,
     pace(*context);
     const WaitOptions options = wait_options(timeout, stop);
     Waiter waiter(attachment_, *context, ring_.control().items, options);
-    const auto maybe = [this](std::uint32_t /*look*/) { return ring_.maybe_readable(); };
-    const auto readable = [this] { return ring_.readable(); };
+    const auto maybe = [this](std::uint32_t /*look*/) { return maybe_readable(); };
+    const auto readable = [this] { return this->readable(); };
     while (status == Status::queue_empty) {
         status = waiter.wait(maybe, readable);
         if (status == Status::ok) {

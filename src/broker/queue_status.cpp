@@ -3,6 +3,7 @@
 #include "src/broker/queue_core.hpp"
 #include "src/client/domain_core.hpp"
 
+#include <algorithm>
 #include <bit>
 
 namespace telpher::detail {
@@ -10,11 +11,13 @@ namespace telpher::detail {
 // Payload bytes and the oldest timestamp of what is committed, read beside producers and consumers:
 // each message's word is read before and after, and a message that changed meanwhile is not
 // counted.
-void QueueCore::measure_backlog(QueueStatus& status) const {
+void QueueCore::measure_backlog(const shm::Ring& ring,
+                                std::uint64_t from,
+                                std::uint64_t to,
+                                QueueStatus& status) const {
     shm::ChunkPool& pool = attachment_.pool();
-    bool oldest = true;
-    for (std::uint64_t position = status.polled; position < status.offered; ++position) {
-        shm::Slot& slot = ring_.slot(position);
+    for (std::uint64_t position = from; position < to; ++position) {
+        shm::Slot& slot = ring.slot(position);
         // R5: pairs with shm/ring_inline.hpp:C1.
         const std::uint64_t pos = slot.pos.load(std::memory_order_acquire);
         const std::uint64_t ref = slot.ref.load(std::memory_order_acquire);  // R5: as above
@@ -37,8 +40,7 @@ void QueueCore::measure_backlog(QueueStatus& status) const {
             continue;
         }
         status.bytes += first & 0xFFFF'FFFFU;
-        if (oldest) {
-            oldest = false;
+        if (!status.oldest_age) {
             const std::uint64_t now = shm::wall_coarse_ns();
             status.oldest_age =
                 std::chrono::milliseconds(now > stamp ? (now - stamp) / 1'000'000 : 0);
@@ -52,7 +54,7 @@ Result<QueueStatus> QueueCore::status() const {
     }
     QueueStatus status;
     status.name = name_;
-    status.kind = circular_ ? "circular" : "bounded";
+    status.kind = found_.info.owner != 0 ? "temporary" : circular_ ? "circular" : "bounded";
     status.capacity = ring_.capacity();
     status.polled = ring_.claimed();
     status.offered = ring_.committed();
@@ -70,7 +72,11 @@ Result<QueueStatus> QueueCore::status() const {
         status.consumers += static_cast<std::uint32_t>(
             std::popcount(bits.load(std::memory_order_relaxed)));  // relaxed: as above
     }
-    measure_backlog(status);
+    const std::uint64_t returned_from = lane_.claimed();
+    const std::uint64_t returned_to = std::max(returned_from, lane_.committed());
+    status.depth += returned_to - returned_from;
+    measure_backlog(lane_, returned_from, returned_to, status);
+    measure_backlog(ring_, status.polled, status.offered, status);
     if (circular_) {  // a drop is a claim, too
         status.polled -= std::min(status.polled, status.dropped);
     }

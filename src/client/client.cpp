@@ -70,6 +70,18 @@ Result<Queue> Client::queue(std::string_view name, const FindOptions& options) {
     }
     return core_->find_queue(name, options);
 }
+Result<Queue> Client::create_temporary_queue(const TemporaryQueueOptions& options) {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    return core_->create_temporary_queue(options);
+}
+Result<std::uint64_t> Client::reply(const MessageView& request, Message message, Duration timeout) {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    return core_->reply(request, std::move(message), timeout);
+}
 Result<bool> Client::exists(std::string_view name) const {
     if (core_ == nullptr) {
         return Status::closed;

@@ -31,13 +31,22 @@ const char* state_name(shm::ProcessState state) {
 
 // What must be equal for a queue to be "the same": everything `create` fixes.
 std::uint64_t options_hash(const QueueOptions& options) {
-    return static_cast<std::uint64_t>(options.kind) << 40U | 0x71ULL << 32U | options.capacity;
+    // FNV-1a.
+    std::uint64_t hash = 0xcbf29ce484222325ULL;
+    for (const std::uint64_t value : {static_cast<std::uint64_t>(options.kind),
+                                      std::uint64_t{options.capacity},
+                                      std::uint64_t{options.byte_budget}}) {
+        hash = (hash ^ value) * 0x100000001b3ULL;
+    }
+    return hash;
 }
 
-std::string describe(shm::Kind kind, std::uint32_t capacity) {
-    return (kind == shm::Kind::circular ? "kind circular and capacity "
-                                        : "kind bounded and capacity ") +
-           std::to_string(capacity);
+std::string describe(shm::Kind kind, std::uint32_t capacity, std::uint64_t byte_budget) {
+    return (kind == shm::Kind::circular    ? "kind circular and capacity "
+            : kind == shm::Kind::temporary ? "kind temporary and capacity "
+                                           : "kind bounded and capacity ") +
+           std::to_string(capacity) +
+           (byte_budget != 0 ? " and byte_budget " + std::to_string(byte_budget) : "");
 }
 
 }  // namespace
@@ -56,6 +65,25 @@ Status DomainCore::usable() const noexcept {
     return closed_.load(std::memory_order_relaxed) ? Status::closed : Status::ok;
 }
 
+Result<void> DomainCore::check_capacity(std::uint32_t capacity) {
+    if (capacity != 0 && capacity < shm::kCapacityMax) {
+        return {};
+    }
+    return Error{Status::bad_request,
+                 0,
+                 "capacity is " + std::to_string(capacity) + ", allowed are 1.." +
+                     std::to_string(shm::kCapacityMax - 1)};
+}
+
+Result<shm::Found> DomainCore::create_in_directory(const shm::QueueSpec& spec, bool* created) {
+    auto found = attachment_->directory().create(spec, created);
+    if (found.status() == Status::limit_reached || found.status() == Status::out_of_memory) {
+        attachment_->check_deaths();  // the dead may keep removed queues in place
+        found = attachment_->directory().create(spec, created);
+    }
+    return found;
+}
+
 Result<Queue> DomainCore::create_queue(std::string_view name, const QueueOptions& options) {
     if (const Status status = usable(); status != Status::ok) {
         return status;
@@ -63,11 +91,8 @@ Result<Queue> DomainCore::create_queue(std::string_view name, const QueueOptions
     if (auto named = wire::check_name("queue name", name); !named) {
         return named.error();
     }
-    if (options.capacity == 0 || options.capacity >= shm::kCapacityMax) {
-        return Error{Status::bad_request,
-                     0,
-                     "capacity is " + std::to_string(options.capacity) + ", allowed are 1.." +
-                         std::to_string(shm::kCapacityMax - 1)};
+    if (auto sound = check_capacity(options.capacity); !sound) {
+        return sound.error();
     }
     if (options.kind > QueueKind::circular) {
         return Error{Status::bad_request,
@@ -78,12 +103,9 @@ Result<Queue> DomainCore::create_queue(std::string_view name, const QueueOptions
     bool created = false;
     const shm::Kind kind =
         options.kind == QueueKind::circular ? shm::Kind::circular : shm::Kind::queue;
-    const shm::QueueSpec spec{name, kind, options.capacity, options_hash(options)};
-    auto found = attachment_->directory().create(spec, &created);
-    if (found.status() == Status::limit_reached) {
-        attachment_->check_deaths();  // the dead may keep removed queues in place
-        found = attachment_->directory().create(spec, &created);
-    }
+    const shm::QueueSpec spec{
+        name, kind, options.capacity, options_hash(options), options.byte_budget, 0};
+    auto found = create_in_directory(spec, &created);
     if (!found) {
         return found.error();
     }
@@ -91,8 +113,10 @@ Result<Queue> DomainCore::create_queue(std::string_view name, const QueueOptions
         return Error{Status::mismatch,
                      0,
                      "queue '" + std::string(name) + "' exists with " +
-                         describe(static_cast<shm::Kind>(found->info.kind), found->info.capacity) +
-                         ", asked for " + describe(kind, options.capacity)};
+                         describe(static_cast<shm::Kind>(found->info.kind),
+                                  found->info.capacity,
+                                  found->info.byte_budget) +
+                         ", asked for " + describe(kind, options.capacity, options.byte_budget)};
     }
     return QueueCore::open(shared_from_this(), *found, created);
 }
@@ -131,12 +155,6 @@ Result<void> DomainCore::remove_queue(std::string_view name) {
     auto found = attachment_->directory().remove(name);
     if (!found) {
         return found.error();
-    }
-    if (const auto ring = attachment_->directory().ring(*found);
-        ring && attachment_->directory().attach(*found)) {
-        shm::wake_all(ring->control().items, attachment_->threads().data());
-        shm::wake_all(ring->control().space, attachment_->threads().data());
-        attachment_->directory().detach(found->entry);
     }
     if (auto guard = attachment_->directory().lock()) {
         attachment_->directory().recycle();
@@ -234,6 +252,7 @@ void DomainCore::close() {
     closed_.store(true, std::memory_order_release);
     if (!attachment_->forked()) {
         attachment_->ring_own_threads();
+        end_temporaries();
     }
 }
 

@@ -9,7 +9,9 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <vector>
 
 namespace telpher::detail {
 
@@ -21,6 +23,10 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     DomainCore(std::shared_ptr<shm::Attachment> attachment, WaitStrategy strategy, bool created);
 
     Result<Queue> create_queue(std::string_view name, const QueueOptions& options);
+    Result<Queue> create_temporary_queue(const TemporaryQueueOptions& options);
+    // A temporary queue's making handle has gone.
+    void end_temporary(const shm::Found& found) noexcept;
+    Result<std::uint64_t> reply(const MessageView& request, Message message, Duration timeout);
     Result<Queue> find_queue(std::string_view name, const FindOptions& options);
     Result<void> remove_queue(std::string_view name);
     Result<bool> exists(std::string_view name) const;
@@ -40,7 +46,15 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     [[nodiscard]] const std::string& name() const noexcept { return attachment_->segment().name(); }
 
   private:
+    static Result<void> check_capacity(std::uint32_t capacity);
+    Result<shm::Found> create_in_directory(const shm::QueueSpec& spec, bool* created);
+    Result<Queue> make_temporary(const TemporaryQueueOptions& options);
+    void end_temporaries() noexcept;
+
     std::shared_ptr<shm::Attachment> attachment_;
+    std::mutex temporaries_mutex_;  // guards the next two
+    std::vector<shm::Found> temporaries_;
+    std::uint32_t temporaries_begun_ = 0;
     std::atomic<bool> closed_{false};
     WaitStrategy strategy_;
     bool created_;

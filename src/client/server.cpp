@@ -20,6 +20,7 @@ shm::SegmentPlan plan_of(std::string_view name, const ServerOptions& options) {
     plan.pool_bytes = limits.pool_bytes;
     plan.segment_bytes_max = limits.segment_bytes;
     plan.process_bytes_max = limits.process_bytes;
+    plan.temporary_queues_max = limits.temporary_queues;
     // Recognises the same limits at a later open. FNV-1a.
     std::uint64_t hash = 0xcbf29ce484222325ULL;
     for (const std::uint64_t value : {std::uint64_t{limits.processes},
@@ -29,7 +30,8 @@ shm::SegmentPlan plan_of(std::string_view name, const ServerOptions& options) {
                                       std::uint64_t{limits.ring_bytes},
                                       std::uint64_t{limits.pool_bytes},
                                       std::uint64_t{limits.segment_bytes},
-                                      std::uint64_t{limits.process_bytes}}) {
+                                      std::uint64_t{limits.process_bytes},
+                                      std::uint64_t{limits.temporary_queues}}) {
         hash = (hash ^ value) * 0x100000001b3ULL;
     }
     plan.options_hash = hash;
@@ -84,6 +86,14 @@ Result<Server> Server::open(std::string_view name, const ServerOptions& options)
 Result<Queue> Server::create_queue(std::string_view name, const QueueOptions& options) {
     TELPHER_NEED_CORE();
     return core_->create_queue(name, options);
+}
+Result<Queue> Server::create_temporary_queue(const TemporaryQueueOptions& options) {
+    TELPHER_NEED_CORE();
+    return core_->create_temporary_queue(options);
+}
+Result<std::uint64_t> Server::reply(const MessageView& request, Message message, Duration timeout) {
+    TELPHER_NEED_CORE();
+    return core_->reply(request, std::move(message), timeout);
 }
 Result<Queue> Server::queue(std::string_view name, const FindOptions& options) {
     TELPHER_NEED_CORE();

@@ -172,11 +172,11 @@ TEST_F(DirectoryTest, the_limit_of_ring_memory_is_named_with_what_is_needed) {
 }
 
 TEST_F(DirectoryTest, a_ring_fits_between_two_others) {
-    make("a", 900);
-    const shm::Found middle = make("b", 900);
-    make("c", 900);
+    make("a", 300);
+    const shm::Found middle = make("b", 300);
+    make("c", 300);
     ASSERT_TRUE(directory().remove("b"));
-    EXPECT_EQ(make("d", 900).info.ring_offset, middle.info.ring_offset);
+    EXPECT_EQ(make("d", 300).info.ring_offset, middle.info.ring_offset);
 }
 
 TEST_F(DirectoryTest, the_lock_waits_no_longer_than_it_may_and_says_for_whom) {

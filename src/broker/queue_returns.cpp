@@ -1,0 +1,70 @@
+// Messages that were polled and come back: the returns lane, which is served before the queue.
+
+#include "src/broker/queue_core.hpp"
+#include "src/client/domain_core.hpp"
+
+namespace telpher::detail {
+
+// The oldest message that came back, else the oldest of the queue. A message that came back has lost
+// its place: position kReturned.
+Status QueueCore::claim(std::uint32_t* chunk, std::uint64_t* position) noexcept {
+    if (lane_.maybe_readable()) [[unlikely]] {
+        std::uint64_t place = 0;
+        const Status status = lane_.claim(attachment_.slot(), chunk, &place);
+        if (status == Status::ok) {
+            *position = kReturned;
+            SHM_STEP("queue.returned.count");
+            // relaxed: a statistic
+            attachment_.directory()
+                .entry(found_.entry)
+                .redelivered.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
+            return status;
+        }
+        if (status != Status::queue_empty) {
+            return status;
+        }
+    }
+    return ring_.claim(attachment_.slot(), chunk, position);
+}
+
+// Killed before the word says OFFERED: the message goes with us, counted as abandoned; after it, the
+// reaper brings it into the lane; after the commit it is there.
+Status QueueCore::put_back(Delivery& delivery) noexcept {
+    if (delivery.held_.memory != &attachment_) {
+        return Status::bad_request;
+    }
+    if (attachment_.forked()) {
+        return Status::forked;
+    }
+    const std::uint32_t chunk = delivery.held_.chunk;
+    shm::Word& word = attachment_.pool().header(chunk)->word;
+    // relaxed: written before it was OFFERED to us, which we claimed
+    const std::uint64_t dest =
+        attachment_.pool().header(chunk)->dest.load(std::memory_order_relaxed);
+    if (shm::dest_entry(dest) != found_.entry || shm::dest_generation(dest) != found_.generation) {
+        return Status::bad_request;
+    }
+    auto context = attachment_.context();
+    if (!context) {
+        return context.status();
+    }
+    std::uint64_t place = 0;
+    const Status status = lane_.commit(chunk, attachment_.slot(), *(*context)->record, &place);
+    if (status != Status::ok) {
+        // relaxed: the word is ours
+        const std::uint64_t ours = word.load(std::memory_order_relaxed);
+        SHM_STEP("queue.return.refused");
+        // C2: pairs with shm/reaper.cpp:K1. A delivery again.
+        word.store(shm::make_word(
+                       shm::ChunkState::claimed, attachment_.slot(), shm::word_generation(ours)),
+                   std::memory_order_release);
+        return status;
+    }
+    attachment_.discharge(chunk);
+    delivery.held_ = {};
+    shm::count_up((*context)->returned);
+    shm::wake(ring_.control().items, attachment_.threads().data(), [this] { return readable(); });
+    return Status::ok;
+}
+
+}  // namespace telpher::detail

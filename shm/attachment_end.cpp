@@ -51,7 +51,7 @@ void Attachment::give_back(std::uint32_t chunk) noexcept {
     }
     // relaxed: a hint; who waits for memory also looks every few milliseconds
     if (segment_.header().starving.load(std::memory_order_relaxed) != 0) [[unlikely]] {
-        wake(*pool_waiters_, threads_.data(), [] { return true; });
+        wake(*pool_waiters_, threads_, [] { return true; });
     }
     // From here on the last handle, closed by another thread, may end the attachment.
     if (context != nullptr) {

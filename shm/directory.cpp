@@ -69,7 +69,8 @@ void Directory::start(Segment* segment, ChunkPool* pool, std::uint32_t slot) noe
     pool_ = pool;
     slot_ = slot;
     entries_ = reinterpret_cast<DirectoryEntry*>(segment->region(RegionKind::directory).data());
-    threads_ = reinterpret_cast<ThreadRecord*>(segment->region(RegionKind::threads).data());
+    threads_ = {reinterpret_cast<ThreadRecord*>(segment->region(RegionKind::threads).data()),
+                segment->threads_max()};
     entry_count_ = segment->destinations_max();
     rings_ = segment->region(RegionKind::rings);
     attach_counts_.assign(entry_count_, 0);

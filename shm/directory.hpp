@@ -165,7 +165,7 @@ class Directory {
     Segment* segment_ = nullptr;
     ChunkPool* pool_ = nullptr;
     DirectoryEntry* entries_ = nullptr;
-    ThreadRecord* threads_ = nullptr;  // of the segment, to ring waiters
+    std::span<ThreadRecord> threads_;  // of the segment, to ring waiters
     std::uint32_t entry_count_ = 0;
     std::uint32_t slot_ = 0;
     std::span<std::byte> rings_;

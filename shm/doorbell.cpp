@@ -2,13 +2,17 @@
 
 namespace telpher::shm {
 
-void wake_all(WaiterMap& map, ThreadRecord* threads) noexcept {
+void wake_all(WaiterMap& map, std::span<ThreadRecord> threads) noexcept {
     for (std::uint32_t w = 0; w < kThreadsMax / 64; ++w) {
         SHM_STEP("wake_all.word");
         // W9: pairs with W1. The bits stay: their owners take them away when they leave.
         std::uint64_t bits = map.words[w].load(std::memory_order_seq_cst);
         while (bits != 0) {
-            ring_doorbell(threads[w * 64 + static_cast<std::uint32_t>(std::countr_zero(bits))]);
+            const std::uint32_t thread =
+                w * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
+            if (thread < threads.size()) {  // a bit that no thread of this domain has set: damage
+                ring_doorbell(threads[thread]);
+            }
             bits &= bits - 1;
         }
     }

@@ -30,6 +30,7 @@
 
 #include <bit>
 #include <chrono>
+#include <span>
 
 namespace telpher::shm {
 
@@ -104,7 +105,7 @@ inline std::uint32_t take_waiter(WaiterMap& map, std::uint32_t w) noexcept {
 
 // The slow half of `wake`: somebody waits.
 template <typename Left>
-void wake_one(WaiterMap& map, ThreadRecord* threads, Left&& left) noexcept {
+void wake_one(WaiterMap& map, std::span<ThreadRecord> threads, Left&& left) noexcept {
     for (std::uint32_t round = 0; round < kThreadsMax; ++round) {
         SHM_STEP("wake.load_summary");
         // W3: pairs with W1 and W2: the load half of store-then-load.
@@ -114,8 +115,8 @@ void wake_one(WaiterMap& map, ThreadRecord* threads, Left&& left) noexcept {
         }
         const std::uint32_t thread =
             take_waiter(map, static_cast<std::uint32_t>(std::countr_zero(summary)));
-        if (thread == kThreadsMax) {
-            continue;
+        if (thread >= threads.size()) {
+            continue;  // nobody's any more, or a bit that no thread of this domain has set
         }
         if (ring_doorbell(threads[thread]) || !left()) {
             return;
@@ -127,7 +128,7 @@ void wake_one(WaiterMap& map, ThreadRecord* threads, Left&& left) noexcept {
 // Wakes one waiter of `map` if there is one. `left()` tells whether something is left to be woken
 // for. Call it after the CAS (seq_cst) that made something available.
 template <typename Left>
-inline void wake(WaiterMap& map, ThreadRecord* threads, Left&& left) noexcept {
+inline void wake(WaiterMap& map, std::span<ThreadRecord> threads, Left&& left) noexcept {
     SHM_STEP("wake.look");
     // W3: pairs with W1 and W2: our CAS is before this load in the single order, their bit before
     // their look.
@@ -138,7 +139,7 @@ inline void wake(WaiterMap& map, ThreadRecord* threads, Left&& left) noexcept {
 }
 
 // Rings everyone in `map` (a removal).
-void wake_all(WaiterMap& map, ThreadRecord* threads) noexcept;
+void wake_all(WaiterMap& map, std::span<ThreadRecord> threads) noexcept;
 
 // Makes the summary agree with the words, after a death.
 void repair_summary(WaiterMap& map) noexcept;

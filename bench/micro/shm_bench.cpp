@@ -149,7 +149,7 @@ void wake_nobody(benchmark::State& state) {
     const auto map = std::make_unique<shm::WaiterMap>();
     shm::ThreadRecord thread{};
     for (auto _ : state) {
-        shm::wake(*map, &thread, [] { return false; });
+        shm::wake(*map, {&thread, 1}, [] { return false; });
         benchmark::ClobberMemory();
     }
     report_per_operation(state);

@@ -233,9 +233,8 @@ Status QueueCore::commit(shm::ThreadContext& context,
     }
     const Status status = ring_.commit(chunk, attachment_.slot(), *context.record, position);
     if (status == Status::ok) [[likely]] {
-        shm::wake(ring_.control().items, attachment_.threads().data(), [this] {
-            return ring_.readable();
-        });
+        shm::wake(
+            ring_.control().items, attachment_.threads(), [this] { return ring_.readable(); });
     }
     return status;
 }

@@ -140,7 +140,7 @@ Status QueueCore::wait_for_memory(shm::ThreadContext& context,
         starving.store(0, std::memory_order_relaxed);  // relaxed: a hint
     } else if (chosen) {
         // What chose us may do for another, whose message is smaller.
-        shm::wake(waiters, attachment_.threads().data(), [] { return true; });
+        shm::wake(waiters, attachment_.threads(), [] { return true; });
     }
     if (*chunk == shm::kNoChunk) {
         return status;

@@ -78,12 +78,12 @@ Status QueueCore::take(shm::ThreadContext& context, Delivery& delivery, Error* e
 void QueueCore::wake_producers() noexcept {
     shm::WaiterMap& space = ring_.control().space;
     if (budget_ == 0) [[likely]] {
-        shm::wake(space, attachment_.threads().data(), [this] { return ring_.writable(); });
+        shm::wake(space, attachment_.threads(), [this] { return ring_.writable(); });
         return;
     }
     // W3: pairs with shm/doorbell.hpp:W1.
     if (space.summary.load(std::memory_order_seq_cst) != 0) {
-        shm::wake_all(space, attachment_.threads().data());
+        shm::wake_all(space, attachment_.threads());
     }
 }
 

@@ -63,7 +63,7 @@ Status QueueCore::put_back(Delivery& delivery) noexcept {
     attachment_.discharge(chunk);
     delivery.held_ = {};
     shm::count_up((*context)->returned);
-    shm::wake(ring_.control().items, attachment_.threads().data(), [this] { return readable(); });
+    shm::wake(ring_.control().items, attachment_.threads(), [this] { return readable(); });
     return Status::ok;
 }
 

@@ -73,7 +73,7 @@ class Waiter {
     template <typename Left>
     void leave(Left&& left) {
         if (chosen_ && left()) {
-            shm::wake(map_, attachment_.threads().data(), left);
+            shm::wake(map_, attachment_.threads(), left);
         }
     }
 

@@ -136,7 +136,7 @@ void sleep_and_wake() {
             for (std::uint64_t sent = 0; sent < kMessages;) {
                 if (ring.offer(sent, party) == Status::ok) {
                     ++sent;
-                    shm::wake(*map, threads.data(), readable);
+                    shm::wake(*map, threads, readable);
                 } else {
                     rest();
                 }
@@ -145,7 +145,7 @@ void sleep_and_wake() {
                 rest();
             }
             expect(ring.ring().close() == Status::ok);
-            shm::wake_all(*map, threads.data());
+            shm::wake_all(*map, threads);
             return;
         }
         for (Status status = Status::ok; status != Status::queue_not_found;) {
@@ -158,7 +158,7 @@ void sleep_and_wake() {
             status = ring.poll(party).status;
             polled.fetch_add(status == Status::ok ? 1 : 0, std::memory_order_relaxed);
             if (chosen && readable()) {
-                shm::wake(*map, threads.data(), readable);
+                shm::wake(*map, threads, readable);
             }
         }
     });

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -47,7 +48,7 @@ TEST(Doorbell, arm_sets_the_bit_and_its_summary_and_disarm_takes_the_bit) {
 
 TEST(Doorbell, a_waker_rings_nobody_when_nobody_waits) {
     Waiters w;
-    shm::wake(*w.map, w.threads.data(), something_left);
+    shm::wake(*w.map, w.threads, something_left);
     for (std::uint32_t thread = 0; thread < shm::kThreadsMax; ++thread) {
         ASSERT_EQ(w.rings(thread), 0U);
     }
@@ -56,7 +57,7 @@ TEST(Doorbell, a_waker_rings_nobody_when_nobody_waits) {
 TEST(Doorbell, the_chosen_thread_learns_from_disarm_that_it_was_chosen) {
     Waiters w;
     shm::arm(*w.map, 70);
-    shm::wake(*w.map, w.threads.data(), nothing_left);
+    shm::wake(*w.map, w.threads, nothing_left);
     EXPECT_EQ(w.rings(70), 1U);
     EXPECT_TRUE(shm::disarm(*w.map, 70));
     EXPECT_EQ(w.summary(), 0U);
@@ -66,7 +67,7 @@ TEST(Doorbell, one_is_chosen_when_nothing_is_left_for_a_second) {
     Waiters w;
     shm::arm(*w.map, 3);
     shm::arm(*w.map, 5);
-    shm::wake(*w.map, w.threads.data(), nothing_left);
+    shm::wake(*w.map, w.threads, nothing_left);
     EXPECT_EQ(w.rings(3) + w.rings(5), 1U);
     EXPECT_EQ(w.armed(3) + w.armed(5), 1);
     EXPECT_EQ(w.summary(), 1U) << "the other one must be found by the next waker";
@@ -77,7 +78,7 @@ TEST(Doorbell, a_bit_without_a_sleeper_passes_the_wake_on_while_something_is_lef
     for (const std::uint32_t thread : {1U, 2U, 900U}) {
         shm::arm(*w.map, thread);
     }
-    shm::wake(*w.map, w.threads.data(), something_left);
+    shm::wake(*w.map, w.threads, something_left);
     for (const std::uint32_t thread : {1U, 2U, 900U}) {
         EXPECT_EQ(w.rings(thread), 1U);
         EXPECT_FALSE(w.armed(thread));
@@ -88,7 +89,7 @@ TEST(Doorbell, a_bit_without_a_sleeper_passes_the_wake_on_while_something_is_lef
 TEST(Doorbell, a_summary_bit_without_a_word_costs_one_look_and_is_gone) {
     Waiters w;
     w.map->summary.store(1ULL << 7U, std::memory_order_relaxed);
-    shm::wake(*w.map, w.threads.data(), something_left);
+    shm::wake(*w.map, w.threads, something_left);
     EXPECT_EQ(w.summary(), 0U);
 }
 
@@ -97,7 +98,7 @@ TEST(Doorbell, repair_makes_the_summary_agree_with_the_words) {
     w.map->words[9].store(4, std::memory_order_relaxed);  // its owner died before the summary
     shm::repair_summary(*w.map);
     EXPECT_EQ(w.summary(), 1ULL << 9U);
-    shm::wake(*w.map, w.threads.data(), nothing_left);
+    shm::wake(*w.map, w.threads, nothing_left);
     EXPECT_EQ(w.rings(9 * 64 + 2), 1U);
 }
 
@@ -106,7 +107,7 @@ TEST(Doorbell, wake_all_rings_everyone_and_leaves_the_bits_to_their_owners) {
     for (const std::uint32_t thread : {0U, 65U, 4095U}) {
         shm::arm(*w.map, thread);
     }
-    shm::wake_all(*w.map, w.threads.data());
+    shm::wake_all(*w.map, w.threads);
     for (const std::uint32_t thread : {0U, 65U, 4095U}) {
         EXPECT_EQ(w.rings(thread), 1U);
         EXPECT_FALSE(shm::disarm(*w.map, thread)) << "the bit was still there";
@@ -171,7 +172,7 @@ TEST(Doorbell, no_wake_is_lost_between_a_producer_and_its_sleeping_consumers) {
                 const Status status = ring.poll(party).status;
                 polled.fetch_add(status == Status::ok ? 1 : 0, std::memory_order_relaxed);
                 if (chosen && readable()) {
-                    shm::wake(*w.map, w.threads.data(), readable);
+                    shm::wake(*w.map, w.threads, readable);
                 }
                 if (status == Status::queue_not_found) {
                     return;
@@ -182,17 +183,36 @@ TEST(Doorbell, no_wake_is_lost_between_a_producer_and_its_sleeping_consumers) {
     for (std::uint64_t sent = 0; sent < kMessages;) {
         if (ring.offer(sent) == Status::ok) {
             ++sent;
-            shm::wake(*w.map, w.threads.data(), readable);
+            shm::wake(*w.map, w.threads, readable);
         } else {
             std::this_thread::yield();
         }
     }
     EXPECT_EQ(ring.ring().close(), Status::ok);
-    shm::wake_all(*w.map, w.threads.data());
+    shm::wake_all(*w.map, w.threads);
     for (std::thread& consumer : consumers) {
         consumer.join();
     }
     EXPECT_EQ(polled.load(std::memory_order_relaxed), kMessages);
+}
+
+// A domain has fewer thread records than a bitmap has bits, and what a buggy process scribbled over
+// the bitmap must not ring memory behind them.
+TEST(Doorbell, a_bit_beyond_the_last_thread_rings_nothing_and_is_taken_away) {
+    constexpr std::uint32_t kThreads = 64;
+    Waiters w;
+    const std::span<shm::ThreadRecord> few(w.threads.data(), kThreads);
+    for (const std::uint32_t beyond : {64U, 1000U, 4095U}) {
+        shm::arm(*w.map, beyond);
+    }
+    shm::wake_all(*w.map, few);
+    shm::arm(*w.map, 5);
+    shm::wake(*w.map, few, something_left);
+    EXPECT_EQ(w.rings(5), 1U) << "whoever waits is still found";
+    for (std::uint32_t thread = kThreads; thread < shm::kThreadsMax; ++thread) {
+        ASSERT_EQ(w.rings(thread), 0U) << thread;
+        ASSERT_FALSE(w.armed(thread)) << thread;
+    }
 }
 
 }  // namespace

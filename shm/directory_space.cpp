@@ -72,7 +72,8 @@ std::vector<Directory::Area> Directory::areas() const {
     return all;
 }
 
-// First fit between the rings that exist.
+// First fit between the rings that exist. What a damaged entry claims beyond the rings' memory is
+// cut off: a ring is never placed, and zeroed, outside.
 std::optional<std::uint64_t> Directory::find_space(std::uint64_t bytes) const {
     std::vector<std::pair<std::uint64_t, std::uint64_t>> taken;
     const std::uint32_t count = used();
@@ -90,10 +91,11 @@ std::optional<std::uint64_t> Directory::find_space(std::uint64_t bytes) const {
             if (offset < area.begin || offset >= area.end) {
                 continue;
             }
-            if (offset >= at && offset - at >= bytes) {
+            if (offset > at && offset - at >= bytes) {
                 return at;
             }
-            at = std::max(at, offset + size);
+            const std::uint64_t to = offset + std::min(size, area.end - offset);
+            at = std::max(at, (to + kLinePair - 1) / kLinePair * kLinePair);
         }
         if (at <= area.end && area.end - at >= bytes) {
             return at;

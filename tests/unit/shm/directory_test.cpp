@@ -290,5 +290,31 @@ TEST_F(DirectoryTest, a_scribbled_table_yields_no_name_beyond_its_bytes) {
     EXPECT_FALSE(directory().at(4'000'000));
 }
 
+// What a buggy process scribbled into an entry must not lead a new ring out of the rings' memory.
+TEST_F(DirectoryTest, a_damaged_entry_leads_no_new_ring_astray) {
+    const shm::Found made = make("a");
+    shm::EntryInfo& info = directory().entry(made.entry).info;
+    for (const std::uint64_t offset :
+         {std::uint64_t{0}, std::uint64_t{1} << 40U, ~std::uint64_t{0}, made.info.ring_offset}) {
+        for (const std::uint64_t bytes :
+             {std::uint64_t{1}, std::uint64_t{1} << 40U, ~std::uint64_t{0}}) {
+            info.ring_offset = offset;
+            info.ring_bytes = bytes;
+            bool created = false;
+            // 256 KiB, in rings' memory of 64.
+            const auto large = directory().create({"b", shm::Kind::queue, 10'000, 1}, &created);
+            EXPECT_EQ(large.status(), Status::limit_reached) << offset << " " << bytes;
+            const auto small = directory().create({"c", shm::Kind::queue, 4, 1}, &created);
+            if (small) {
+                EXPECT_TRUE(directory().ring(*small)) << offset << " " << bytes;
+                ASSERT_TRUE(directory().remove("c"));
+                directory().recycle();
+            } else {
+                EXPECT_EQ(small.status(), Status::limit_reached) << offset << " " << bytes;
+            }
+        }
+    }
+}
+
 }  // namespace
 }  // namespace telpher::test

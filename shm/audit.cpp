@@ -77,7 +77,9 @@ class Auditor {
             report(name + ": more claimed (" + std::to_string(claimed) + ") than committed (" +
                    std::to_string(committed) + ")");
         }
-        for (std::uint64_t position = claimed; position < committed; ++position) {
+        // No more than there are slots, whatever damaged hints say; what is too many is told below.
+        const std::uint64_t end = std::min(committed, claimed + ring->slots());
+        for (std::uint64_t position = claimed; position < end; ++position) {
             Slot& slot = ring->slot(position);
             // R5: pairs with ring_inline.hpp:C1.
             const std::uint64_t pos = slot.pos.load(std::memory_order_acquire);

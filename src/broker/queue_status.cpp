@@ -16,7 +16,9 @@ void QueueCore::measure_backlog(const shm::Ring& ring,
                                 std::uint64_t to,
                                 QueueStatus& status) const {
     shm::ChunkPool& pool = attachment_.pool();
-    for (std::uint64_t position = from; position < to; ++position) {
+    // No more than there are slots, whatever damaged hints say.
+    const std::uint64_t end = std::min(to, from + ring.slots());
+    for (std::uint64_t position = from; position < end; ++position) {
         shm::Slot& slot = ring.slot(position);
         // R5: pairs with shm/ring_inline.hpp:C1.
         const std::uint64_t pos = slot.pos.load(std::memory_order_acquire);

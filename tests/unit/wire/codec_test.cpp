@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 #include <random>
 
@@ -70,6 +71,20 @@ TEST(Codec, a_loan_may_use_less_than_it_planned) {
     EXPECT_EQ(view->id(), golden::kStamp.id);
     EXPECT_EQ(view->type(), MessageType::offer);
     EXPECT_EQ(view->size_bytes(), payload_at + 5);
+}
+
+// The loan lies in shared memory, where a buggy process may have written meanwhile.
+TEST(Codec, a_loan_whose_header_was_scribbled_over_is_stamped_and_then_refused) {
+    const LoanPlan plan{.topic = "frames", .payload_bytes = 100};
+    for (const std::byte nonsense : {std::byte{0x00}, std::byte{0xFF}, std::byte{0x21}}) {
+        std::vector<std::byte> bytes(encoded_bytes(plan));
+        static_cast<void>(encode_loan(plan, bytes));
+        std::fill(bytes.begin(), bytes.begin() + kHeadBytes, nonsense);
+        stamp_loan(bytes, golden::kStamp, 100);
+        const auto view = decode(bytes);
+        EXPECT_TRUE(view || view.status() == Status::corrupt);
+        EXPECT_TRUE(!view || view->size_bytes() <= bytes.size());
+    }
 }
 
 TEST(Codec, every_golden_message_decodes_and_encodes_to_itself) {

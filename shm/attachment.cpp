@@ -189,7 +189,15 @@ Result<std::shared_ptr<Attachment>> Attachment::attach(std::string_view name) {
                          "the file of domain '" + std::string(name) + "' holds domain '" +
                              segment->name() + "'"};
         }
-        if (!ready(*segment)) {
+        // S2: pairs with S1 (segment.cpp:S1) and with the remover's store (S3).
+        const std::uint32_t state = segment->header().state.load(std::memory_order_seq_cst);
+        if (state > static_cast<std::uint32_t>(DomainState::removed)) {
+            return Error{Status::corrupt,
+                         0,
+                         "the state of domain '" + std::string(name) + "' is " +
+                             std::to_string(state) + ", the highest known is 2"};
+        }
+        if (state != static_cast<std::uint32_t>(DomainState::ready)) {
             // A remover died between the state and the names.
             RawDirectoryLock lock(segment->descriptor());
             if (!lock) {

@@ -191,13 +191,14 @@ Result<std::shared_ptr<Attachment>> Attachment::attach(std::string_view name) {
         }
         // S2: pairs with S1 (segment.cpp:S1) and with the remover's store (S3).
         const std::uint32_t state = segment->header().state.load(std::memory_order_seq_cst);
-        if (state > static_cast<std::uint32_t>(DomainState::removed)) {
+        const bool removed = state == static_cast<std::uint32_t>(DomainState::removed);
+        if (!removed && state != static_cast<std::uint32_t>(DomainState::ready)) {
             return Error{Status::corrupt,
                          0,
                          "the state of domain '" + std::string(name) + "' is " +
-                             std::to_string(state) + ", the highest known is 2"};
+                             std::to_string(state) + ", allowed are 1 (ready) and 2 (removed)"};
         }
-        if (state != static_cast<std::uint32_t>(DomainState::ready)) {
+        if (removed) {
             // A remover died between the state and the names.
             RawDirectoryLock lock(segment->descriptor());
             if (!lock) {

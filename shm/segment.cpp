@@ -133,6 +133,11 @@ Result<Segment> Segment::create(const SegmentPlan& plan) {
         segment.object_ =
             bip::shared_memory_object(bip::create_only, file.c_str(), bip::read_write, permissions);
     } catch (const bip::interprocess_exception& failure) {
+        if (failure.get_native_error() == ENOENT) {
+            return Error{Status::server_error,
+                         ENOENT,
+                         "/dev/shm does not exist: mount a tmpfs there (mode 1777)"};
+        }
         return open_error(file, failure.get_native_error());
     }
     const int descriptor = segment.descriptor();

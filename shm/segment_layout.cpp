@@ -17,6 +17,10 @@ struct Share {
 constexpr std::array<Share, 8> kShares = {
     {{128, 14}, {256, 12}, {384, 10}, {512, 10}, {1024, 14}, {4096, 14}, {16384, 13}, {65536, 13}}};
 
+// What limits.message_bytes may be.
+constexpr std::uint64_t kMessageBytesMin = 2048;
+constexpr std::uint64_t kMessageBytesMax = 250ULL << 20U;
+
 constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
     return (value + alignment - 1) / alignment * alignment;
 }
@@ -145,6 +149,9 @@ Result<void> check_classes(const SegmentHeader& h) {
 }
 
 Result<void> check_identity(const SegmentHeader& h) {
+    if (h.magic == __builtin_bswap64(kMagic)) {
+        return Error{Status::version_mismatch, 0, "made on a machine of the other byte order"};
+    }
     if (h.magic != kMagic) {
         return damaged("not a telpher segment: the first 8 bytes are not its magic number");
     }
@@ -190,7 +197,7 @@ Result<void> check_header(const SegmentHeader& h, std::uint64_t file_bytes) {
         {"regions", h.region_count, 1, kRegionsMax},
         {"bytes of the name", h.name_bytes, 1, kNameBytesMax},
         {"lifetime", h.lifetime, 0, 1},
-        {"largest message", h.message_bytes_max, 1, kChunkBytesMax / 2},
+        {"bytes of a message", h.message_bytes_max, kMessageBytesMin, kMessageBytesMax},
         {"most bytes", h.segment_bytes_max, h.segment_bytes, kSegmentBytesMaxHighest},
     };
     for (const Range& r : counts) {
@@ -209,7 +216,7 @@ Result<void> plan_layout(const SegmentPlan& plan, SegmentHeader& header) {
         {"limits.processes", plan.processes_max, 1, kProcessesMax},
         {"limits.threads", plan.threads_max, 1, kThreadsMax},
         {"limits.destinations", plan.destinations_max, 1, kDestinationsMax},
-        {"limits.message_bytes", plan.message_bytes_max, 2048, 250ULL << 20U},
+        {"limits.message_bytes", plan.message_bytes_max, kMessageBytesMin, kMessageBytesMax},
         {"limits.ring_bytes", plan.ring_bytes, 64ULL << 10U, 4ULL << 30U},
         {"limits.pool_bytes", plan.pool_bytes, 1ULL << 20U, 1ULL << 40U},
         {"limits.temporary_queues", plan.temporary_queues_max, 0, kDestinationsMax},

@@ -3,6 +3,8 @@
 
 #include "shm/layout.hpp"
 #include "tests/unit/domain/attach_refusals.hpp"
+#include "tests/unit/domain/attach_refusals_header.hpp"
+#include "tests/unit/domain/shm_without_room.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
@@ -14,8 +16,10 @@
 #include <unistd.h>
 
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,6 +62,26 @@ TEST_P(AttachRefusal, is_refused_with_a_reason) {
             << "nor may it be replaced";
     }
     std::filesystem::remove_all(domain.path());  // a folder is beyond ScratchDomain
+}
+
+// Scorecard row 11: the cases of this table and of small_shm_test.cpp.
+TEST(AttachRefusals, are_more_than_sixty_cases_each_of_its_own) {
+    std::set<std::string> names;
+    std::size_t cases = 0;
+    for (const auto& part : {files_that_are_no_segment(),
+                             headers_of_other_builds(),
+                             counts_out_of_range(),
+                             regions_and_classes()}) {
+        for (const Refusal& refusal : part) {
+            names.insert(refusal.name);
+            EXPECT_FALSE(refusal.texts.empty()) << refusal.name;
+            ++cases;
+        }
+    }
+    const std::size_t rooms = shm_without_room().size();
+    std::printf("  %zu files that are no sound domain, %zu /dev/shm without room\n", cases, rooms);
+    EXPECT_EQ(names.size(), cases);
+    EXPECT_GE(cases + rooms, 60U);
 }
 
 // ---- near the edge, but sound ------------------------------------------------------------------

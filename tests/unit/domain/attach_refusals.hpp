@@ -1,6 +1,6 @@
 #pragma once
-// The table of attach_refusal_test.cpp: files and headers that are no sound domain, each with the
-// status and the words it is refused with.
+// The table of attach_refusal_test.cpp: files that are no sound domain, each with the status and the
+// words it is refused with. Those whose header alone is spoiled are in attach_refusals_header.hpp.
 
 #include "shm/layout.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -147,6 +148,37 @@ std::vector<Refusal> files_that_are_no_segment() {
          instead([](const char* path) { ASSERT_EQ(symlink("/dev/shm/nowhere", path), 0); }),
          Status::not_permitted,
          {"symbolic link"}},
+        {"a_symbolic_link_to_a_sound_domain",
+         [](const Victim& v) {
+             // What was the domain lies beside it: a link that leads to a sound segment.
+             const std::string beside = std::string(v.path()) + ".beside";
+             ASSERT_EQ(rename(v.path(), beside.c_str()) + symlink(beside.c_str(), v.path()), 0);
+         },
+         Status::not_permitted,
+         {"symbolic link", "squats"}},
+        {"a_link_that_leads_in_circles",
+         instead([](const char* path) { ASSERT_EQ(symlink(path, path), 0); }),
+         Status::not_permitted,
+         {"symbolic link"}},
+        {"a_device",
+         instead([](const char* path) {
+             ASSERT_EQ(mknod(path, S_IFCHR | 0600, makedev(1, 3)), 0);  // that of /dev/null
+         }),
+         Status::corrupt,
+         {"not a regular file"},
+         true},
+        {"a_terabyte_of_nothing",
+         [](const Victim& v) { v.resize(1ULL << 40U); },
+         Status::corrupt,
+         {"has 1099511627776 bytes", "extended"}},
+        {"zeros",
+         [](const Victim& v) {
+             const std::uint64_t bytes = v.size();
+             v.resize(0);
+             v.resize(bytes);
+         },
+         Status::corrupt,
+         {"not a telpher segment", "magic"}},
         {"a_fifo",
          instead([](const char* path) { ASSERT_EQ(mkfifo(path, 0600), 0); }),
          Status::corrupt,
@@ -175,169 +207,6 @@ std::vector<Refusal> files_that_are_no_segment() {
          Status::not_permitted,
          {"belongs to user 65534"},
          true},
-    };
-}
-
-std::vector<Refusal> headers_of_other_builds() {
-    return {
-        {"a_wrong_magic_number",
-         put(offsetof(SegmentHeader, magic), std::uint64_t{1}),
-         Status::corrupt,
-         {"magic"}},
-        {"an_older_major_version",
-         put(offsetof(SegmentHeader, layout_major), std::uint16_t{0}),
-         Status::version_mismatch,
-         {"version 0", "reads 1"}},
-        {"a_newer_major_version",
-         put(offsetof(SegmentHeader, layout_major), std::uint16_t{2}),
-         Status::version_mismatch,
-         {"version 2", "reads 1"}},
-        {"an_unknown_feature",
-         put(offsetof(SegmentHeader, features), std::uint64_t{1}),
-         Status::version_mismatch,
-         {"feature bits 1"}},
-        {"another_abi_hash",
-         put(offsetof(SegmentHeader, abi_hash), std::uint64_t{1}),
-         Status::version_mismatch,
-         {"ABI hash"}},
-        {"another_header_size",
-         put(offsetof(SegmentHeader, header_bytes), std::uint32_t{64}),
-         Status::version_mismatch,
-         {"structure sizes"}},
-        {"another_boot",
-         put(offsetof(SegmentHeader, boot_id), std::uint64_t{1}),
-         Status::corrupt,
-         {"boot id"}},
-        {"another_size_in_the_header",
-         put(offsetof(SegmentHeader, segment_bytes), std::uint64_t{1} << 40U),
-         Status::corrupt,
-         {"its header says 1099511627776"}},
-        {"an_unknown_state",
-         put(offsetof(SegmentHeader, state), std::uint32_t{3}),
-         Status::corrupt,
-         {"state", "is 3"}},
-        {"another_name_inside",
-         put(offsetof(SegmentHeader, name), 'Z'),
-         Status::corrupt,
-         {"another name"}},
-        {"a_nonsense_name_inside",
-         put(offsetof(SegmentHeader, name), '/'),
-         Status::corrupt,
-         {"another name"}},
-    };
-}
-
-std::vector<Refusal> counts_out_of_range() {
-    const auto count = [](const char* name, std::size_t at, std::uint32_t value, const char* text) {
-        return Refusal{name, put(at, value), Status::corrupt, {text}};
-    };
-    return {
-        count("no_processes",
-              offsetof(SegmentHeader, processes_max),
-              0,
-              "processes is 0, allowed are 1..1024"),
-        count("too_many_processes",
-              offsetof(SegmentHeader, processes_max),
-              1025,
-              "processes is 1025, allowed are 1..1024"),
-        count("no_threads",
-              offsetof(SegmentHeader, threads_max),
-              0,
-              "threads is 0, allowed are 1..4096"),
-        count("too_many_threads", offsetof(SegmentHeader, threads_max), 4097, "threads is 4097"),
-        count("no_destinations", offsetof(SegmentHeader, destinations_max), 0, "destinations is 0"),
-        count("too_many_destinations",
-              offsetof(SegmentHeader, destinations_max),
-              ~0U,
-              "destinations is 4294967295"),
-        count("no_chunk_classes", offsetof(SegmentHeader, class_count), 0, "chunk classes is 0"),
-        count("too_many_chunk_classes",
-              offsetof(SegmentHeader, class_count),
-              17,
-              "chunk classes is 17, allowed are 1..16"),
-        count("no_regions", offsetof(SegmentHeader, region_count), 0, "regions is 0"),
-        count("too_many_regions",
-              offsetof(SegmentHeader, region_count),
-              33,
-              "regions is 33, allowed are 1..32"),
-        count("no_name", offsetof(SegmentHeader, name_bytes), 0, "bytes of the name is 0"),
-        count("a_name_too_long",
-              offsetof(SegmentHeader, name_bytes),
-              101,
-              "bytes of the name is 101"),
-        count("an_unknown_lifetime", offsetof(SegmentHeader, lifetime), 2, "lifetime is 2"),
-    };
-}
-
-std::vector<Refusal> regions_and_classes() {
-    constexpr std::size_t kOffset = offsetof(shm::Region, offset);
-    constexpr std::size_t kBytes = offsetof(shm::Region, bytes);
-    constexpr std::size_t kKind = offsetof(shm::Region, kind);
-    const std::size_t first = Victim::region(0);
-    const std::size_t klass = Victim::chunk_class(1);
-    return {
-        {"a_region_beyond_the_end",
-         put(first + kOffset, std::uint64_t{1} << 30U),
-         Status::corrupt,
-         {"region 0", "outside the segment"}},
-        {"a_region_whose_end_overflows",
-         put(first + kBytes, ~std::uint64_t{0}),
-         Status::corrupt,
-         {"region 0", "outside"}},
-        {"a_region_whose_offset_overflows",
-         put(first + kOffset, ~std::uint64_t{4095}),
-         Status::corrupt,
-         {"region 0", "outside"}},
-        {"a_region_on_the_header",
-         put(first + kOffset, std::uint64_t{0}),
-         Status::corrupt,
-         {"region 0"}},
-        {"a_region_off_its_page",
-         put(first + kOffset, std::uint64_t{4097}),
-         Status::corrupt,
-         {"region 0"}},
-        {"a_region_too_small",
-         put(first + kBytes, std::uint64_t{128}),
-         Status::corrupt,
-         {"region 0", "fewer"}},
-        {"a_region_there_twice",
-         put(Victim::region(1) + kKind, std::uint32_t{1}),
-         Status::corrupt,
-         {"region 1", "twice"}},
-        {"a_region_missing",
-         put(offsetof(SegmentHeader, region_count), std::uint32_t{6}),
-         Status::corrupt,
-         {"missing"}},
-        {"an_unknown_required_region",
-         put(first + kKind, std::uint32_t{99}),
-         Status::version_mismatch,
-         {"kind 99", "required and unknown"}},
-        {"a_class_of_no_size", put(klass, std::uint32_t{0}), Status::corrupt, {"chunk class 1"}},
-        {"a_class_of_odd_size", put(klass, std::uint32_t{200}), Status::corrupt, {"chunk class 1"}},
-        {"a_class_of_huge_chunks",
-         put(klass, std::uint32_t{1} << 31U),
-         Status::corrupt,
-         {"chunk class 1"}},
-        {"a_class_without_chunks",
-         put(klass + 4, std::uint32_t{0}),
-         Status::corrupt,
-         {"chunk class 1"}},
-        {"a_class_of_too_many_chunks",
-         put(klass + 4, ~std::uint32_t{0}),
-         Status::corrupt,
-         {"chunk class 1"}},
-        {"a_class_with_another_first_number",
-         put(klass + 8, std::uint32_t{64}),
-         Status::corrupt,
-         {"chunk class 1"}},
-        {"a_class_outside_its_region",
-         put(klass + 16, std::uint64_t{4096}),
-         Status::corrupt,
-         {"chunk class 1", "outside"}},
-        {"a_class_whose_offset_overflows",
-         put(klass + 16, ~std::uint64_t{63}),
-         Status::corrupt,
-         {"chunk class 1", "outside"}},
     };
 }
 

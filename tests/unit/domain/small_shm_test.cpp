@@ -1,5 +1,6 @@
 // /dev/shm that is too small or full: an error when the domain is made, never a signal later.
 
+#include "tests/unit/domain/shm_without_room.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
@@ -13,6 +14,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <utility>
@@ -47,15 +49,14 @@ TEST(SmallShm, a_domain_larger_than_what_is_free_is_out_of_memory_naming_both) {
 
 constexpr int kNoMount = 77;
 
-// Runs `check` in a child with a /dev/shm of its own, of `megabytes`. Returns the number of the
-// first check that failed there, 0 = none, kNoMount if this user may not mount.
-int with_shm_of(int megabytes, const std::function<int()>& check) {
+// Runs `check` in a child with a /dev/shm of its own, mounted with `options`. Returns the number of
+// the first check that failed there, 0 = none, kNoMount if this user may not mount.
+int with_shm(const char* folder, const std::string& options, const std::function<int()>& check) {
     const pid_t child = fork();
     if (child == 0) {
-        const std::string size = "mode=1777,size=" + std::to_string(megabytes) + "m";
         if (unshare(CLONE_NEWNS) != 0 ||
             mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-            mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, size.c_str()) != 0) {
+            mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) != 0) {
             _exit(kNoMount);
         }
         _exit(check());
@@ -63,6 +64,10 @@ int with_shm_of(int megabytes, const std::function<int()>& check) {
     int status = 0;
     EXPECT_EQ(waitpid(child, &status, 0), child);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+int with_shm_of(int megabytes, const std::function<int()>& check) {
+    return with_shm("/dev/shm", "mode=1777,size=" + std::to_string(megabytes) + "m", check);
 }
 
 #define SKIP_WITHOUT_MOUNT(result)                                               \
@@ -131,6 +136,41 @@ TEST(SmallShm, that_is_filled_by_others_gives_no_signal_to_a_domain_that_exists)
     });
     SKIP_WITHOUT_MOUNT(failed);
     EXPECT_EQ(failed, 0) << "1007 is SIGBUS";
+}
+
+// ---- a /dev/shm in which no domain can be made -------------------------------------------------
+
+class ShmRefusal : public testing::TestWithParam<NoRoom> {};
+std::string name_of(const testing::TestParamInfo<NoRoom>& info) { return info.param.name; }
+INSTANTIATE_TEST_SUITE_P(Shm, ShmRefusal, testing::ValuesIn(shm_without_room()), name_of);
+
+TEST_P(ShmRefusal, is_an_error_with_a_reason_and_leaves_nothing) {
+    const NoRoom& room = GetParam();
+    int told[2] = {-1, -1};
+    ASSERT_EQ(pipe(told), 0);
+    const int failed = with_shm(room.folder, room.options, [&] {
+        room.spoil();
+        const std::string name = unique_name();
+        const auto server = Server::open(name, {.limits = small_limits()});
+        const std::string text = to_string(server.error());
+        static_cast<void>(!write(told[1], text.data(), text.size()));
+        if (server.status() != room.status) {
+            return 1;
+        }
+        for (const char* part : room.texts) {
+            if (text.find(part) == std::string::npos) {
+                return 2;
+            }
+        }
+        const bool folder = std::filesystem::exists("/dev/shm");
+        return !folder || files_of(name).empty() ? 0 : 3;
+    });
+    char text[500] = {};
+    close(told[1]);
+    static_cast<void>(!read(told[0], text, sizeof text - 1));
+    close(told[0]);
+    SKIP_WITHOUT_MOUNT(failed);
+    EXPECT_EQ(failed, 0) << "1: status, 2: text, 3: files left, 1007: SIGBUS; told: " << text;
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ from _cli import (BIN, DENIED, ERROR, LIMIT_S, NOT_FOUND, OK, USAGE, CliTest, le
 
 
 COMMANDS = [["demo"], ["ls"], ["info"], ["ps"], ["create"], ["create", "queue"], ["rm"], ["peek"], ["purge"], ["offer"], ["poll"],
-            ["gc"], ["verify"], ["explain"]]
+            ["gc"], ["verify"], ["explain"], ["top"], ["events"]]
 QUEUE_FIELDS = ["name", "kind", "capacity", "depth", "bytes", "offered", "polled", "dropped", "expired",
                 "redelivered", "abandoned", "consumers", "oldest_age_ms", "removed"]
 
@@ -61,7 +61,7 @@ class Contract(CliTest):
         self.on("offer", "orders", "x", "--repeat", "0", code=USAGE)
 
     def test_a_missing_target_is_a_usage_error(self):
-        for arguments in (["offer", "orders", "x"], ["poll", "orders"], ["info", "orders"], ["ps"], ["verify"],
+        for arguments in (["offer", "orders", "x"], ["poll", "orders"], ["info", "orders"], ["ps"], ["verify"], ["top"], ["events"],
                           ["create", "queue", "orders"], ["rm", "orders"], ["rm", "--domain"]):
             self.run_cli(*arguments, code=USAGE)
         self.run_cli("ps", "-d", "a", "-u", "shm:a", code=USAGE)

@@ -4,6 +4,7 @@
 
 #include "tools/telpher/options.hpp"
 #include "tools/telpher/output.hpp"
+#include "tools/telpher/snapshot.hpp"
 #include "tools/telpher/status_json.hpp"
 #include "tools/telpher/units.hpp"
 
@@ -86,25 +87,6 @@ ExitCode list_all_domains(bool json) {
         list_domain(name, domains, table);
     }
     return json ? print_json(Json{{"domains", domains}}) : print_text(table.text());
-}
-
-Result<std::vector<QueueStatus>> all_queues(Server& server) {
-    const auto names = server.queues();
-    if (!names) {
-        return names.error();
-    }
-    std::vector<QueueStatus> all;
-    for (const auto& name : *names) {
-        auto queue = server.queue(name);
-        auto status = queue ? queue->status() : Result<QueueStatus>(queue.error());
-        if (status) {
-            all.push_back(std::move(*status));
-        } else if (status.status() !=
-                   Status::queue_not_found) {  // removed while we look: not there
-            return status.error();
-        }
-    }
-    return all;
 }
 
 ExitCode list_queues(const Common& common) {

@@ -23,8 +23,8 @@ namespace {
 
 // Commands of later versions: named, so that a script learns why it fails.
 constexpr std::array<std::string_view, 21> kLaterCommands{
-    "bridge", "serve", "pub",       "sub", "send",    "top",        "tail",
-    "events", "dlq",   "set",       "log", "bench",   "chaos",      "doctor",
+    "bridge", "serve", "pub",       "sub", "send",    "replay",     "tail",
+    "user",   "dlq",   "set",       "log", "bench",   "chaos",      "doctor",
     "keygen", "trust", "tls-probe", "web", "metrics", "completion", "record"};
 
 bool wants_json(const std::vector<std::string>& arguments) {
@@ -84,6 +84,8 @@ void add_all(CLI::App& app, Command& command) {
     add_poll_command(app, command);
     add_list_command(app, command);
     add_see_commands(app, command);
+    add_top_command(app, command);
+    add_events_command(app, command);
     add_manage_commands(app, command);
     add_explain_command(app, command);
 }

@@ -6,10 +6,9 @@
 
 #include "tools/telpher/options.hpp"
 #include "tools/telpher/output.hpp"
+#include "tools/telpher/snapshot.hpp"
 #include "tools/telpher/status_json.hpp"
 #include "tools/telpher/units.hpp"
-
-#include <unistd.h>
 
 #include <memory>
 #include <string>
@@ -62,7 +61,7 @@ ExitCode run_ps(const Options& options) {
     const bool json = options.common.json;
     auto server = options.common.attach();
     const auto processes =
-        server ? server->processes() : Result<std::vector<ProcessInfo>>(server.error());
+        server ? other_processes(*server) : Result<std::vector<ProcessInfo>>(server.error());
     if (!processes) {
         return print_error(processes.error(), json);
     }
@@ -70,14 +69,7 @@ ExitCode run_ps(const Options& options) {
     Table table({"PID", "COMMAND", "STATE", "ATTACHED", "SLOT"});
     table.align_right({0, 3, 4});
     for (const auto& process : *processes) {
-        if (process.pid == static_cast<std::uint32_t>(::getpid())) {
-            continue;
-        }
-        list.push_back({{"pid", process.pid},
-                        {"command", process.command},
-                        {"state", process.state},
-                        {"attached_ms", process.attached_for.count()},
-                        {"slot", process.slot}});
+        list.push_back(to_json(process));
         table.add({std::to_string(process.pid),
                    process.command,
                    process.state,

@@ -1,0 +1,86 @@
+#include "tools/telpher/snapshot.hpp"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace telpher::cli {
+
+Result<std::vector<QueueStatus>> all_queues(Server& server) {
+    const auto names = server.queues();
+    if (!names) {
+        return names.error();
+    }
+    std::vector<QueueStatus> all;
+    for (const auto& name : *names) {
+        auto queue = server.queue(name);
+        auto status = queue ? queue->status() : Result<QueueStatus>(queue.error());
+        if (status) {
+            all.push_back(std::move(*status));
+        } else if (status.status() != Status::queue_not_found) {
+            return status.error();
+        }
+    }
+    return all;
+}
+
+Result<std::vector<ProcessInfo>> other_processes(const Server& server) {
+    auto processes = server.processes();
+    if (processes) {
+        std::erase_if(*processes, [](const ProcessInfo& process) {
+            return process.pid == static_cast<std::uint32_t>(::getpid());
+        });
+    }
+    return processes;
+}
+
+Result<Snapshot> take_snapshot(Server& server) {
+    auto processes = other_processes(server);
+    if (!processes) {
+        return processes.error();
+    }
+    auto queues = all_queues(server);
+    if (!queues) {
+        return queues.error();
+    }
+    auto domain = server.status();
+    if (!domain) {
+        return domain.error();
+    }
+    return Snapshot{std::move(*domain),
+                    std::move(*queues),
+                    std::move(*processes),
+                    std::chrono::steady_clock::now()};
+}
+
+bool keeps_alive(const Snapshot& snapshot) {
+    return snapshot.domain.lifetime == Lifetime::ephemeral && snapshot.domain.processes <= 1;
+}
+
+Json to_json(const ProcessInfo& process) {
+    return Json{{"pid", process.pid},
+                {"command", process.command},
+                {"state", process.state},
+                {"attached_ms", process.attached_for.count()},
+                {"slot", process.slot}};
+}
+
+bool sleep_until(const Interrupt& interrupt, std::chrono::steady_clock::time_point when) {
+    constexpr auto kLongest = std::chrono::hours(1);  // poll counts milliseconds in an int
+    for (;;) {
+        const auto left = when - std::chrono::steady_clock::now();
+        if (interrupt.stopped() || stdout_is_gone()) {
+            return false;
+        }
+        if (left.count() <= 0) {
+            return true;
+        }
+        pollfd stop{interrupt.fd(), POLLIN, 0};
+        const auto wait = std::chrono::ceil<std::chrono::milliseconds>(
+            std::min<std::chrono::nanoseconds>(left, kLongest));
+        static_cast<void>(::poll(&stop, 1, static_cast<int>(wait.count())));
+    }
+}
+
+}  // namespace telpher::cli

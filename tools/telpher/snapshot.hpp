@@ -1,0 +1,39 @@
+// What a domain shows at one moment, for the commands that follow it.
+#pragma once
+
+#include "telpher/server.hpp"
+
+#include "tools/telpher/output.hpp"
+#include "tools/telpher/signals.hpp"
+
+#include <chrono>
+#include <vector>
+
+namespace telpher::cli {
+
+struct Snapshot {
+    DomainStatus domain;
+    std::vector<QueueStatus> queues;     // by name
+    std::vector<ProcessInfo> processes;  // without the one that looks, by slot
+    std::chrono::steady_clock::time_point taken{};
+};
+
+// Errors: those of Server's members; corrupt when a queue cannot be looked at.
+[[nodiscard]] Result<Snapshot> take_snapshot(Server& server);
+
+// Every queue of the domain; one that is removed while we look is not there.
+[[nodiscard]] Result<std::vector<QueueStatus>> all_queues(Server& server);
+// Without the process that looks.
+[[nodiscard]] Result<std::vector<ProcessInfo>> other_processes(const Server& server);
+
+// Whether only we are left in a domain that lives as long as its processes: whoever follows it ends,
+// so that the domain does.
+[[nodiscard]] bool keeps_alive(const Snapshot& snapshot);
+
+[[nodiscard]] Json to_json(const ProcessInfo& process);
+
+// Sleeps until `when`, or until the interrupt. False = stopped, or nobody reads our stdout.
+[[nodiscard]] bool sleep_until(const Interrupt& interrupt,
+                               std::chrono::steady_clock::time_point when);
+
+}  // namespace telpher::cli

@@ -30,6 +30,7 @@ struct Board {
     std::uint32_t value_count = 0;
     double values[kValuesMax] = {};
     char failure[400] = {};  // of whoever failed first, or almost
+    char skip[400] = {};     // why there is nothing to measure
     // Free for each benchmark.
     alignas(128) std::atomic<std::uint64_t> words[4] = {};
 

@@ -8,6 +8,8 @@
 
 #include "bench/e2e/harness.hpp"
 
+#include <optional>
+
 namespace telpher::bench {
 
 inline WaitStrategy strategy_of(const Context& context) {
@@ -23,9 +25,11 @@ inline ServerOptions server_options(const Context& context) {
     return options;
 }
 
-inline Client join(Side& side, const std::string& domain) {
+inline Client join(Side& side,
+                   const std::string& domain,
+                   std::optional<WaitStrategy> strategy = {}) {
     ConnectOptions options;
-    options.wait_strategy = strategy_of(side.context());
+    options.wait_strategy = strategy.value_or(strategy_of(side.context()));
     return side.must(connect("shm:" + domain, options), "connect");
 }
 
@@ -35,15 +39,29 @@ Result<void> run_in_domain(const Context& context,
                            const std::string& domain,
                            const std::vector<Body>& bodies);
 
-// Two sides and two queues "there" and "back" of 1024; side i sends to `out` and receives from
-// `in`.
+// What a pair needs: limits other than the default ones, for messages up to `message_bytes`.
+struct PairSetup {
+    std::uint32_t capacity = 1024;
+    std::size_t message_bytes = 0;  // payload; 0 = the default limits will do
+    std::size_t pool_bytes = 0;
+    std::optional<WaitStrategy> strategy{};
+};
+
+// Two sides and two queues "there" and "back"; side i sends to `out` and receives from `in`. A
+// message that this version, or /dev/shm, has no room for is a skip.
 struct Queues {
     Queue out;
     Queue in;
 };
 using QueueBody = std::function<void(Side&, Queues&)>;
 Result<Sample> run_queue_pair(const Context& context,
+                              const PairSetup& setup,
                               const QueueBody& first,
                               const QueueBody& second);
+inline Result<Sample> run_queue_pair(const Context& context,
+                                     const QueueBody& first,
+                                     const QueueBody& second) {
+    return run_queue_pair(context, PairSetup{}, first, second);
+}
 
 }  // namespace telpher::bench

@@ -14,6 +14,7 @@ namespace {
 
 // Sides meet within microseconds when they run; a side that waits longer gives its processor away.
 constexpr int kLooksAwake = 20'000;
+constexpr int kSkipMark = -1;  // no errno
 
 }  // namespace
 
@@ -40,6 +41,11 @@ std::string Context::new_name() const {
     return "bench-" + std::to_string(getpid()) + "-" + std::to_string(++count);
 }
 
+int Context::cpu_of(int i) const {
+    const auto more = static_cast<std::size_t>(i < 2 ? 0 : i - 2);
+    return i >= 2 && more < more_cpus.size() ? more_cpus[more] : cpus[i % 2];
+}
+
 void Context::relax() const noexcept {
     if (one_cpu) {
         sched_yield();
@@ -63,6 +69,16 @@ void Side::sync() {
     }
 }
 
+void Side::skip(const std::string& why) {
+    std::snprintf(board_.skip, sizeof(board_.skip), "%s", why.c_str());
+}
+
+Error skipped(std::string why) { return {Status::cancelled, kSkipMark, std::move(why)}; }
+
+bool is_skip(const Error& error) {
+    return error.status == Status::cancelled && error.os_error == kSkipMark;
+}
+
 void Side::fail(const std::string& why) {
     if (board_.failure[0] == '\0') {
         std::snprintf(board_.failure, sizeof(board_.failure), "side %d: %s", index_, why.c_str());
@@ -76,7 +92,7 @@ Result<void> run_sides(const Context& context,
     std::vector<Child> children;
     const int parties = static_cast<int>(bodies.size());
     for (int i = 0; i < parties; ++i) {
-        auto child = Child::start(context, context.cpus[i % 2], [&, i] {
+        auto child = Child::start(context, context.cpu_of(i), [&, i] {
             Side side(context, *board, i, parties);
             bodies[static_cast<std::size_t>(i)](side);
             rusage usage{};
@@ -95,6 +111,9 @@ Result<void> run_sides(const Context& context,
         board->preemptions.load(std::memory_order_relaxed);  // the children have ended
     if (!end && board->failure[0] != '\0') {
         return Error{end.status(), 0, board->failure};
+    }
+    if (end && board->skip[0] != '\0') {
+        return skipped(board->skip);
     }
     return end;
 }

@@ -38,6 +38,8 @@ struct Context {
     Scale scale{};
     ClockRates clock{};
     int cpus[2] = {0, 1};
+    std::vector<int>
+        more_cpus{};       // for a third side and further ones; they share when there is none
     bool one_cpu = false;  // both sides on one processor: figures mean nothing, waiting loops yield
     std::string wait_strategy = "balanced";
     bool patient = false;               // cleaning up: signals are not listened to
@@ -48,6 +50,8 @@ struct Context {
     }
     // Names are unique per process and call, so that two runs never meet.
     [[nodiscard]] std::string new_name() const;
+    // The processor of side `i`.
+    [[nodiscard]] int cpu_of(int i) const;
     // One step of a busy loop.
     void relax() const noexcept;
 };
@@ -62,6 +66,10 @@ class Side {
     void sync();
     [[nodiscard]] Board& board() noexcept { return board_; }
     [[nodiscard]] const Context& context() const noexcept { return context_; }
+    // Says why this cannot be measured here: the row is left out, which is no failure. Call it before
+    // a `sync` that all sides come to, after which each asks `skipped` and returns.
+    void skip(const std::string& why);
+    [[nodiscard]] bool skipped() const noexcept { return board_.skip[0] != '\0'; }
     // Says why and ends this process.
     [[noreturn]] void fail(const std::string& why);
     // The value, or the end of this process.
@@ -120,6 +128,10 @@ Result<void> run_sides(const Context& context, SharedBoard& board, const std::ve
 
 // The same for two, and what the measuring side wrote to board().sample.
 Result<Sample> run_pair(const Context& context, const Body& first, const Body& second);
+
+// What a row returns that cannot be measured here, with the reason.
+Error skipped(std::string why);
+[[nodiscard]] bool is_skip(const Error& error);
 
 // Whether SIGINT or SIGTERM came since `watch_signals`: benchmarks end early and clean up.
 void watch_signals();

@@ -12,7 +12,7 @@ namespace {
 
 constexpr const char* kUsage =
     "usage: telpher_bench [options]\n"
-    "  --quick           fewer rounds, below a minute\n"
+    "  --quick           fewer rounds, about two minutes\n"
     "  --smoke           a few hundred operations of everything: does it work (no figures)\n"
     "  --only NAME       only benchmarks whose name contains NAME; may be given several times\n"
     "  --rounds N        rounds (9)\n"
@@ -129,9 +129,14 @@ void choose_cpus(Context& context, const Arguments& arguments) {
     }
     if (!arguments.cpus_given) {
         int found = 0;
-        for (int cpu = 0; cpu < CPU_SETSIZE && found < 2; ++cpu) {
-            if (CPU_ISSET(static_cast<unsigned>(cpu), &allowed)) {
+        for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+            if (!CPU_ISSET(static_cast<unsigned>(cpu), &allowed)) {
+                continue;
+            }
+            if (found < 2) {
                 context.cpus[found++] = cpu;
+            } else {
+                context.more_cpus.push_back(cpu);
             }
         }
         if (alone) {

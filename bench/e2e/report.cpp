@@ -54,7 +54,7 @@ void print_rows(const Results& results) {
 
 void print_targets(const Results& results) {
     std::printf("\n%-38s %9s %9s %9s %9s\n", "target", "wanted", "median", "min", "max");
-    for (const Target& target : core_targets()) {
+    for (const Target& target : all_targets()) {
         const Verdict verdict = judge(target, results);
         std::printf(
             "%-38s %2s %6.6g", target.text.c_str(), target.at_least ? ">=" : "<=", target.limit);
@@ -67,6 +67,15 @@ void print_targets(const Results& results) {
         } else {
             std::printf(" %9s\n", "-");
         }
+    }
+}
+
+void print_troubles(const Results& results) {
+    for (const std::string& skip : results.skips()) {
+        std::printf("skipped %s\n", skip.c_str());
+    }
+    for (const std::string& failure : results.failures()) {
+        std::printf("FAILED %s\n", failure.c_str());
     }
 }
 
@@ -92,7 +101,7 @@ void write_samples(std::FILE* out, const Row& row) {
 
 void write_targets(std::FILE* out, const Results& results) {
     bool first = true;
-    for (const Target& target : core_targets()) {
+    for (const Target& target : all_targets()) {
         const Verdict verdict = judge(target, results);
         if (!verdict.measured) {
             continue;
@@ -156,10 +165,11 @@ Machine look_at_machine() {
 }
 
 void print_smoke(const Results& results) {
-    for (const std::string& failure : results.failures()) {
-        std::printf("FAILED %s\n", failure.c_str());
-    }
-    std::printf("\n%zu rows, %zu failures\n", results.rows().size(), results.failures().size());
+    print_troubles(results);
+    std::printf("\n%zu rows, %zu skipped, %zu failures\n",
+                results.rows().size(),
+                results.skips().size(),
+                results.failures().size());
 }
 
 void print_report(const Context& context, const Machine& machine, const Results& results) {
@@ -185,9 +195,7 @@ void print_report(const Context& context, const Machine& machine, const Results&
     }
     print_rows(results);
     print_targets(results);
-    for (const std::string& failure : results.failures()) {
-        std::printf("FAILED %s\n", failure.c_str());
-    }
+    print_troubles(results);
 }
 
 Result<void> write_json(const std::string& path,

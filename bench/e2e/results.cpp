@@ -1,5 +1,7 @@
 #include "bench/e2e/results.hpp"
 
+#include <algorithm>
+
 namespace telpher::bench {
 
 namespace {
@@ -62,6 +64,13 @@ void Results::add_failure(const std::string& benchmark, const Error& error) {
     failures_.push_back(benchmark + ": " + to_string(error));
 }
 
+void Results::add_skip(const std::string& benchmark, const std::string& why) {
+    const std::string text = benchmark + ": " + why;
+    if (std::find(skips_.begin(), skips_.end(), text) == skips_.end()) {
+        skips_.push_back(text);
+    }
+}
+
 const Row* Results::find(const std::string& name) const {
     for (const Row& row : rows_) {
         if (row.name == name) {
@@ -69,32 +78,6 @@ const Row* Results::find(const std::string& name) const {
         }
     }
     return nullptr;
-}
-
-const std::vector<Target>& core_targets() {
-    static const std::vector<std::string> kSpscOneWay = {"spsc_oneway", "spsc_oneway_paced"};
-    static const std::vector<std::string> kMqOneWay = {"boost_mq_oneway", "boost_mq_oneway_try"};
-    static const std::vector<Target> targets = {
-        {"ping-pong / two lines", {"telpher_ping_pong"}, {"two_lines"}, false, 2.2},
-        {"ping-pong / spsc of 128 B", {"telpher_ping_pong"}, {"spsc_128"}, false, 1.1},
-        {"boost mq / ping-pong", {"boost_mq"}, {"telpher_ping_pong"}, true, 4.0},
-        {"one way, faster spsc / telpher", kSpscOneWay, {"telpher_oneway"}, true, 1.3},
-        {"one way, faster boost mq / telpher", kMqOneWay, {"telpher_oneway"}, true, 15.0},
-        {"loan 64 B / two lines", {"loan_64"}, {"two_lines"}, false, 2.2},
-        {"loan 1 KiB / two lines", {"loan_1k"}, {"two_lines"}, false, 2.2},
-        {"loan 4 KiB / two lines", {"loan_4k"}, {"two_lines"}, false, 2.2},
-        {"loan 16 KiB / two lines", {"loan_16k"}, {"two_lines"}, false, 2.2},
-        {"loan 64 KiB / two lines", {"loan_64k"}, {"two_lines"}, false, 2.2},
-        {"idle blocked process, % CPU", {"idle_cpu"}, {}, false, 0.005},
-        {"attach, us", {"attach"}, {}, false, 1000},
-        {"create queue, us", {"create_queue"}, {}, false, 100},
-        {"stall after a kill, p50, us", {"stall_kill"}, {}, false, 1000},
-        {"stall after a kill, p99, us", {"stall_kill"}, {}, false, 10'000, Figure::p99},
-        {"default domain, KiB of /dev/shm", {"memory_domain"}, {}, false, 48 * 1024},
-        {"queue of 1024, KiB", {"memory_queue"}, {}, false, 64},
-        {"RssAnon of an attached process, KiB", {"memory_process"}, {}, false, 8 * 1024},
-    };
-    return targets;
 }
 
 Verdict judge(const Target& target, const Results& results) {

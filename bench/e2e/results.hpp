@@ -23,13 +23,17 @@ class Results {
   public:
     void add(const Reading& reading);
     void add_failure(const std::string& benchmark, const Error& error);
+    // A benchmark that cannot run here: said once, no failure.
+    void add_skip(const std::string& benchmark, const std::string& why);
     [[nodiscard]] const Row* find(const std::string& name) const;
     [[nodiscard]] const std::vector<Row>& rows() const { return rows_; }
     [[nodiscard]] const std::vector<std::string>& failures() const { return failures_; }
+    [[nodiscard]] const std::vector<std::string>& skips() const { return skips_; }
 
   private:
     std::vector<Row> rows_;
     std::vector<std::string> failures_;
+    std::vector<std::string> skips_;
 };
 
 enum class Figure { p50, p99 };
@@ -44,7 +48,7 @@ struct Target {
     double limit = 0;
     Figure figure = Figure::p50;
 };
-const std::vector<Target>& core_targets();
+const std::vector<Target>& all_targets();
 
 struct Verdict {
     bool measured = false;  // every row it needs was there

@@ -1,0 +1,176 @@
+// Question: what does a blocking call cost when the answer comes while it still spins, and when
+//           both sides sleep?
+// Method:   blocking_awake: the asking side rests 20 us between round trips, awake; the answering
+//           side has been in `poll` all that time and still spins. Only the round trip is timed.
+//           blocking_asleep: strategy `eco`, which sleeps at once: every message wakes its receiver.
+//           futex: the same with two words and nothing else.
+// Not here: the adaptive spinning of `balanced` under load (telpher_ping_pong, idle_rows.cpp).
+#include "bench/e2e/domain.hpp"
+#include "bench/e2e/drivers.hpp"
+#include "bench/e2e/payload.hpp"
+#include "bench/e2e/rows.hpp"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+
+namespace telpher::bench {
+
+namespace {
+
+constexpr Duration kWaitMax = std::chrono::seconds(10);
+constexpr std::uint64_t kRestNs = 20'000;
+
+class BlockingPort {
+  public:
+    BlockingPort(Side& side, Queues& queues)
+        : side_(side),
+          out_(queues.out),
+          in_(queues.in),
+          message_(Message::bytes("order", "application/octet-stream", payload_.bytes())) {}
+
+    void send(std::uint64_t sequence) {
+        payload_.number(sequence);
+        message_.set_payload(payload_.bytes());
+        if (const auto sent = out_.offer(message_, kWaitMax); !sent) [[unlikely]] {
+            side_.fail("offer: " + to_string(sent.error()));
+        }
+    }
+    std::uint64_t receive() {
+        const auto delivery = in_.poll(kWaitMax);
+        if (!delivery) [[unlikely]] {
+            side_.fail("poll: " + to_string(delivery.error()));
+        }
+        return sequence_of(delivery->payload());
+    }
+
+  private:
+    Side& side_;
+    Queue& out_;
+    Queue& in_;
+    Payload<kLineBytes> payload_{};
+    Message message_;
+};
+
+// As `ping`, with a rest before each round trip that is not timed.
+template <typename Port>
+void ping_rested(Side& side, Port& port, Amount amount) {
+    const auto histogram = std::make_unique<Histogram>();
+    const Context& context = side.context();
+    side.sync();
+    for (std::uint64_t sequence = 1; sequence <= amount.warm_up + amount.measured; ++sequence) {
+        for (const std::uint64_t start = monotonic_now_ns();
+             monotonic_now_ns() < start + kRestNs;) {
+            context.relax();
+        }
+        const std::uint64_t before = ticks();
+        port.send(sequence);
+        if (const std::uint64_t got = port.receive(); got != sequence) {
+            side.fail("round trip " + std::to_string(sequence) + " came back as " +
+                      std::to_string(got));
+        }
+        if (sequence > amount.warm_up) {
+            histogram->record(ticks() - before);
+        }
+    }
+    side.board().sample = {context.to_ns(histogram->quantile(0.5)),
+                           context.to_ns(histogram->quantile(0.99)),
+                           context.to_ns(histogram->mean()),
+                           context.to_ns(static_cast<double>(histogram->max()))};
+    side.sync();
+}
+
+Result<Sample> awake(const Context& context) {
+    const Amount amount = amount_of(context.scale.round_trips / 30 + 1);
+    return run_queue_pair(
+        context,
+        [&](Side& side, Queues& queues) {
+            BlockingPort port(side, queues);
+            ping_rested(side, port, amount);
+        },
+        [&](Side& side, Queues& queues) {
+            BlockingPort port(side, queues);
+            pong(side, port, amount);
+        });
+}
+
+Amount sleepy_amount(const Context& context) {
+    return amount_of(context.scale.round_trips / 30 + 1);
+}
+
+Result<Sample> asleep(const Context& context) {
+    PairSetup setup;
+    setup.strategy = WaitStrategy::eco;
+    const Amount amount = sleepy_amount(context);
+    return run_queue_pair(
+        context,
+        setup,
+        [&](Side& side, Queues& queues) {
+            BlockingPort port(side, queues);
+            ping(side, port, amount);
+        },
+        [&](Side& side, Queues& queues) {
+            BlockingPort port(side, queues);
+            pong(side, port, amount);
+        });
+}
+
+struct FutexWords {
+    alignas(128) std::atomic<std::uint32_t> there{0};
+    alignas(128) std::atomic<std::uint32_t> back{0};
+};
+
+class FutexPort {
+  public:
+    FutexPort(std::atomic<std::uint32_t>& out, std::atomic<std::uint32_t>& in)
+        : out_(out), in_(in) {}
+
+    void send(std::uint64_t sequence) {
+        // F1: pairs with F2.
+        out_.store(static_cast<std::uint32_t>(sequence), std::memory_order_release);
+        syscall(SYS_futex, &out_, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+    }
+    std::uint64_t receive() {
+        std::uint32_t got = 0;
+        // F2: pairs with F1.
+        while ((got = in_.load(std::memory_order_acquire)) == seen_) {
+            syscall(SYS_futex, &in_, FUTEX_WAIT, seen_, nullptr, nullptr, 0);
+        }
+        seen_ = got;
+        return got;
+    }
+
+  private:
+    std::atomic<std::uint32_t>& out_;
+    std::atomic<std::uint32_t>& in_;
+    std::uint32_t seen_ = 0;
+};
+
+Result<Sample> futex(const Context& context) {
+    Shared<FutexWords> words;
+    const Amount amount = sleepy_amount(context);
+    return run_pair(
+        context,
+        [&](Side& side) {
+            FutexPort port(words->there, words->back);
+            ping(side, port, amount);
+        },
+        [&](Side& side) {
+            FutexPort port(words->back, words->there);
+            pong(side, port, amount);
+        });
+}
+
+}  // namespace
+
+void add_blocking_rows(std::vector<Benchmark>& list) {
+    list.push_back(one_row(
+        "blocking_awake", "telpher queue, 64 B, answered while the other side spins", awake));
+    list.push_back(
+        one_row("blocking_asleep", "telpher queue, 64 B, both sides sleep (eco)", asleep));
+    list.push_back(one_row("futex", "two futex words, both sides sleep", futex));
+}
+
+}  // namespace telpher::bench

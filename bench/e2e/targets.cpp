@@ -1,0 +1,68 @@
+// What each row is held against.
+#include "bench/e2e/results.hpp"
+
+namespace telpher::bench {
+
+namespace {
+
+std::vector<Target> core_targets() {
+    const std::vector<std::string> kSpscOneWay = {"spsc_oneway", "spsc_oneway_paced"};
+    const std::vector<std::string> kMqOneWay = {"boost_mq_oneway", "boost_mq_oneway_try"};
+    return {
+        {"ping-pong / two lines", {"telpher_ping_pong"}, {"two_lines"}, false, 2.2},
+        {"ping-pong / spsc of 128 B", {"telpher_ping_pong"}, {"spsc_128"}, false, 1.1},
+        {"boost mq / ping-pong", {"boost_mq"}, {"telpher_ping_pong"}, true, 4.0},
+        {"one way, faster spsc / telpher", kSpscOneWay, {"telpher_oneway"}, true, 1.3},
+        {"one way, faster boost mq / telpher", kMqOneWay, {"telpher_oneway"}, true, 15.0},
+        {"loan 64 B / two lines", {"loan_64"}, {"two_lines"}, false, 2.2},
+        {"loan 1 KiB / two lines", {"loan_1k"}, {"two_lines"}, false, 2.2},
+        {"loan 4 KiB / two lines", {"loan_4k"}, {"two_lines"}, false, 2.2},
+        {"loan 16 KiB / two lines", {"loan_16k"}, {"two_lines"}, false, 2.2},
+        {"loan 64 KiB / two lines", {"loan_64k"}, {"two_lines"}, false, 2.2},
+        {"idle blocked process, % CPU", {"idle_cpu"}, {}, false, 0.005},
+        {"attach, us", {"attach"}, {}, false, 1000},
+        {"create queue, us", {"create_queue"}, {}, false, 100},
+        {"stall after a kill, p50, us", {"stall_kill"}, {}, false, 1000},
+        {"stall after a kill, p99, us", {"stall_kill"}, {}, false, 10'000, Figure::p99},
+        {"default domain, KiB of /dev/shm", {"memory_domain"}, {}, false, 48 * 1024},
+        {"queue of 1024, KiB", {"memory_queue"}, {}, false, 64},
+        {"RssAnon of an attached process, KiB", {"memory_process"}, {}, false, 8 * 1024},
+    };
+}
+
+// Of batches, several parties, sizes and sleeping.
+std::vector<Target> queue_targets() {
+    const std::vector<std::string> kOneWay = {"telpher_oneway"};
+    return {
+        {"one way / batches of 16", kOneWay, {"batch_16_oneway"}, true, 1.05},
+        {"one way / 2 producers, 1 consumer", kOneWay, {"fan_2_1"}, true, 0.85},
+        {"one way / 1 producer, 2 consumers", kOneWay, {"fan_1_2"}, true, 0.85},
+        {"one way / 2 producers, 2 consumers", kOneWay, {"fan_2_2"}, true, 0.85},
+        {"one way 1 KiB, spsc / telpher", {"spsc_oneway_1k"}, {"touched_oneway_1k"}, true, 1.2},
+        {"one way 16 KiB, spsc / telpher", {"spsc_oneway_16k"}, {"touched_oneway_16k"}, true, 1.0},
+        {"loan 64 KiB and header / two lines", {"large_loan_64k"}, {"two_lines"}, false, 2.5},
+        {"loan 256 KiB / two lines", {"large_loan_256k"}, {"two_lines"}, false, 2.5},
+        {"loan 1 MiB / two lines", {"large_loan_1m"}, {"two_lines"}, false, 2.5},
+        {"loan 4 MiB / two lines", {"large_loan_4m"}, {"two_lines"}, false, 2.5},
+        {"loan 16 MiB / two lines", {"large_loan_16m"}, {"two_lines"}, false, 2.5},
+        {"loan 64 MiB / two lines", {"large_loan_64m"}, {"two_lines"}, false, 2.5},
+        {"1 MiB there and back / its floor", {"touched_1m"}, {"floor_1m"}, false, 1.1},
+        {"answered while spinning / two lines", {"blocking_awake"}, {"two_lines"}, false, 2.6},
+        {"both asleep / futex", {"blocking_asleep"}, {"futex"}, false, 1.15},
+    };
+}
+
+}  // namespace
+
+const std::vector<Target>& all_targets() {
+    static const std::vector<Target> targets = [] {
+        std::vector<Target> all = core_targets();
+        for (Target& target : queue_targets()) {
+            all.push_back(std::move(target));
+        }
+        return all;
+    }();
+    return targets;
+}
+
+}  // namespace telpher::bench

@@ -44,6 +44,12 @@ class QueueCore {
     Result<std::uint64_t> offer(Loan& loan, Duration timeout, const std::stop_token& stop);
     Result<Delivery> poll(Duration timeout, const std::stop_token& stop);
     Result<Delivery> poll_typed(const TypeTag& tag, Duration timeout, const std::stop_token& stop);
+    Result<std::size_t> offer_n(std::span<const Message> messages,
+                                Duration timeout,
+                                const std::stop_token& stop);
+    Result<std::vector<Delivery>> poll_n(std::size_t max,
+                                         Duration timeout,
+                                         const std::stop_token& stop);
     Result<Loan> loan(const wire::LoanPlan& plan, Duration timeout);
     // Brings a message that was polled from this queue, and not read, back to where the next poll
     // finds it first. ok (`delivery` is empty), queue_full (the returns lane is; nothing changed),
@@ -98,6 +104,8 @@ class QueueCore {
                                          std::uint32_t chunk,
                                          std::uint64_t* position);
     [[nodiscard]] std::uint64_t tell_dropped() noexcept;
+    [[nodiscard]] Status offer_quietly(shm::ThreadContext& context, const Message& message);
+    void wake_consumers(std::size_t messages) noexcept;
     [[nodiscard]] Status commit_later(shm::ThreadContext& context,
                                       std::uint32_t chunk,
                                       const WaitOptions& options,

@@ -5,8 +5,6 @@
 #include "src/broker/queue_core.hpp"
 #include "src/wire/names.hpp"
 
-#include <algorithm>
-
 namespace telpher {
 
 namespace detail {
@@ -77,46 +75,17 @@ Result<Loan> Queue::loan_typed(std::uint64_t type_id, std::size_t size_bytes, Du
 Result<std::size_t> Queue::offer_n(std::span<const Message> messages,
                                    Duration timeout,
                                    std::stop_token stop) {
-    const auto deadline = std::chrono::steady_clock::now() + std::min(timeout, kForever);
-    std::size_t accepted = 0;
-    for (const Message& message : messages) {
-        // Once there was no time left, there is none for the others.
-        const Duration left =
-            accepted == 0 || timeout.count() == 0
-                ? timeout
-                : std::max(Duration{}, Duration(deadline - std::chrono::steady_clock::now()));
-        auto offered = offer(message, left, stop);
-        if (!offered) {
-            if (accepted == 0) {
-                return offered.error();
-            }
-            break;
-        }
-        ++accepted;
-    }
-    return accepted;
+    return core_ != nullptr ? core_->offer_n(messages, timeout, stop)
+                            : Result<std::size_t>(Status::closed);
 }
 
 Result<std::vector<Delivery>> Queue::poll_n(std::size_t max,
                                             Duration timeout,
                                             std::stop_token stop) {
-    if (max == 0) {
-        return Error{Status::bad_request, 0, "max is 0, allowed are 1 and more"};
+    if (core_ == nullptr) {
+        return Status::closed;
     }
-    auto delivery = poll(timeout, std::move(stop));
-    if (!delivery) {
-        return delivery.error();
-    }
-    std::vector<Delivery> all;
-    all.reserve(std::min<std::size_t>(max, capacity()));
-    while (delivery) {
-        all.push_back(std::move(*delivery));
-        if (all.size() == max) {
-            break;
-        }
-        delivery = poll();
-    }
-    return all;
+    return core_->poll_n(max, timeout, stop);
 }
 
 Result<std::uint64_t> Queue::purge() {

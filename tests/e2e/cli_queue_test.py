@@ -36,6 +36,22 @@ class OfferAndPoll(CliTest):
         self.assertEqual(second["sequence"], 5)
         self.assertNotIn("dropped_before", second)
 
+    def test_a_byte_budget_fills_a_queue_before_its_capacity(self):
+        self.on("create", "queue", "frames", "--byte-budget", "512B")
+        self.assertEqual(self.json_of("offer", "frames", "x", "--repeat", "4")["offered"], 4)
+        self.on("offer", "frames", "x", code=TIMEOUT)
+        self.assertIn(b"512B", self.on("create", "queue", "other", "--byte-budget", "512", code=USAGE).stderr)
+
+    def test_a_message_of_megabytes_passes(self):
+        self.create()
+        payload = b"espresso" * 400_000
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(payload)
+            file.flush()
+            self.on("offer", "orders", "--file", file.name)
+        self.assertEqual(self.on("poll", "orders").stdout.rstrip(b"\n"), payload)
+        self.on("verify")
+
     def test_peek_leaves_the_message_there(self):
         self.create()
         self.on("peek", "orders", code=TIMEOUT)
@@ -90,7 +106,7 @@ class OfferAndPoll(CliTest):
 
     def test_a_line_over_the_limit_is_an_error_after_the_lines_before_it(self):
         self.create()
-        done = self.on("offer", "orders", "-", "--json", stdin=b"a\n" + b"x" * 100_000 + b"\nb\n", code=ERROR)
+        done = self.on("offer", "orders", "-", "--json", stdin=b"a\n" + b"x" * 21_000_000 + b"\nb\n", code=ERROR)
         self.assertEqual(json.loads(done.stdout)["offered"], 1)
         self.assertEqual(json.loads(done.stderr)["error"]["status"], "message_too_large")
         self.assertEqual(self.on("poll", "orders").stdout, b"a\n")

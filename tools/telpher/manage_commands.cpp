@@ -163,6 +163,10 @@ void add_create(CLI::App& app, Command& command) {
             options->queue_options.kind = static_cast<QueueKind>(index);
         },
         "bounded: an offer to a full queue waits or fails; circular: it drops the oldest message");
+    add_size(*queue,
+             "--byte-budget",
+             options->queue_options.byte_budget,
+             "Memory that queued messages may take; default: no limit");
     add_choice(
         *queue,
         "--delivery",

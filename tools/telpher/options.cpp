@@ -91,6 +91,25 @@ CLI::Option* add_duration(CLI::App& command,
     return option;
 }
 
+CLI::Option* add_size(CLI::App& command,
+                      const std::string& name,
+                      std::uint64_t& value,
+                      const std::string& description) {
+    auto* const option = command.add_option_function<std::string>(
+        name,
+        [&value, name](const std::string& text) {
+            const auto size = parse_size(text);
+            if (!size) {
+                throw CLI::ValidationError(
+                    name, "\"" + text + "\" is no size: a number and a unit, as 512B, 4KB, 20MB");
+            }
+            value = *size;
+        },
+        description);
+    option->type_name("SIZE");
+    return option;
+}
+
 CLI::Option* add_rate(CLI::App& command,
                       const std::string& name,
                       std::optional<double>& value,

@@ -60,6 +60,10 @@ CLI::Option* add_duration(CLI::App& command,
                           const std::string& name,
                           std::optional<Duration>& value,
                           const std::string& description);
+CLI::Option* add_size(CLI::App& command,
+                      const std::string& name,
+                      std::uint64_t& value,
+                      const std::string& description);
 CLI::Option* add_rate(CLI::App& command,
                       const std::string& name,
                       std::optional<double>& value,

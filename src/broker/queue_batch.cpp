@@ -1,0 +1,111 @@
+// Several messages in one call: one look at who waits, one check of the handle, one clock.
+
+#include "src/broker/queue_core.hpp"
+#include "src/client/domain_core.hpp"
+
+#include <algorithm>
+
+namespace telpher::detail {
+
+// As many consumers as there are messages; who is not woken here is woken by one who was and leaves
+// something. Killed before it: sleepers beside messages, rung by the reaper.
+void QueueCore::wake_consumers(std::size_t messages) noexcept {
+    shm::WaiterMap& items = ring_.control().items;
+    // W3: pairs with shm/doorbell.hpp:W1; after the last commit.
+    while (messages-- != 0 && items.summary.load(std::memory_order_seq_cst) != 0) {
+        shm::wake(items, attachment_.threads(), [this] { return readable(); });
+    }
+}
+
+// One message into the ring without waking anybody: ok, or why the long way must be taken.
+Status QueueCore::offer_quietly(shm::ThreadContext& context, const Message& message) {
+    shm::ChunkPool& pool = attachment_.pool();
+    ring_.prepare_commit();
+    const std::size_t bytes = wire::encoded_bytes(message);
+    if (bytes > small_bytes_max_) {
+        return Status::queue_full;
+    }
+    const std::uint32_t chunk = pool.allocate(
+        pool.class_for(bytes + shm::kMessageOffset), attachment_.slot(), context.cursor);
+    if (chunk == shm::kNoChunk) {
+        return Status::queue_full;
+    }
+    wire::encode(message, stamp(context), pool.message(chunk).first(bytes));
+    std::uint64_t position = 0;
+    const Status status = ring_.commit(chunk, attachment_.slot(), *context.record, &position);
+    if (status != Status::ok) [[unlikely]] {
+        pool.release(chunk, attachment_.slot(), context.cursor);
+    }
+    return status;
+}
+
+Result<std::size_t> QueueCore::offer_n(std::span<const Message> messages,
+                                       Duration timeout,
+                                       const std::stop_token& stop) {
+    if (const Status status = refuse(timeout); status != Status::ok) {
+        return explain(status, timeout);
+    }
+    auto context = attachment_.context();
+    if (!context) {
+        return context.error();
+    }
+    std::uint64_t deadline_ns = 0;
+    std::size_t accepted = 0;
+    std::size_t unannounced = 0;
+    for (const Message& message : messages) {
+        if (budget_ == 0 && message.check() && offer_quietly(**context, message) == Status::ok)
+            [[likely]] {
+            ++accepted;
+            ++unannounced;
+            continue;
+        }
+        // Full, large, or faulty: as a single offer. Who may make room must know what is there.
+        wake_consumers(std::exchange(unannounced, 0));
+        Duration left = timeout;
+        if (timeout.count() != 0) {
+            const std::uint64_t now = shm::monotonic_ns();
+            deadline_ns =
+                deadline_ns != 0
+                    ? deadline_ns
+                    : now + static_cast<std::uint64_t>(std::min(timeout, kWaitMax).count());
+            // Once there is no time left, there is none for the others.
+            left = Duration(deadline_ns > now ? deadline_ns - now : 0);
+        }
+        auto offered = offer(message, left, stop);
+        if (!offered) {
+            if (accepted == 0) {
+                return offered.error();
+            }
+            break;
+        }
+        ++accepted;
+    }
+    wake_consumers(unannounced);
+    return accepted;
+}
+
+Result<std::vector<Delivery>> QueueCore::poll_n(std::size_t max,
+                                                Duration timeout,
+                                                const std::stop_token& stop) {
+    if (max == 0) {
+        return Error{Status::bad_request, 0, "max is 0, allowed are 1 and more"};
+    }
+    std::vector<Delivery> all;
+    all.reserve(std::min<std::size_t>(max, capacity()));
+    Error error;
+    Status status = poll_into(all.emplace_back(), &error, timeout, stop);
+    if (status != Status::ok) {
+        return error.status == Status::ok ? explain(status, timeout) : std::move(error);
+    }
+    shm::ThreadContext& context = *attachment_.known_context();
+    while (all.size() < max) {
+        status = take(context, all.emplace_back(), &error);
+        if (status != Status::ok) {
+            all.pop_back();  // the next call tells why
+            break;
+        }
+    }
+    return all;
+}
+
+}  // namespace telpher::detail

@@ -3,8 +3,9 @@
 //
 //   Pen       maps the file itself, without the library: what a stray pointer of a peer would do.
 //             It writes values that are random, and values that are nearly right.
-//   User      calls the public API at random, with short timeouts. Every call is timed, and every
-//             outcome counted, in memory that survives the user.
+//   User      calls the public API at random, with short timeouts. Every call is timed (less the
+//             time that its thread was ready and had no processor), and every outcome counted, in
+//             memory that survives the user.
 
 #include "shm/layout.hpp"
 #include "tests/crash/harness.hpp"

@@ -8,10 +8,12 @@
 
 #include "tests/crash/scribbler.hpp"
 
+#include <gtest/gtest-spi.h>
 #include <gtest/gtest.h>
 
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 
 namespace telpher::crash {
@@ -54,7 +56,8 @@ class Scribbler : public ::testing::Test {
                 << name_of(static_cast<Call>(i));
             if (slowest > slowest_ns_) {
                 slowest_ns_ = slowest;
-                slowest_call_ = static_cast<Call>(i);
+                slowest_at_ = std::string(name_of(static_cast<Call>(i))) + ", domain " +
+                              std::to_string(round) + ", writes at " + name_of(aim);
             }
         }
         for (std::size_t i = 0; i < log.outcomes.size(); ++i) {
@@ -73,7 +76,7 @@ class Scribbler : public ::testing::Test {
                     static_cast<unsigned long long>(writes),
                     static_cast<unsigned long long>(calls_),
                     static_cast<double>(slowest_ns_) / 1e6,
-                    name_of(slowest_call_));
+                    slowest_at_.c_str());
         for (std::size_t i = 0; i < outcomes_.size(); ++i) {
             if (outcomes_[i] != 0) {
                 std::printf(" %s %llu",
@@ -104,7 +107,7 @@ class Scribbler : public ::testing::Test {
     Watchdog watchdog_;
     std::uint64_t calls_ = 0;
     std::uint64_t slowest_ns_ = 0;
-    Call slowest_call_ = Call::count;
+    std::string slowest_at_;
     std::array<std::uint64_t, 256> outcomes_{};
     std::array<std::uint32_t, static_cast<std::size_t>(Aim::count)> domains_{};
     std::array<std::uint32_t, static_cast<std::size_t>(Aim::count)> told_{};
@@ -199,6 +202,27 @@ TEST_F(Scribbler, between_the_calls_of_one_process_crashes_and_stops_nobody) {
     }
     print(writes);
     expect_told();
+}
+
+// A harness that notices nothing shows nothing.
+TEST_F(Scribbler, a_crash_and_a_hang_would_be_noticed) {
+    Shared<UserLog> log;
+    Child crashing([] {
+        std::signal(SIGSEGV, SIG_DFL);
+        std::raise(SIGSEGV);
+        return 0;
+    });
+    EXPECT_NONFATAL_FAILURE(expect_end(crashing, *log, ""), "ended by signal 11");
+    log->since_ns.store(now_ns() - 10 * kLongestCallNs);
+    Child hanging([] {
+        pause();
+        return 0;
+    });
+    EXPECT_NONFATAL_FAILURE(expect_end(hanging, *log, ""), "did not end");
+    log->slowest_ns[static_cast<std::size_t>(Call::verify)].store(2 * kLongestCallNs);
+    EXPECT_NONFATAL_FAILURE(add_up(0, Aim::mixed, *log), "verify");
+    count_domain(Aim::rings, false);
+    EXPECT_NONFATAL_FAILURE(expect_told(), "goes unseen");
 }
 
 }  // namespace

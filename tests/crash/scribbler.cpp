@@ -17,9 +17,9 @@ using namespace std::chrono_literals;
 constexpr std::size_t kHeldMax = 8;  // loans and deliveries kept for a while
 constexpr const char* kQueues[] = {"q0", "q1", "q2", "q3"};
 
-template <typename T, std::size_t n>
-const T& one_of(Random& random, const T (&values)[n]) {
-    return values[random.below(n)];
+template <typename T, std::size_t kCount>
+const T& one_of(Random& random, const T (&values)[kCount]) {
+    return values[random.below(kCount)];
 }
 
 // How long this thread has stood in line for a processor, ready to run: the machine's business, not

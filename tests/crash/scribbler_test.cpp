@@ -138,7 +138,7 @@ TEST_F(Scribbler, beside_working_processes_crashes_and_stops_nobody) {
         Child users[kUsers];
         for (std::uint32_t i = 0; i < kUsers; ++i) {
             users[i] = Child([&, i] {
-                User user(domain.name(), logs->user[i], seed() + 1000 * round + i);
+                User user(domain.name(), logs->user[i], seed() + 1000ULL * round + i);
                 while (!logs->stop.load()) {
                     user.step();
                 }

@@ -27,10 +27,9 @@ namespace telpher::test {
 namespace {
 class AttachRefusal : public testing::TestWithParam<Refusal> {};
 std::string name_of(const testing::TestParamInfo<Refusal>& info) { return info.param.name; }
-INSTANTIATE_TEST_SUITE_P(Files,
-                         AttachRefusal,
-                         testing::ValuesIn(files_that_are_no_segment()),
-                         name_of);
+INSTANTIATE_TEST_SUITE_P(Bytes, AttachRefusal, testing::ValuesIn(files_of_wrong_bytes()), name_of);
+INSTANTIATE_TEST_SUITE_P(Kinds, AttachRefusal, testing::ValuesIn(files_of_another_kind()), name_of);
+INSTANTIATE_TEST_SUITE_P(Owners, AttachRefusal, testing::ValuesIn(files_of_others()), name_of);
 INSTANTIATE_TEST_SUITE_P(Builds,
                          AttachRefusal,
                          testing::ValuesIn(headers_of_other_builds()),
@@ -68,7 +67,9 @@ TEST_P(AttachRefusal, is_refused_with_a_reason) {
 TEST(AttachRefusals, are_more_than_sixty_cases_each_of_its_own) {
     std::set<std::string> names;
     std::size_t cases = 0;
-    for (const auto& part : {files_that_are_no_segment(),
+    for (const auto& part : {files_of_wrong_bytes(),
+                             files_of_another_kind(),
+                             files_of_others(),
                              headers_of_other_builds(),
                              counts_out_of_range(),
                              regions_and_classes()}) {

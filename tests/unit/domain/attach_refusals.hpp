@@ -106,7 +106,7 @@ void make_socket(const char* path) {
     close(descriptor);
 }
 
-std::vector<Refusal> files_that_are_no_segment() {
+std::vector<Refusal> files_of_wrong_bytes() {
     return {
         {"nothing_there",
          [](const Victim& v) { v.vanish(); },
@@ -144,6 +144,23 @@ std::vector<Refusal> files_that_are_no_segment() {
          instead([](const char* path) { make_file(path, 9000); }),
          Status::corrupt,
          {"not a telpher segment", "magic"}},
+        {"a_terabyte_of_nothing",
+         [](const Victim& v) { v.resize(1ULL << 40U); },
+         Status::corrupt,
+         {"has 1099511627776 bytes", "extended"}},
+        {"zeros",
+         [](const Victim& v) {
+             const std::uint64_t bytes = v.size();
+             v.resize(0);
+             v.resize(bytes);
+         },
+         Status::corrupt,
+         {"not a telpher segment", "magic"}},
+    };
+}
+
+std::vector<Refusal> files_of_another_kind() {
+    return {
         {"a_symbolic_link",
          instead([](const char* path) { ASSERT_EQ(symlink("/dev/shm/nowhere", path), 0); }),
          Status::not_permitted,
@@ -167,18 +184,6 @@ std::vector<Refusal> files_that_are_no_segment() {
          Status::corrupt,
          {"not a regular file"},
          true},
-        {"a_terabyte_of_nothing",
-         [](const Victim& v) { v.resize(1ULL << 40U); },
-         Status::corrupt,
-         {"has 1099511627776 bytes", "extended"}},
-        {"zeros",
-         [](const Victim& v) {
-             const std::uint64_t bytes = v.size();
-             v.resize(0);
-             v.resize(bytes);
-         },
-         Status::corrupt,
-         {"not a telpher segment", "magic"}},
         {"a_fifo",
          instead([](const char* path) { ASSERT_EQ(mkfifo(path, 0600), 0); }),
          Status::corrupt,
@@ -191,6 +196,11 @@ std::vector<Refusal> files_that_are_no_segment() {
          instead([](const char* path) { make_socket(path); }),
          Status::corrupt,
          {"socket"}},
+    };
+}
+
+std::vector<Refusal> files_of_others() {
+    return {
         {"readable_by_others", mode(0644), Status::not_permitted, {"mode 0644", "0600 and 0660"}},
         {"writable_by_others", mode(0666), Status::not_permitted, {"mode 0666"}},
         {"everything_for_everybody", mode(0777), Status::not_permitted, {"mode 0777"}},

@@ -31,6 +31,8 @@ class QueueDamage : public testing::Test {
         static_cast<void>(queue_.offer(Message::text("t", "one")).value());
         static_cast<void>(queue_.offer(Message::text("t", "two")).value());
     }
+    QueueDamage(const QueueDamage&) = delete;
+    QueueDamage& operator=(const QueueDamage&) = delete;
     ~QueueDamage() override { munmap(memory_, size_bytes_); }
 
     // The ring of the only queue: the first in the rings' memory.

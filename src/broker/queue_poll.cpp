@@ -114,29 +114,37 @@ Result<std::uint64_t> QueueCore::purge() {
         return context.error();
     }
     std::uint64_t purged = 0;
-    std::uint64_t returned = lane_.committed() - lane_.claimed();
-    const std::uint64_t end = ring_.committed();
-    for (std::uint64_t position = ring_.claimed(); position < end || returned != 0;) {
-        std::uint32_t chunk = 0;
-        const Status status = returned != 0 ? lane_.claim(attachment_.slot(), &chunk, &position)
-                                            : ring_.claim(attachment_.slot(), &chunk, &position);
-        if (returned != 0) {
-            --returned;
-            position = 0;
-            if (status == Status::queue_empty) {
-                continue;
-            }
-        }
-        if (status == Status::queue_empty || status == Status::queue_not_found) {
-            break;
-        }
-        if (status != Status::ok) {
-            return explain(status, {});
-        }
+    const auto drop = [&](std::uint32_t chunk) {
         attachment_.pool().release(chunk, attachment_.slot(), (*context)->cursor);
         ++purged;
-        ++position;
         wake_producers();
+    };
+    std::uint32_t chunk = 0;
+    std::uint64_t position = 0;
+    // No more than fit, whatever damaged hints say: of the lane, then of the queue.
+    Status status = Status::ok;
+    for (std::uint32_t left = lane_.slots(); left != 0 && status == Status::ok; --left) {
+        status = lane_.claim(attachment_.slot(), &chunk, &position);
+        if (status == Status::ok) {
+            drop(chunk);
+        }
+    }
+    if (status == Status::ok || status == Status::queue_empty) {
+        const std::uint64_t end = ring_.committed();
+        position = ring_.claimed();
+        status = Status::ok;
+        for (std::uint32_t left = ring_.slots();
+             left != 0 && position < end && status == Status::ok;
+             --left, ++position) {
+            status = ring_.claim(attachment_.slot(), &chunk, &position);
+            if (status == Status::ok) {
+                drop(chunk);
+            }
+        }
+    }
+    if (status != Status::ok && status != Status::queue_empty &&
+        status != Status::queue_not_found) {
+        return explain(status, {});
     }
     return purged;
 }

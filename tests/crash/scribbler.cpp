@@ -48,6 +48,7 @@ const char* name_of(Aim aim) {
                                              "hints",
                                              "rings",
                                              "chunks",
+                                             "data",
                                              "mixed"};
     static_assert(std::size(kNames) == static_cast<std::size_t>(Aim::count));
     return kNames[static_cast<std::size_t>(aim)];
@@ -119,6 +120,10 @@ std::size_t Pen::target(Aim aim) {
             return within(shm::RegionKind::slab_hints);
         case Aim::rings:
             return within(shm::RegionKind::rings);
+        case Aim::data:
+            return random_.below(8) == 0 ? offsetof(shm::SegmentHeader, segment_count)
+                                         : first_of(shm::RegionKind::data_segments) +
+                                               random_.below(8 * sizeof(shm::DataSegment));
         case Aim::chunks: {
             const shm::ChunkClass& c =
                 classes_[random_.below(static_cast<std::uint32_t>(classes_.size()))];
@@ -240,10 +245,15 @@ void User::end() {
     }));
 }
 
+// Mostly small; now and then too large for a chunk of the first segment: the domain grows.
+std::size_t User::size_of_next() {
+    const std::uint32_t dice = random_.below(160);
+    return dice == 0 ? 150'000 : dice < 20 ? 2000 : random_.below(90);
+}
+
 void User::send(Queue& queue) {
     const Duration timeout = random_.below(4) == 0 ? 2ms : 0ms;
-    const Message message =
-        Message::text("topic", std::string(random_.below(8) == 0 ? 2000 : random_.below(90), 'x'));
+    const Message message = Message::text("topic", std::string(size_of_next(), 'x'));
     if (random_.below(6) == 0) {
         const std::vector<Message> several(5, message);
         static_cast<void>(timed(Call::offer_n, [&] { return queue.offer_n(several, timeout); }));

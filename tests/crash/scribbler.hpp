@@ -31,6 +31,7 @@ enum class Aim : std::uint8_t {
     hints,
     rings,
     chunks,  // their words and the first bytes of the messages
+    data,    // the table of data segments, and their count
     mixed,
     count
 };
@@ -110,6 +111,7 @@ class User {
     void note(const Error& error);
     [[nodiscard]] Queue* any_queue();
     void open();
+    [[nodiscard]] std::size_t size_of_next();
     void send(Queue& queue);
     void take(Queue& queue);
     void use_loan(Queue& queue);

@@ -1,6 +1,7 @@
 #pragma once
 // A first-in-first-out queue between any number of processes.
 
+#include "telpher/future.hpp"
 #include "telpher/loan.hpp"
 #include "telpher/message.hpp"
 #include "telpher/options.hpp"
@@ -84,6 +85,34 @@ class Queue {
     //            abandoned.
     Result<Delivery> poll(Duration timeout = {}, std::stop_token stop = {});
 
+    // The same two without waiting here: they complete later, or at once if they can.
+    //
+    //   timeout  of each operation by itself, kept while nobody looks at its future; 0 = as `poll`
+    //            and `offer`, the future is ready
+    //   errors   in the future, as poll and offer; overloaded (a coroutine keeps the parker busy,
+    //            and 1024 others wait for it)
+    //   order    those that wait are served first in, first out, at each end of the queue
+    //   close    closing the handle, its Server or Client completes them with closed; removal with
+    //            queue_not_found, of the domain with domain_removed
+    //   threads  any number at once; thousands may be pending, served by one thread ("parker") per
+    //            Server or Client, started by the first that has to wait
+    //   cost     an allocation; when it has to wait, two hand-overs between threads besides
+    //   crash    a pending offer is not sent, a pending poll takes nothing
+    Future<Delivery> poll_async(Duration timeout, std::stop_token stop = {});
+    Future<std::uint64_t> offer_async(Message message, Duration timeout, std::stop_token stop = {});
+
+    // A descriptor for epoll, poll and select: readable when the queue has a message (or may have
+    // one), or has ended. Then `poll()` until it answers queue_empty: that poll makes it quiet
+    // again. Never read or close it. Belongs to this handle and its copies, and closes with the
+    // last. Every call returns the same one.
+    //
+    //   errors   limit_reached (descriptors, threads), closed, domain_removed, forked
+    //   cost     while it is quiet, each message costs its producer a system call, as a sleeping
+    //            consumer does; none while it is readable
+    //   threads  any number at once
+    //   crash    nothing of it is shared
+    [[nodiscard]] Result<int> fd();
+
     // Offers `messages` one after another; those of others may come in between.
     //
     //   timeout  for all of them together
@@ -158,6 +187,7 @@ class Queue {
 
   private:
     friend class detail::QueueCore;
+    friend class WaitSet;
     explicit Queue(std::shared_ptr<detail::QueueCore> core) : core_(std::move(core)) {}
     Result<Loan> loan_typed(std::uint64_t type_id, std::size_t size_bytes, Duration timeout);
     Result<Delivery> poll_typed(std::uint64_t type_id,

@@ -2,6 +2,7 @@
 // Everything a program needs.
 
 #include "telpher/client.hpp"   // IWYU pragma: export
+#include "telpher/future.hpp"   // IWYU pragma: export
 #include "telpher/loan.hpp"     // IWYU pragma: export
 #include "telpher/message.hpp"  // IWYU pragma: export
 #include "telpher/options.hpp"  // IWYU pragma: export

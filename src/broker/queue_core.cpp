@@ -34,6 +34,7 @@ QueueCore::~QueueCore() {
     if (attachment_.forked()) {
         return;
     }
+    end_watch();
     if (created_ && found_.info.owner != 0) {
         domain_->end_temporary(found_);  // with the handle that made it
     }

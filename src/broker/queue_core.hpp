@@ -11,18 +11,21 @@
 #include "shm/attachment.hpp"
 #include "shm/ring.hpp"
 #include "src/broker/byte_meter.hpp"
+#include "src/broker/operation.hpp"
 #include "src/broker/waiter.hpp"
+#include "src/broker/watch.hpp"
 #include "src/wire/codec.hpp"
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 
 namespace telpher::detail {
 
 class DomainCore;
 
-class QueueCore {
+class QueueCore : public std::enable_shared_from_this<QueueCore> {
   public:
     // Pins the destination. Error: queue_not_found (gone meanwhile), corrupt.
     static Result<Queue> open(std::shared_ptr<DomainCore> domain,
@@ -59,6 +62,30 @@ class QueueCore {
     Result<Message> peek() const;
     Result<QueueStatus> status() const;
     void close();
+    Future<Delivery> poll_async(Duration timeout, const std::stop_token& stop);
+    Future<std::uint64_t> offer_async(Message message,
+                                      Duration timeout,
+                                      const std::stop_token& stop);
+    Result<int> fd();
+    // Gives a message back that was taken and not used. Provisional: offers a copy of it at the
+    // tail, with a new sequence number, and waits a moment for room.
+    //
+    //   errors   queue_full, out_of_memory, queue_not_found, domain_removed: the message is lost
+    Status put_back(Delivery delivery) noexcept;
+
+    // ---- for those who wait on many (parker.hpp, WaitSet) ---------------------------------------
+    // Whether a poll would find something now: a message, the end of the queue, or damage.
+    [[nodiscard]] bool readable() const noexcept { return ring_.readable(); }
+    // Whether an offer would find room, or the end.
+    [[nodiscard]] bool writable() noexcept { return circular_ || ring_.writable(); }
+    [[nodiscard]] shm::RingControl& control() const noexcept { return ring_.control(); }
+    // ok, closed, domain_removed, forked.
+    [[nodiscard]] Status usable() const noexcept { return refuse({}); }
+    [[nodiscard]] shm::Attachment& attachment() const noexcept { return attachment_; }
+    [[nodiscard]] const shm::Found& found() const noexcept { return found_; }
+    [[nodiscard]] std::atomic<std::uint32_t>& pending(OperationKind kind) noexcept {
+        return kind == OperationKind::poll ? polls_pending_ : offers_pending_;
+    }
 
     [[nodiscard]] const std::string& name() const { return name_; }
     [[nodiscard]] std::uint32_t capacity() const { return ring_.capacity(); }
@@ -126,6 +153,9 @@ class QueueCore {
                          std::uint64_t from,
                          std::uint64_t to,
                          QueueStatus& status) const;
+    void rearm_watch() noexcept;
+    void close_async() noexcept;
+    void end_watch() noexcept;
 
     std::shared_ptr<DomainCore> domain_;
     shm::Attachment& attachment_;
@@ -145,6 +175,11 @@ class QueueCore {
     ByteMeter meter_;
     std::atomic<bool> consumer_noted_{false};
     std::atomic<bool> closed_{false};
+    std::atomic<std::uint32_t> polls_pending_{0};  // asynchronous ones of this handle
+    std::atomic<std::uint32_t> offers_pending_{0};
+    std::mutex watch_mutex_;            // guards the making of watch_
+    std::shared_ptr<Watch> watch_;      // of fd(); once made, it stays
+    std::atomic<bool> watched_{false};  // whether it is made
 };
 
 }  // namespace telpher::detail

@@ -195,6 +195,7 @@ Result<Delivery> QueueCore::poll(Duration timeout, const std::stop_token& stop) 
     Error error;
     const Status status = poll_into(*result, &error, timeout, stop);
     if (status != Status::ok) [[unlikely]] {
+        rearm_watch();
         result = error.status == Status::ok ? explain(status, timeout) : std::move(error);
     }
     return result;
@@ -235,6 +236,7 @@ void QueueCore::close() {
     closed_.store(true, std::memory_order_release);
     if (!attachment_.forked()) {
         attachment_.ring_own_threads();
+        close_async();
     }
 }
 

@@ -2,6 +2,7 @@
 
 #include "shm/audit.hpp"
 #include "shm/base/clock.hpp"
+#include "src/broker/parker.hpp"
 #include "src/broker/queue_core.hpp"
 #include "src/wire/names.hpp"
 
@@ -253,7 +254,41 @@ void DomainCore::close() {
     if (!attachment_->forked()) {
         attachment_->ring_own_threads();
         end_temporaries();
+        nudge_parker();
     }
+}
+
+Result<Parker*> DomainCore::parker() {
+    const std::lock_guard hold(parker_mutex_);
+    if (parker_ == nullptr) {
+        auto started = Parker::start(attachment_);
+        if (!started) {
+            return started.error();
+        }
+        parker_ = std::move(*started);
+    }
+    return parker_.get();
+}
+
+void DomainCore::nudge_parker() noexcept {
+    // Under the lock: an operation that starts the parker after it sees what was closed.
+    const std::lock_guard hold(parker_mutex_);
+    if (parker_ != nullptr) {
+        parker_->look_at_all();
+    }
+}
+
+// No operation is pending: each holds a queue, and each queue holds us.
+DomainCore::~DomainCore() {
+    if (parker_ == nullptr) {
+        return;
+    }
+    if (attachment_->forked()) {
+        parker_->forget();
+        static_cast<void>(new std::shared_ptr<Parker>(parker_));  // nothing of it is ours
+        return;
+    }
+    parker_->stop();
 }
 
 }  // namespace telpher::detail

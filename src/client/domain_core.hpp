@@ -18,9 +18,14 @@ namespace telpher::detail {
 // Nobody sees the difference to longer waits, and deadlines do not overflow.
 inline constexpr Duration kWaitMax = std::chrono::hours(24 * 365);
 
+class Parker;
+
 class DomainCore : public std::enable_shared_from_this<DomainCore> {
   public:
     DomainCore(std::shared_ptr<shm::Attachment> attachment, WaitStrategy strategy, bool created);
+    DomainCore(const DomainCore&) = delete;
+    DomainCore& operator=(const DomainCore&) = delete;
+    ~DomainCore();
 
     Result<Queue> create_queue(std::string_view name, const QueueOptions& options);
     Result<Queue> create_temporary_queue(const TemporaryQueueOptions& options);
@@ -36,6 +41,11 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     Result<VerifyReport> verify() const;
     Result<void> remove();
     void close();
+    // The thread behind asynchronous operations, started at the first call; lives as long as this.
+    // Error: limit_reached (threads).
+    Result<Parker*> parker();
+    // Makes it look at everything, if it was started: something was closed.
+    void nudge_parker() noexcept;
 
     // ok, closed, forked, domain_removed.
     [[nodiscard]] Status usable() const noexcept;
@@ -58,6 +68,8 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     std::atomic<bool> closed_{false};
     WaitStrategy strategy_;
     bool created_;
+    std::mutex parker_mutex_;  // guards the making of parker_
+    std::shared_ptr<Parker> parker_;
 };
 
 // One attachment per process and domain, shared by all Servers and Clients of the process.

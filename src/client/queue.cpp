@@ -88,6 +88,23 @@ Result<std::vector<Delivery>> Queue::poll_n(std::size_t max,
     return core_->poll_n(max, timeout, stop);
 }
 
+Future<Delivery> Queue::poll_async(Duration timeout, std::stop_token stop) {
+    return core_ != nullptr ? core_->poll_async(timeout, stop)
+                            : detail::ready_future(Result<Delivery>(Status::closed));
+}
+
+Future<std::uint64_t> Queue::offer_async(Message message, Duration timeout, std::stop_token stop) {
+    return core_ != nullptr ? core_->offer_async(std::move(message), timeout, stop)
+                            : detail::ready_future(Result<std::uint64_t>(Status::closed));
+}
+
+Result<int> Queue::fd() {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    return core_->fd();
+}
+
 Result<std::uint64_t> Queue::purge() {
     if (core_ == nullptr) {
         return Status::closed;

@@ -1,0 +1,241 @@
+// The parker's thread: how it starts, is fed, sleeps and ends. What it does in a round lies in
+// parker_round.cpp.
+
+#include "src/broker/parker.hpp"
+
+#include "shm/base/clock.hpp"
+#include "src/broker/queue_core.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <csignal>
+#include <future>
+#include <limits>
+
+namespace telpher::detail {
+namespace {
+
+// How long who submits waits for a parker that a coroutine keeps busy.
+constexpr auto kPatience = std::chrono::seconds(1);
+// A sleep with no queue to watch: others can do nothing that concerns it.
+constexpr std::uint64_t kNothingToWatchNs = 3'600'000'000'000;
+constexpr std::uint64_t kMemoryLookNs = 2'000'000;
+// Withdrawn operations are let go together; until then each is a few hundred empty bytes.
+constexpr std::int64_t kWithdrawnFew = 64;
+
+thread_local const Parker* t_parker = nullptr;
+
+}  // namespace
+
+std::uint64_t deadline_after(Duration timeout) noexcept {
+    const std::uint64_t now = shm::monotonic_ns();
+    const auto wait = static_cast<std::uint64_t>(timeout.count());
+    return wait > ~0ULL - now ? ~0ULL : now + wait;
+}
+
+Parker::Parker(std::shared_ptr<shm::Attachment> attachment) : attachment_(std::move(attachment)) {}
+Parker::~Parker() = default;
+
+Result<std::shared_ptr<Parker>> Parker::start(std::shared_ptr<shm::Attachment> attachment) {
+    auto parker = std::make_shared<Parker>(std::move(attachment));
+    std::promise<Error> started;
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);  // inherited: no signal of the program runs there
+    Error error;
+    try {
+        parker->thread_ = std::make_unique<std::thread>([self = parker, &started] {
+            pthread_setname_np(pthread_self(), "telpher-parker");
+            auto context = self->attachment_->context();
+            if (!context) {
+                started.set_value(context.error());
+                return;
+            }
+            self->context_ = *context;
+            started.set_value({});
+            self->run();
+        });
+    } catch (const std::system_error& failed) {
+        error = {Status::limit_reached, failed.code().value(), "no thread could be started"};
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (parker->thread_ == nullptr) {
+        return error;
+    }
+    error = started.get_future().get();
+    if (error.status != Status::ok) {
+        parker->thread_->join();
+        return error;
+    }
+    return parker;
+}
+
+bool Parker::on_thread_of(const Parker* parker) noexcept { return t_parker == parker; }
+
+// ---- other threads -----------------------------------------------------------------------------
+
+void Parker::poke() noexcept {
+    // K1: pairs with K2. What was submitted before is seen by the round that this one begins, and
+    // by the round that an earlier poke is about to begin.
+    if (!poked_.exchange(true, std::memory_order_acq_rel)) {
+        shm::ring_doorbell(*context_->record);
+    }
+}
+
+bool Parker::try_submit(Operation& operation) {
+    const auto patience = std::chrono::steady_clock::now() + kPatience;
+    while (!submitted_.push(&operation)) {
+        if (on_thread_of(this)) {
+            adopt_submitted();  // in a coroutine: nobody else makes room
+            continue;
+        }
+        poke();
+        if (std::chrono::steady_clock::now() >= patience) {
+            return false;
+        }
+        std::this_thread::yield();
+    }
+    poke();
+    return true;
+}
+
+void Parker::submit(Operation& operation) {
+    if (!try_submit(operation)) {
+        operation.drop();
+        look_at_all();  // finds it where it is linked
+    }
+}
+
+void Parker::watch(std::shared_ptr<Watch> watch) {
+    {
+        const std::lock_guard hold(watches_mutex_);
+        new_watches_.push_back(std::move(watch));
+    }
+    poke();
+}
+
+void Parker::note_withdrawn() noexcept {
+    // relaxed: only decides when to tidy
+    if ((withdrawn_.fetch_add(1, std::memory_order_relaxed) + 1) % kWithdrawnFew == 0) {
+        poke();
+    }
+}
+
+void Parker::look_at_all() noexcept {
+    sweep_.store(true, std::memory_order_relaxed);  // relaxed: published by the poke
+    poke();
+}
+
+void Parker::stop() noexcept {
+    stop_.store(true, std::memory_order_relaxed);  // relaxed: published by the poke
+    poke();
+    if (on_thread_of(this)) {
+        thread_->detach();  // it keeps itself and the attachment until it is back in `run`
+    } else {
+        thread_->join();
+    }
+}
+
+// ---- the thread --------------------------------------------------------------------------------
+
+void Parker::run() {
+    t_parker = this;
+    // relaxed: published by the poke
+    while (!stop_.load(std::memory_order_relaxed)) {
+        round(~0ULL);
+        resume_all();
+    }
+    drop_all();
+    t_parker = nullptr;
+}
+
+void Parker::resume_all() {
+    while (!resumes_.empty()) {
+        std::vector<Operation*> now;
+        now.swap(resumes_);
+        for (Operation* operation : now) {
+            operation->resume();
+            operation->drop();
+        }
+    }
+}
+
+bool Parker::help(const Operation& operation, std::uint64_t deadline_ns) {
+    while (!operation.over() && shm::monotonic_ns() < deadline_ns) {
+        round(deadline_ns);
+    }
+    return operation.over();
+}
+
+// The sequence of waiter.hpp, for many queues: seen, bits and summaries, look, sleep, disarm.
+void Parker::round(std::uint64_t until_ns) {
+    // D2: pairs with shm/doorbell.hpp:D1. Read before the bits are set: a ring after it is not slept
+    // over.
+    const std::uint32_t seen = context_->record->doorbell.load(std::memory_order_acquire);
+    // K2: pairs with K1. A poke after it rings again.
+    static_cast<void>(poked_.exchange(false, std::memory_order_acq_rel));
+    changed_ = false;
+    adopt_submitted();
+    adopt_watches();
+    arm();
+    const std::int64_t withdrawn =
+        withdrawn_.load(std::memory_order_relaxed);           // relaxed: when to tidy
+    if (sweep_.exchange(false, std::memory_order_relaxed) ||  // relaxed: published by the poke
+        attachment_->usable() != Status::ok || (idle_ && withdrawn > 0) ||
+        (withdrawn >= kWithdrawnFew && withdrawn >= linked_ / 2)) {
+        sweep();
+    }
+    idle_ = false;
+    look();
+    if (!changed_) {
+        sleep(seen, until_ns);
+    }
+    disarm();
+}
+
+void Parker::sleep(std::uint32_t seen, std::uint64_t until_ns) {
+    const std::uint64_t now = shm::monotonic_ns();
+    auto longest = static_cast<std::uint64_t>(shm::kSleepMax.count());
+    if (lanes_.empty()) {
+        longest = kNothingToWatchNs;
+    } else if (starving_) {
+        longest = kMemoryLookNs;
+    }
+    std::uint64_t until = std::min(until_ns, now + longest);
+    if (!deadlines_.empty()) {
+        until = std::min(until, deadlines_.begin()->deadline_ns);
+    }
+    if (until <= now) {
+        return;
+    }
+    attachment_->pool().flush(context_->cursor);  // a sleeper keeps no memory from others
+    shm::Word& starving = attachment_->segment().header().starving;
+    if (starving_) {
+        starving.store(1, std::memory_order_relaxed);  // relaxed: a hint, the look is repeated
+    }
+    shm::futex_wait(context_->record->doorbell, seen, Duration(until - now));
+    if (starving_) {
+        starving.store(0, std::memory_order_relaxed);  // relaxed: a hint
+        starving_ = false;
+    }
+    idle_ = shm::monotonic_ns() >= until;
+}
+
+// What is left when the last handle has gone: operations that were withdrawn.
+void Parker::drop_all() {
+    adopt_submitted();
+    for (auto& [destination, lane] : lanes_) {
+        for (LaneEnd* end : {&lane.items, &lane.space}) {
+            while (!end->pending.empty()) {
+                let_go(end->pending.front());
+            }
+        }
+        lane.watches.clear();
+    }
+    disarm();
+    resume_all();
+}
+
+}  // namespace telpher::detail

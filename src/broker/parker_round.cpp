@@ -1,0 +1,284 @@
+// What the parker does in one round.
+
+#include "shm/base/clock.hpp"
+#include "src/broker/parker.hpp"
+#include "src/broker/queue_core.hpp"
+
+#include <algorithm>
+
+namespace telpher::detail {
+namespace {
+
+bool try_again(Status status) {
+    return status == Status::queue_empty || status == Status::queue_full ||
+           status == Status::out_of_memory;
+}
+
+// Of a linked operation.
+LaneEnd& end_of(Operation& operation) {
+    return operation.kind() == OperationKind::poll ? operation.lane->items : operation.lane->space;
+}
+
+}  // namespace
+
+bool Lane::watched() const noexcept {
+    return std::any_of(
+        watches.begin(), watches.end(), [](const auto& watch) { return watch->quiet(); });
+}
+
+// ---- taking over -------------------------------------------------------------------------------
+
+void Parker::adopt_submitted() {
+    Operation* operation = nullptr;
+    while (submitted_.pop(operation)) {
+        adopt(*operation);
+    }
+}
+
+void Parker::adopt(Operation& operation) {
+    if (operation.cancelled()) {
+        changed_ = true;
+        // Withdrawn before we saw it, or submitted again so that its coroutine is resumed.
+        if (operation.lane != nullptr) {
+            let_go(operation);
+        }
+        if (operation.to_resume()) {
+            resumes_.push_back(&operation);
+        } else {
+            operation.drop();
+        }
+        return;
+    }
+    if (!operation.claim()) {
+        operation.drop();  // withdrawn this moment
+        return;
+    }
+    // Closed between its start and here: the sweep may have been before.
+    if (const Status status = operation.core()->usable(); status != Status::ok) {
+        operation.fail(status);
+        complete(operation);
+        return;
+    }
+    Lane* lane = lane_of(operation.core()->found());
+    if (lane == nullptr) {  // removed and gone meanwhile
+        if (try_again(operation.run())) {
+            operation.fail(Status::queue_not_found);
+        }
+        complete(operation);
+        return;
+    }
+    operation.lane = lane;
+    end_of(operation).pending.push_back(operation);
+    deadlines_.insert(operation);
+    ++linked_;
+    if (!operation.unclaim()) {
+        let_go(operation);
+    }
+}
+
+void Parker::adopt_watches() {
+    const std::lock_guard hold(watches_mutex_);
+    for (auto& watch : new_watches_) {
+        if (Lane* lane = lane_of(watch->found()); lane != nullptr) {
+            lane->watches.push_back(std::move(watch));
+        } else {
+            watch->raise();  // gone: `poll` tells
+        }
+    }
+    new_watches_.clear();
+}
+
+// Null: the destination is gone.
+Lane* Parker::lane_of(const shm::Found& found) {
+    const auto known = lanes_.find(found.dest());
+    if (known != lanes_.end()) {
+        return &known->second;
+    }
+    shm::Directory& directory = attachment_->directory();
+    const auto ring = directory.ring(found);
+    if (!ring || !directory.attach(found)) {
+        return nullptr;
+    }
+    return &lanes_.try_emplace(found.dest(), directory, found, *ring).first->second;
+}
+
+// ---- bits --------------------------------------------------------------------------------------
+
+void Parker::arm() {
+    for (auto& [destination, lane] : lanes_) {
+        if (!lane.items.pending.empty() || lane.watched()) {
+            shm::arm(lane.ring.control().items, context_->index);
+            lane.items.armed = true;
+        }
+        if (!lane.space.pending.empty()) {
+            shm::arm(lane.ring.control().space, context_->index);
+            lane.space.armed = true;
+        }
+    }
+}
+
+template <typename Left>
+void Parker::disarm_end(LaneEnd& end, shm::WaiterMap& map, bool wanted, Left&& left) {
+    if (end.armed) {
+        end.chosen = shm::disarm(map, context_->index) || end.chosen;
+        end.armed = false;
+    }
+    if (!wanted && end.chosen) {
+        end.chosen = false;
+        if (left()) {
+            shm::wake(map, attachment_->threads().data(), left);
+        }
+    }
+}
+
+// Passes on the wakes that chose us where nobody of ours wants what is there, and forgets queues
+// that nobody waits for.
+void Parker::disarm() {
+    for (auto at = lanes_.begin(); at != lanes_.end();) {
+        Lane& lane = at->second;
+        const bool polls = !lane.items.pending.empty() || lane.watched();
+        const bool offers = !lane.space.pending.empty();
+        disarm_end(
+            lane.items, lane.ring.control().items, polls, [&lane] { return lane.readable(); });
+        disarm_end(
+            lane.space, lane.ring.control().space, offers, [&lane] { return lane.writable(); });
+        at = polls || offers || !lane.watches.empty() ? std::next(at) : lanes_.erase(at);
+    }
+}
+
+// ---- looking -----------------------------------------------------------------------------------
+
+void Parker::look() {
+    for (auto& [destination, lane] : lanes_) {
+        serve(lane.items, [&queue = lane] { return queue.readable(); });
+        serve(lane.space, [&queue = lane] { return queue.writable(); });
+        serve_watches(lane);
+    }
+    expire();
+}
+
+template <typename Ready>
+void Parker::serve(LaneEnd& end, Ready&& ready) {
+    while (!end.pending.empty()) {
+        Operation& operation = end.pending.front();
+        if (operation.cancelled()) {
+            let_go(operation);
+        } else if (!ready()) {
+            end.chosen = false;  // others were faster
+            break;
+        } else if (!attempt(operation)) {
+            break;
+        }
+    }
+}
+
+void Parker::serve_watches(Lane& lane) {
+    std::erase_if(lane.watches, [](const auto& watch) { return watch->gone(); });
+    if (!lane.watched()) {
+        return;
+    }
+    const bool something = lane.readable() || attachment_->usable() != Status::ok;
+    for (const auto& watch : lane.watches) {
+        if (watch->quiet() && (something || watch->closed())) {
+            watch->raise();
+            changed_ = true;
+        }
+    }
+}
+
+// One try. False: it is to wait.
+bool Parker::attempt(Operation& operation) {
+    if (!operation.claim()) {
+        let_go(operation);
+        return true;
+    }
+    const Status status = operation.run();
+    if (!try_again(status)) {
+        complete(operation);
+        return true;
+    }
+    operation.starved = status == Status::out_of_memory;
+    starving_ = starving_ || operation.starved;
+    if (!operation.unclaim()) {
+        let_go(operation);
+        return true;
+    }
+    return false;
+}
+
+void Parker::expire() {
+    const std::uint64_t now = deadlines_.empty() ? 0 : shm::monotonic_ns();
+    while (!deadlines_.empty() && deadlines_.begin()->deadline_ns <= now) {
+        Operation& operation = *deadlines_.begin();
+        if (operation.claim()) {
+            // Behind one that waits for memory, it waited for memory, too.
+            const bool starved = end_of(operation).pending.front().starved;
+            operation.fail(starved ? Status::out_of_memory : Status::timed_out);
+            complete(operation);
+        } else {
+            let_go(operation);
+        }
+    }
+}
+
+// Everybody: those withdrawn are let go, those of closed handles and of a removed domain end.
+void Parker::sweep() {
+    for (auto& [destination, lane] : lanes_) {
+        sweep(lane.items);
+        sweep(lane.space);
+    }
+    withdrawn_.store(0, std::memory_order_relaxed);  // relaxed: only decides when to tidy
+}
+
+void Parker::sweep(LaneEnd& end) {
+    for (auto at = end.pending.begin(); at != end.pending.end();) {
+        Operation& operation = *at++;
+        if (!operation.claim()) {
+            let_go(operation);
+            continue;
+        }
+        if (const Status status = operation.core()->usable(); status != Status::ok) {
+            operation.fail(status);
+            complete(operation);
+        } else if (!operation.unclaim()) {
+            let_go(operation);
+        }
+    }
+}
+
+// ---- ends --------------------------------------------------------------------------------------
+
+void Parker::unlink(Operation& operation) {
+    if (operation.lane == nullptr) {
+        return;
+    }
+    Operations& pending = end_of(operation).pending;
+    pending.erase(pending.iterator_to(operation));
+    deadlines_.erase(deadlines_.iterator_to(operation));
+    operation.lane = nullptr;
+    --linked_;
+}
+
+// TAKING, with its result.
+void Parker::complete(Operation& operation) {
+    unlink(operation);
+    changed_ = true;
+    if (operation.finish()) {
+        resumes_.push_back(&operation);
+    } else {
+        operation.drop();
+    }
+}
+
+// Withdrawn.
+void Parker::let_go(Operation& operation) {
+    unlink(operation);
+    changed_ = true;
+    if (operation.to_resume()) {
+        resumes_.push_back(&operation);
+    } else {
+        operation.drop();
+    }
+}
+
+}  // namespace telpher::detail

@@ -127,6 +127,45 @@ TEST_F(Fork, destructors_of_a_child_do_nothing) {
     EXPECT_TRUE(server_.verify()->problems.empty());
 }
 
+TEST_F(Fork, futures_sets_and_descriptors_of_a_child_do_nothing) {
+    ASSERT_TRUE(queue_.offer(Message::text("t", "taken")));
+    auto taken = queue_.poll_async(std::chrono::hours(1));
+    auto pending = queue_.poll_async(std::chrono::hours(1));
+    WaitSet set;
+    ASSERT_TRUE(set.add(queue_, Ready::message));
+    ASSERT_TRUE(set.add(pending));
+    ASSERT_TRUE(queue_.fd());
+    EXPECT_EQ(in_child([&] {
+                  const Status answers[] = {
+                      taken.get({}).status(),
+                      pending.get(std::chrono::hours(1)).status(),
+                      queue_.poll_async(std::chrono::hours(1)).get({}).status(),
+                      queue_.offer_async(Message::text("t", "x"), {}).get({}).status(),
+                      queue_.fd().status(),
+                      set.wait(std::chrono::hours(1)).status()};
+                  int number = 0;
+                  for (const Status answer : answers) {
+                      ++number;
+                      if (answer != Status::forked) {
+                          return number;
+                      }
+                  }
+                  if (!pending.ready() || pending.cancel()) {
+                      return 100;
+                  }
+                  taken = {};
+                  pending = {};
+                  set = WaitSet{};
+                  queue_ = Queue{};
+                  server_ = Server{};
+                  return 0;
+              }),
+              0);
+    EXPECT_EQ(taken.get({})->text(), "taken");
+    ASSERT_TRUE(queue_.offer(Message::text("t", "later")));
+    EXPECT_EQ(pending.get(std::chrono::hours(1))->text(), "later");
+}
+
 TEST_F(Fork, a_child_can_open_afresh) {
     if (kChildrenMayNotStartThreads) {
         GTEST_SKIP() << "ThreadSanitizer still counts the parent's threads in a forked "

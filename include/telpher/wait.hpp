@@ -12,6 +12,7 @@
 #include "telpher/result.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <stop_token>
 #include <vector>

@@ -7,6 +7,7 @@
 #include "src/client/domain_core.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <limits>
 
 namespace telpher::detail {
@@ -61,6 +62,7 @@ bool Operation::wait(Duration timeout) {
         return over();
     }
     const std::uint64_t deadline = deadline_after(timeout);
+    assert(parker_ != nullptr && "only a finished operation has none");
     if (Parker::on_thread_of(parker_)) {
         return parker_->help(*this, deadline);
     }
@@ -106,6 +108,7 @@ void Operation::wake(std::uint32_t flags) noexcept {
 
 // It was PENDING and is CANCELLED, by us: the contents are ours.
 void Operation::withdraw(std::uint32_t flags) noexcept {
+    assert(parker_ != nullptr && "only a finished operation has none");
     account();
     forget_input();
     parker_->note_withdrawn();

@@ -90,8 +90,8 @@ class Parker : public std::enable_shared_from_this<Parker> {
     void poke() noexcept;
     // Ends the thread; from the thread itself: when it comes back. No operation is pending.
     void stop() noexcept;
-    // In a forked child: nothing of it is ours.
-    void forget() noexcept { static_cast<void>(thread_.release()); }
+    // In a forked child: nothing of it is ours, and nothing of it is destroyed.
+    void forget() noexcept { forgotten_ = weak_from_this().lock(); }
 
     [[nodiscard]] static bool on_thread_of(const Parker* parker) noexcept;
     // On the parker's thread: serves everybody until `operation` is over. Returns whether it is.
@@ -126,6 +126,7 @@ class Parker : public std::enable_shared_from_this<Parker> {
     const std::shared_ptr<shm::Attachment> attachment_;
     shm::ThreadContext* context_ = nullptr;
     std::unique_ptr<std::thread> thread_;
+    std::shared_ptr<Parker> forgotten_;
 
     boost::lockfree::queue<Operation*,
                            boost::lockfree::fixed_sized<true>,

@@ -285,7 +285,6 @@ DomainCore::~DomainCore() {
     }
     if (attachment_->forked()) {
         parker_->forget();
-        static_cast<void>(new std::shared_ptr<Parker>(parker_));  // nothing of it is ours
         return;
     }
     parker_->stop();

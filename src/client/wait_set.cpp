@@ -158,7 +158,8 @@ Result<std::size_t> WaitSet::add(const detail::FutureBase& future) {
     }
     Member member;
     member.operation = detail::FutureAccess::operation(future);
-    return core_->add(std::move(member), member.operation->attachment());
+    const auto attachment = member.operation->attachment();
+    return core_->add(std::move(member), attachment);
 }
 
 bool WaitSet::remove(std::size_t key) {

@@ -24,6 +24,7 @@ Operation::Operation(std::shared_ptr<QueueCore> core, Parker& parker, OperationK
       references_(2),
       kind_(kind),
       parker_(&parker),
+      found_(core->found()),
       core_(std::move(core)),
       memory_(core_->attachment().weak_from_this()) {
     core_->pending(kind_).fetch_add(1,

@@ -75,6 +75,8 @@ class Operation : public boost::intrusive::list_base_hook<>,
     void close_contents() noexcept;
 
     // ---- the parker's side --------------------------------------------------------------------
+    // Which queue; may be read in every phase.
+    [[nodiscard]] const shm::Found& found() const noexcept { return found_; }
     // PENDING -> TAKING. False: it was withdrawn.
     [[nodiscard]] bool claim() noexcept;
     // Back to PENDING. False: withdrawn, since it was cancelled or its Future went meanwhile.
@@ -127,6 +129,7 @@ class Operation : public boost::intrusive::list_base_hook<>,
     const OperationKind kind_ = OperationKind::poll;
     const std::uint32_t forks_ = shm::fork_count();
     Parker* const parker_ = nullptr;
+    const shm::Found found_{};
     std::shared_ptr<QueueCore> core_;
     std::weak_ptr<shm::Attachment> memory_;
     std::atomic<shm::ThreadRecord*> bell_{nullptr};

@@ -181,11 +181,13 @@ void Parker::round(std::uint64_t until_ns) {
     adopt_watches();
     arm();
     const std::int64_t withdrawn =
-        withdrawn_.load(std::memory_order_relaxed);           // relaxed: when to tidy
-    if (sweep_.exchange(false, std::memory_order_relaxed) ||  // relaxed: published by the poke
-        attachment_->usable() != Status::ok || (idle_ && withdrawn > 0) ||
+        withdrawn_.load(std::memory_order_relaxed);  // relaxed: when to tidy
+    const bool ended =
+        sweep_.exchange(false, std::memory_order_relaxed) ||  // relaxed: published by the poke
+        attachment_->usable() != Status::ok;
+    if (ended || (idle_ && withdrawn > 0) ||
         (withdrawn >= kWithdrawnFew && withdrawn >= linked_ / 2)) {
-        sweep();
+        sweep(ended);
     }
     idle_ = false;
     look();

@@ -114,8 +114,8 @@ class Parker : public std::enable_shared_from_this<Parker> {
     void serve_watches(Lane& lane);
     bool attempt(Operation& operation);
     void expire();
-    void sweep();
-    void sweep(LaneEnd& end);
+    void sweep(bool ended);
+    void sweep(LaneEnd& end, bool ended);
     void sleep(std::uint32_t seen, std::uint64_t until_ns);
     void complete(Operation& operation);
     void let_go(Operation& operation);

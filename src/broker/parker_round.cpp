@@ -49,31 +49,22 @@ void Parker::adopt(Operation& operation) {
         }
         return;
     }
-    if (!operation.claim()) {
-        operation.drop();  // withdrawn this moment
-        return;
-    }
-    // Closed between its start and here: the sweep may have been before.
-    if (const Status status = operation.core()->usable(); status != Status::ok) {
-        operation.fail(status);
-        complete(operation);
-        return;
-    }
-    Lane* lane = lane_of(operation.core()->found());
-    if (lane == nullptr) {  // removed and gone meanwhile
+    // Not claimed for this: a cancellation beside it is in time.
+    operation.lane = lane_of(operation.found());
+    if (operation.lane == nullptr) {  // removed and gone meanwhile
+        if (!operation.claim()) {
+            let_go(operation);
+            return;
+        }
         if (try_again(operation.run())) {
             operation.fail(Status::queue_not_found);
         }
         complete(operation);
         return;
     }
-    operation.lane = lane;
     end_of(operation).pending.push_back(operation);
     deadlines_.insert(operation);
     ++linked_;
-    if (!operation.unclaim()) {
-        let_go(operation);
-    }
 }
 
 void Parker::adopt_watches() {
@@ -221,20 +212,24 @@ void Parker::expire() {
     }
 }
 
-// Everybody: those withdrawn are let go, those of closed handles and of a removed domain end.
-void Parker::sweep() {
+// Everybody: those withdrawn are let go; after a close or the end of the domain, those that it
+// concerns end.
+void Parker::sweep(bool ended) {
     for (auto& [destination, lane] : lanes_) {
-        sweep(lane.items);
-        sweep(lane.space);
+        sweep(lane.items, ended);
+        sweep(lane.space, ended);
     }
     withdrawn_.store(0, std::memory_order_relaxed);  // relaxed: only decides when to tidy
 }
 
-void Parker::sweep(LaneEnd& end) {
+void Parker::sweep(LaneEnd& end, bool ended) {
     for (auto at = end.pending.begin(); at != end.pending.end();) {
         Operation& operation = *at++;
-        if (!operation.claim()) {
+        if (operation.cancelled() || (ended && !operation.claim())) {
             let_go(operation);
+            continue;
+        }
+        if (!ended) {
             continue;
         }
         if (const Status status = operation.core()->usable(); status != Status::ok) {

@@ -52,6 +52,9 @@ Future<Delivery> QueueCore::poll_async(Duration timeout, const std::stop_token& 
     }
     auto* operation = new PollOperation(shared_from_this(), **parker, OperationKind::poll);
     start(*operation, **parker, timeout, stop);
+    if (refuse({}) != Status::ok) {
+        (*parker)->look_at_all();  // closed meanwhile: its sweep may have been before
+    }
     return FutureAccess::make<Delivery>(operation);
 }
 
@@ -84,6 +87,9 @@ Future<std::uint64_t> QueueCore::offer_async(Message message,
     auto* operation = new OfferOperation(shared_from_this(), **parker, OperationKind::offer);
     operation->message = std::move(message);
     start(*operation, **parker, timeout, stop);
+    if (refuse({}) != Status::ok) {
+        (*parker)->look_at_all();  // closed meanwhile: its sweep may have been before
+    }
     return FutureAccess::make<std::uint64_t>(operation);
 }
 

@@ -250,7 +250,7 @@ Status PollOperation::run() {
 
 void PollOperation::put_back() noexcept {
     if (result && result->has_value() && core() != nullptr) {
-        static_cast<void>(core()->put_back(std::move(**result)));
+        core()->give_up(**result);
     }
 }
 

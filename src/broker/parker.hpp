@@ -49,19 +49,23 @@ struct LaneEnd {
 
 // One queue that somebody waits for; pinned for as long as our bits may be in its maps.
 struct Lane {
-    Lane(shm::Directory& from, const shm::Found& what, const shm::Ring& where)
-        : directory(from), found(what), ring(where) {}
+    Lane(shm::Directory& from,
+         const shm::Found& what,
+         const shm::Ring& where,
+         const shm::Ring& returns_where)
+        : directory(from), found(what), ring(where), returns(returns_where) {}
     Lane(const Lane&) = delete;
     Lane& operator=(const Lane&) = delete;
     ~Lane() { directory.detach(found.entry); }
 
-    [[nodiscard]] bool readable() { return ring.readable(); }
+    [[nodiscard]] bool readable() { return returns.readable() || ring.readable(); }
     [[nodiscard]] bool writable() { return ring.writable(); }
     [[nodiscard]] bool watched() const noexcept;  // by a descriptor that is to be raised
 
     shm::Directory& directory;
     const shm::Found found;
     shm::Ring ring;
+    shm::Ring returns;  // what was polled and put back
     LaneEnd items;
     LaneEnd space;
     std::vector<std::shared_ptr<Watch>> watches;

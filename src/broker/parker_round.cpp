@@ -87,10 +87,11 @@ Lane* Parker::lane_of(const shm::Found& found) {
     }
     shm::Directory& directory = attachment_->directory();
     const auto ring = directory.ring(found);
-    if (!ring || !directory.attach(found)) {
+    const auto returns = directory.returns_lane(found);
+    if (!ring || !returns || !directory.attach(found)) {
         return nullptr;
     }
-    return &lanes_.try_emplace(found.dest(), directory, found, *ring).first->second;
+    return &lanes_.try_emplace(found.dest(), directory, found, *ring, *returns).first->second;
 }
 
 // ---- bits --------------------------------------------------------------------------------------
@@ -117,7 +118,7 @@ void Parker::disarm_end(LaneEnd& end, shm::WaiterMap& map, bool wanted, Left&& l
     if (!wanted && end.chosen) {
         end.chosen = false;
         if (left()) {
-            shm::wake(map, attachment_->threads().data(), left);
+            shm::wake(map, attachment_->threads(), left);
         }
     }
 }

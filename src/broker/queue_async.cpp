@@ -32,7 +32,7 @@ void start(Operation& operation, Parker& parker, Duration timeout, const std::st
 }  // namespace
 
 Future<Delivery> QueueCore::poll_async(Duration timeout, const std::stop_token& stop) {
-    if (const Status status = refuse(timeout); status != Status::ok) {
+    if (const Status status = refuse_consumer(timeout); status != Status::ok) {
         return ready_future(Result<Delivery>(explain(status, timeout)));
     }
     const bool waits = timeout.count() != 0;
@@ -96,7 +96,7 @@ Future<std::uint64_t> QueueCore::offer_async(Message message,
 // ---- descriptor --------------------------------------------------------------------------------
 
 Result<int> QueueCore::fd() {
-    if (const Status status = refuse({}); status != Status::ok) {
+    if (const Status status = refuse_consumer({}); status != Status::ok) {
         return explain(status, {});
     }
     const std::lock_guard hold(watch_mutex_);

@@ -67,15 +67,17 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
                                       Duration timeout,
                                       const std::stop_token& stop);
     Result<int> fd();
-    // Gives a message back that was taken and not used. Provisional: offers a copy of it at the
-    // tail, with a new sequence number, and waits a moment for room.
-    //
-    //   errors   queue_full, out_of_memory, queue_not_found, domain_removed: the message is lost
-    Status put_back(Delivery delivery) noexcept;
+    // The same for a message that nobody will read any more, whatever it takes: where the lane stays
+    // full for 100 ms, it is lost, and counted as abandoned.
+    void give_up(Delivery& delivery) noexcept;
 
     // ---- for those who wait on many (parker.hpp, WaitSet) ---------------------------------------
-    // Whether a poll would find something now: a message, the end of the queue, or damage.
-    [[nodiscard]] bool readable() const noexcept { return ring_.readable(); }
+    // Whether a poll would find something: a message, the end of the queue, or damage; the cheap and
+    // the exact question.
+    [[nodiscard]] bool maybe_readable() const noexcept {
+        return ring_.maybe_readable() || lane_.maybe_readable();
+    }
+    [[nodiscard]] bool readable() const noexcept { return lane_.readable() || ring_.readable(); }
     // Whether an offer would find room, or the end.
     [[nodiscard]] bool writable() noexcept { return circular_ || ring_.writable(); }
     [[nodiscard]] shm::RingControl& control() const noexcept { return ring_.control(); }
@@ -89,11 +91,6 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
 
     [[nodiscard]] const std::string& name() const { return name_; }
     [[nodiscard]] std::uint32_t capacity() const { return ring_.capacity(); }
-    // Whether a poll would find something (a message or the end); the cheap and the exact question.
-    [[nodiscard]] bool maybe_readable() const noexcept {
-        return ring_.maybe_readable() || lane_.maybe_readable();
-    }
-    [[nodiscard]] bool readable() const noexcept { return lane_.readable() || ring_.readable(); }
     [[nodiscard]] bool created() const { return created_; }
 
   private:

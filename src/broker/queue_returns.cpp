@@ -1,9 +1,18 @@
 // Messages that were polled and come back: the returns lane, which is served before the queue.
 
+#include "shm/base/clock.hpp"
 #include "src/broker/queue_core.hpp"
 #include "src/client/domain_core.hpp"
 
+#include <chrono>
+#include <thread>
+
 namespace telpher::detail {
+namespace {
+
+constexpr std::uint64_t kGiveUpPatienceNs = 100'000'000;
+
+}  // namespace
 
 // The oldest message that came back, else the oldest of the queue. A message that came back has lost
 // its place: position kReturned.
@@ -65,6 +74,21 @@ Status QueueCore::put_back(Delivery& delivery) noexcept {
     shm::count_up((*context)->returned);
     shm::wake(ring_.control().items, attachment_.threads(), [this] { return readable(); });
     return Status::ok;
+}
+
+void QueueCore::give_up(Delivery& delivery) noexcept {
+    const std::uint64_t deadline = shm::monotonic_ns() + kGiveUpPatienceNs;
+    while (delivery && put_back(delivery) == Status::queue_full) {
+        if (shm::monotonic_ns() >= deadline) {
+            // relaxed: a statistic
+            attachment_.directory()
+                .entry(found_.entry)
+                .abandoned.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
+            delivery.release();
+            return;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
 }
 
 }  // namespace telpher::detail

@@ -85,9 +85,7 @@ struct WaitSet::Core {
             if (member.operation != nullptr) {
                 member.operation->do_not_ring();
             } else if (shm::disarm(member.map(), context.index) && member.left()) {
-                shm::wake(member.map(), attachment->threads().data(), [&member] {
-                    return member.left();
-                });
+                shm::wake(member.map(), attachment->threads(), [&member] { return member.left(); });
             }
         }
     }

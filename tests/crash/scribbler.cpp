@@ -122,8 +122,7 @@ std::size_t Pen::target(Aim aim) {
             return within(shm::RegionKind::rings);
         case Aim::data:
             return random_.below(8) == 0 ? offsetof(shm::SegmentHeader, segment_count)
-                                         : first_of(shm::RegionKind::data_segments) +
-                                               random_.below(8 * sizeof(shm::DataSegment));
+                                         : within(shm::RegionKind::data_segments);
         case Aim::chunks: {
             const shm::ChunkClass& c =
                 classes_[random_.below(static_cast<std::uint32_t>(classes_.size()))];

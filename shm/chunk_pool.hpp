@@ -33,8 +33,8 @@ namespace telpher::shm {
 
 inline constexpr std::uint32_t kNoChunk = ~0U;
 inline constexpr std::uint32_t kHotChunks = 4;  // per class and thread, reused last in first out
-inline constexpr std::uint32_t kHotChunkBytesMax = 4096;     // of larger ones, one is kept
-inline constexpr std::uint32_t kHotLargeChunkBytes = 65536;  // beyond it, none
+inline constexpr std::uint32_t kHotChunkBytesMax = 4224;     // of larger ones, one is kept
+inline constexpr std::uint32_t kHotLargeChunkBytes = 65664;  // beyond it, none
 inline constexpr std::uint32_t kWindowChunks =
     2048;  // in rotation per thread: 256 KiB of 128-byte chunks
 
@@ -131,8 +131,8 @@ class ChunkPool {
         return classes_[k];
     }
     [[nodiscard]] const ChunkClass& class_of(std::uint32_t chunk) const noexcept {
-        std::uint32_t k = 0;
         const std::uint32_t count = class_count();
+        std::uint32_t k = chunk < first_chunks_ ? 0 : first_classes_;
         while (k + 1 < count && chunk >= classes_[k + 1].first_chunk) {
             ++k;
         }

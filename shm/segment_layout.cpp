@@ -13,9 +13,10 @@ struct Share {
     std::uint32_t chunk_bytes;
     std::uint32_t percent;  // of the pool's bytes
 };
-// Small messages are the many: half of the memory is for payloads below 512 bytes.
+// Small messages are the many: half of the memory is for payloads below 512 bytes. From 1 KiB on a
+// class has room for a header beside a payload of that power of two.
 constexpr std::array<Share, 8> kShares = {
-    {{128, 14}, {256, 12}, {384, 10}, {512, 10}, {1024, 14}, {4096, 14}, {16384, 13}, {65536, 13}}};
+    {{128, 14}, {256, 12}, {384, 10}, {512, 10}, {1152, 14}, {4224, 14}, {16512, 13}, {65664, 13}}};
 
 // What limits.message_bytes may be.
 constexpr std::uint64_t kMessageBytesMin = 2048;

@@ -101,6 +101,7 @@ Result<std::vector<Reading>> run_queue(const Context& context) {
             ServerOptions options = server_options(side.context());
             options.limits = DomainLimits{};
             options.limits->ring_bytes = kRingBytes;
+            options.limits->segment_bytes = 0;  // no growth: what fits is counted
             Server server = side.must(Server::open(domain, options), "open");
             std::vector<Queue> queues;
             for (;;) {

@@ -16,7 +16,7 @@
 
 namespace telpher::bench {
 
-inline constexpr std::size_t kPeerLargeBytes = 65536 - 256;  // as telpher's row of 64 KiB
+inline constexpr std::size_t kPeerLargeBytes = 65536;  // as telpher's row of 64 KiB
 
 // What a system call did not do.
 [[nodiscard]] std::string errno_text(const char* what);

@@ -6,24 +6,6 @@
 #include <algorithm>
 
 namespace telpher::detail {
-namespace {
-
-constexpr std::uint32_t kPauseMax = 128;  // pauses between looks at a stream we keep up with
-constexpr std::uint32_t kRunEnough = 64;  // messages between misses: the stream is far enough ahead
-
-// After a look that found nothing: how long to leave the producer alone, from the length of the
-// last run.
-void pace(shm::ThreadContext& context) noexcept {
-    if (context.run >= 2 && context.run < kRunEnough) {
-        context.pause = std::min(context.pause * 2, kPauseMax);
-    } else if (context.run == 1) {
-        context.pause = 1;
-    }
-    context.run = 0;
-}
-
-}  // namespace
-
 // Looks at a claimed chunk's message, in place: ok, expired, or corrupt with its text.
 Status QueueCore::view(std::uint32_t chunk, MessageView& view, Error* error) const {
     const std::span<const std::byte> bytes = attachment_.pool().message(chunk);

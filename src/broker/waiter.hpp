@@ -25,6 +25,23 @@ namespace telpher::detail {
 inline constexpr std::uint32_t kSpinMax = 4096;
 inline constexpr std::uint32_t kSpinMin = 64;
 inline constexpr std::uint32_t kSpinLatency = 65'536;
+// A sleep and its wake-up cost about that much: who was woken sooner should have gone on spinning.
+inline constexpr std::uint64_t kSleepWorthNs = 80'000;
+
+inline constexpr std::uint32_t kPauseMax = 128;  // pauses between looks at a stream we keep up with
+inline constexpr std::uint32_t kRunEnough =
+    64;  // messages between misses: the stream is far enough ahead
+
+// After a look that found nothing: how long to leave the producer alone, from the length of the
+// last run.
+inline void pace(shm::ThreadContext& context) noexcept {
+    if (context.run >= 2 && context.run < kRunEnough) {
+        context.pause = std::min(context.pause * 2, kPauseMax);
+    } else if (context.run == 1) {
+        context.pause = 1;
+    }
+    context.run = 0;
+}
 
 // What may end a wait besides the queue itself.
 struct WaitOptions {
@@ -50,7 +67,8 @@ class Waiter {
     template <typename Maybe, typename Ready>
     [[nodiscard]] Status wait(Maybe&& maybe, Ready&& ready) {
         if (deadline_ns_ == 0) {
-            deadline_ns_ = deadline();
+            started_ns_ = shm::monotonic_ns();
+            deadline_ns_ = deadline(started_ns_);
         }
         // Others may have been faster each time, or the hints too hopeful: time passes all the
         // same.
@@ -65,7 +83,11 @@ class Waiter {
         if (spin(maybe)) {
             return Status::ok;
         }
-        return sleep(ready);
+        const Status status = sleep(ready);
+        if (status == Status::ok && shm::monotonic_ns() - started_ns_ < kSleepWorthNs) {
+            context_.spin_limit = kSpinMax;
+        }
+        return status;
     }
 
     // Call when leaving, after the last take: passes on the wake that chose us if something is
@@ -78,8 +100,7 @@ class Waiter {
     }
 
   private:
-    [[nodiscard]] std::uint64_t deadline() const {
-        const std::uint64_t now = shm::monotonic_ns();
+    [[nodiscard]] std::uint64_t deadline(std::uint64_t now) const {
         const auto timeout = static_cast<std::uint64_t>(options_.timeout.count());
         return timeout > ~0ULL - now ? ~0ULL : now + timeout;
     }
@@ -163,6 +184,7 @@ class Waiter {
     shm::ThreadContext& context_;
     shm::WaiterMap& map_;
     const WaitOptions& options_;
+    std::uint64_t started_ns_ = 0;
     std::uint64_t deadline_ns_ = 0;
     std::uint32_t rounds_ = 0;
     bool chosen_ = false;

@@ -18,7 +18,9 @@ void give_back(Held& held) noexcept {
 
 namespace {
 constexpr Duration kForever = std::chrono::hours(24 * 365);
-}
+// Payloads from here on begin on a cache line.
+constexpr std::size_t kAlignedFrom = 4096;
+}  // namespace
 
 Result<std::uint64_t> Queue::offer(const Message& message, Duration timeout, std::stop_token stop) {
     return core_ != nullptr ? core_->offer(message, timeout, stop)
@@ -57,6 +59,7 @@ Result<Loan> Queue::loan(std::string_view topic, std::size_t payload_bytes, Dura
     wire::LoanPlan plan;
     plan.topic = topic;
     plan.payload_bytes = payload_bytes;
+    plan.aligned64 = payload_bytes >= kAlignedFrom;
     return core_->loan(plan, timeout);
 }
 

@@ -15,6 +15,10 @@
 //              frees the chunk, after it the chunk is free. A slab hint may be wrong either way (a
 //              kill between FREE and the hint leaves it 0): the last look of a failing allocation
 //              ignores hints.
+//   Checked by tests/model/pool.pml, tests/crash/, and each memory order by
+//              tests/tools/memory_orders_test.py, but for this one:
+//   N1         not seen by TSan: nothing grows in its driver; tests/unit/queue/large_message_test.cpp
+//              grows between threads under TSan
 //
 // Anyone may take a free chunk anywhere; threads merely prefer windows of their own, so that the
 // words they compare-and-swap are not fought over. There is no free list that a kill could tear.

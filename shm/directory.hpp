@@ -111,7 +111,7 @@ class Directory {
         for (std::uint32_t i = 0; i < count; ++i) {
             const auto found = read(i);
             if (found && found->state == EntryState::live && found->info.owner != 0 &&
-                !alive(found->info.owner)) {
+                !alive(found->info.owner) && !bug(Bug::orphans_stay)) {
                 close_entry(*found);
             }
         }

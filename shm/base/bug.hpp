@@ -20,6 +20,8 @@ enum class Bug {
     attached_cleared_first,   // the reaper clears attached bits before the chunk pass
     drop_not_released,        // a producer keeps what it drops from a circular queue
     reaper_frees_returned,    // a reaper frees what was on its way back into a queue
+    unread_future_drops,      // the end of a future releases the message that nobody has read
+    orphans_stay,             // temporary queues of the dead are not closed
     grow_counted_first,       // a data segment is counted before its file is complete
     no_recheck_after_join,    // attach does not look at the domain's state after it joined
 };

@@ -64,6 +64,7 @@ class ScratchDomain {
     [[nodiscard]] const std::string& name() const { return name_; }
     // What `open` asks for.
     [[nodiscard]] DomainLimits& limits() { return limits_; }
+    [[nodiscard]] const DomainLimits& limits() const { return limits_; }
     // Opens it, making it if need be; ends the process if that fails.
     [[nodiscard]] Server open(Lifetime lifetime = Lifetime::persistent) const;
     // Its files in /dev/shm, public and private.

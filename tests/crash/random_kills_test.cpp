@@ -113,6 +113,8 @@ class RandomKills : public ::testing::Test {
     }
 
     void run(std::uint32_t capacity, std::uint32_t rounds) {
+        domain_.limits().segment_bytes = 64U << 20U;
+        domain_.limits().message_bytes = 1U << 20U;
         traffic_.make_queue({.capacity = capacity});
         ASSERT_NO_FATAL_FAILURE(start_survivors());
         // How long does anything take on this machine without a kill?

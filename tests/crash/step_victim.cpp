@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,9 +26,24 @@ struct Plan {
     std::atomic<std::uint32_t>* steps;
 };
 thread_local Plan* t_plan = nullptr;  // of the thread that is to suffer
+// The same, for a thread that does not know of it; its name.
+std::atomic<Plan*> g_plan{nullptr};
+char g_thread[16] = {};
+
+bool is_named() {
+    thread_local const bool named = [] {
+        char name[16] = {};
+        return pthread_getname_np(pthread_self(), name, sizeof name) == 0 &&
+               std::strcmp(name, g_thread) == 0;
+    }();
+    return named;
+}
 
 void meet_fate(const char* step) {
     Plan* plan = t_plan;
+    if (plan == nullptr && g_plan.load() != nullptr && is_named()) {
+        plan = g_plan.load();
+    }
     if (plan == nullptr) {
         return;
     }
@@ -36,6 +52,7 @@ void meet_fate(const char* step) {
         return;
     }
     t_plan = nullptr;
+    g_plan.store(nullptr);
     plan->at->store(step);
     ::kill(getpid(), plan->fate == StepVictim::Fate::killed ? SIGKILL : SIGSTOP);
 }
@@ -60,9 +77,15 @@ StepVictim::End StepVictim::run(const VictimRole& role,
         log_->prepared.store(true);
         Plan plan{fate, n, name, &log_->at, &log_->steps};
         shm::step_hook = meet_fate;
-        t_plan = &plan;
+        if (role.thread != nullptr) {
+            std::strncpy(g_thread, role.thread, sizeof g_thread - 1);
+            g_plan.store(&plan);
+        } else {
+            t_plan = &plan;
+        }
         role.act();
         t_plan = nullptr;
+        g_plan.store(nullptr);
         log_->finished.store(true);
         // Dies without leaving: what it holds is for the reapers.
         ::kill(getpid(), SIGKILL);

@@ -1,7 +1,8 @@
 #pragma once
 // A process that kills or stops itself at its n-th SHM_STEP.
 //
-//   Counted   are the steps of the thread that runs `act`, not those of its janitor.
+//   Counted   are the steps of the thread that runs `act`, or of the one that the role names; not
+//             those of others, as the janitor.
 //   Library   built with TELPHER_STEPS.
 
 #include "shm/base/bug.hpp"
@@ -17,6 +18,8 @@ namespace telpher::crash {
 struct VictimRole {
     std::function<bool()> prepare{};  // false: the test cannot go on
     std::function<void()> act{};
+    // The thread of that name suffers instead, from when `act` begins; started by `prepare`.
+    const char* thread = nullptr;
 };
 
 class StepVictim {

@@ -92,5 +92,17 @@ TEST_F(TemporarySteps, stopped_with_a_temporary_queue) {
     }
 }
 
+TEST_F(TemporarySteps, catches_queues_of_the_dead_that_stay) {
+    StepVictim::seed_bug(shm::Bug::orphans_stay);
+    ASSERT_EQ(victim_.run(owner(), Fate::killed, 1, "ring.commit.load_tail"),
+              StepVictim::End::met_fate);
+    for (int i = 0; i < 50; ++i) {
+        static_cast<void>(server_.processes());
+        std::this_thread::sleep_for(1ms);
+    }
+    EXPECT_EQ(server_.queues().value().size(), 2U) << "the mistake is seen";
+    StepVictim::seed_bug(shm::Bug::none);
+}
+
 }  // namespace
 }  // namespace telpher::crash

@@ -18,8 +18,12 @@ constexpr useconds_t kNapUs = 100;
 constexpr Duration kSurvivorPatience = 2s;
 constexpr Duration kVictimPatience = 5ms;
 
-// Small, larger and (rarely) too large for a hot stack.
-std::size_t random_size(Random& random) {
+// Small, larger, (rarely) too large for a hot stack, and (very rarely, where the domain may grow) for
+// the first segment.
+std::size_t random_size(Random& random, bool grows) {
+    if (grows && random.below(256) == 0) {
+        return 70'000 + random.below(200'000);
+    }
     switch (random.below(16)) {
         case 0:
             return 8 + random.below(12'000);
@@ -60,7 +64,7 @@ void Traffic::fail(const std::string& what) {
 
 bool Traffic::offer_one(
     Queue& queue, std::uint64_t number, Duration longest, Random& random, Error* error) {
-    const std::size_t bytes = random_size(random);
+    const std::size_t bytes = random_size(random, domain_.limits().segment_bytes != 0);
     const Duration patience = random.below(4) == 0 ? Duration(0) : longest;
     if (random.below(3) == 0) {
         auto loan = queue.loan("crash", bytes, patience);

@@ -77,7 +77,7 @@ class Demo(CliTest):
 
     def test_demo_refuses_bad_input_clearly(self):
         for content, words in ((b"", "empty"), (b" \n\n", "empty"), (b'{"a":1}\n{"a":\n', "line 2"),
-                               (b'{"a":"\xff"}\n', "line 1"), (b'{"a":1}\n{"a":"' + b"x" * 100_000 + b'"}\n', "line 2"),
+                               (b'{"a":"\xff"}\n', "line 1"), (b'{"a":1}\n{"a":"' + b"x" * 21_000_000 + b'"}\n', "line 2"),
                                (b'"text"', "line 1")):
             with tempfile.NamedTemporaryFile() as file:
                 file.write(content)

@@ -181,6 +181,28 @@ TEST_F(LargeMessage, other_processes_follow_the_growth) {
     EXPECT_EQ(server_.verify().value().problems, std::vector<std::string>{});
 }
 
+// Goal: threads of one process that grow the domain, and threads that meet what they did not add,
+// agree on where everything lies; under TSan, pair N1/N2 and V1/V2, too.
+TEST_F(LargeMessage, threads_grow_the_domain_under_each_other) {
+    constexpr unsigned kEach = 60;
+    std::vector<std::jthread> producers;
+    for (unsigned p = 0; p < 2; ++p) {
+        producers.emplace_back([this, p] {
+            for (unsigned i = 0; i < kEach; ++i) {
+                const std::size_t bytes = 1000 + (i * 7 + p) % 13 * 90'000;
+                ASSERT_TRUE(queue_.offer(Message::text("n", std::string(bytes, 'x')), 30s));
+            }
+        });
+    }
+    for (unsigned i = 0; i < 2 * kEach; ++i) {
+        const auto delivery = queue_.poll(30s);
+        ASSERT_TRUE(delivery) << to_string(delivery.error());
+        EXPECT_EQ(delivery->text().find_first_not_of('x'), std::string_view::npos);
+    }
+    producers.clear();
+    EXPECT_EQ(server_.verify().value().problems, std::vector<std::string>{});
+}
+
 TEST_F(LargeMessage, peek_copies_a_large_message_and_leaves_it) {
     const std::string text = pattern(2 * kMiB, 'p');
     ASSERT_TRUE(queue_.offer(Message::text("big", text)));

@@ -33,6 +33,8 @@ TAG = r"[A-Z]{1,2}\d{1,2}"
 DEFINITION = re.compile(rf"\b({TAG}): pairs with\b(.*?)(?=[.:;](?:\s|$)|\b{TAG}: pairs with\b|$)", re.DOTALL)
 PARTNER = re.compile(rf"(?:([\w/]+\.\w+):)?\b({TAG})\b")
 ATOMIC_CALL = re.compile(r"(?:\.|->)(load|store|exchange|fetch_\w+|compare_exchange_\w+|test_and_set)\s*\(")
+TEST = re.compile(r"^TEST(?:_F|_P)?\(\s*(\w+),\s*(\w+)\)", re.MULTILINE)
+TEST_NAME = re.compile(r"`([A-Z]\w+\.[a-z]\w+)`")
 QUOTE = re.compile(r"^```cpp file=(\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TAG_WINDOW = 6      # lines above an acquire or release in which its comment may begin
 RELAXED_WINDOW = 3  # lines above a relaxed
@@ -253,6 +255,16 @@ def check_quotes(tree):
                 yield path, number, f"the quoted text differs from {name}"
 
 
+def check_tests_named(tree):
+    """A document that names a test (`Suite.name`) beside tests/ names one that exists."""
+    named = {"%s.%s" % found for path, text in tree.items() if path.startswith("tests/") and is_cpp(path)
+             for found in TEST.findall(text)}
+    text = tree.get("tests/README.md", "")
+    for found in TEST_NAME.finditer(text):
+        if found[1] not in named:
+            yield "tests/README.md", line_of(text, found.start()), f"{found[1]}: there is no such test"
+
+
 def check_blanks(tree):
     for path, text in tree.items():
         for number, line in enumerate(text.split("\n"), 1):
@@ -264,7 +276,8 @@ def check_blanks(tree):
             yield path, text.count("\n") + 1, "the file does not end with one newline"
 
 
-CHECKS = [check_includes, check_public_headers, check_length, check_orders, check_words, check_quotes, check_blanks]
+CHECKS = [check_includes, check_public_headers, check_length, check_orders, check_words, check_quotes,
+          check_tests_named, check_blanks]
 
 
 def problems_in(tree):

@@ -31,6 +31,15 @@ class RuleTest(unittest.TestCase):
             self.assertIn(text, problem)
 
 
+class TestsNamed(RuleTest):
+    def test_a_test_that_exists_may_be_named(self):
+        self.clean({"tests/README.md": "`Ring.is_full`\n", "tests/unit/a.cpp": "TEST_F(Ring, is_full) {\n"})
+
+    def test_one_that_does_not_exist_is_an_error(self):
+        self.broken({"tests/README.md": "`Ring.is_full`\n", "tests/unit/a.cpp": "TEST_F(Ring, is_empty) {\n"},
+                    "tests/README.md:1: Ring.is_full")
+
+
 class Includes(RuleTest):
     def test_own_layer_and_those_to_the_left_are_allowed(self):
         self.clean({"src/a.cpp": '#include "src/b.hpp"\n#include "shm/c.hpp"\n#include <telpher/d.hpp>\n'})

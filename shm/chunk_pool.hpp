@@ -47,11 +47,12 @@ inline constexpr std::uint32_t kUsedUpRounds = 64;
 
 // A thread's place in the pool. Private memory; one thread at a time.
 struct PoolCursor {
-    std::uint32_t next[kPoolClassesMax];     // chunk to look at first, relative to the class
-    std::uint32_t start[kPoolClassesMax];    // window being walked
-    std::uint32_t used_up[kPoolClassesMax];  // failing looks to skip at a class that was used up
-    std::uint32_t hot_count[kPoolClassesMax];
-    std::uint32_t hot[kPoolClassesMax][kHotChunks];  // OWNED by this process, ready for reuse
+    std::uint32_t next[kPoolClassesMax] = {};   // chunk to look at first, relative to the class
+    std::uint32_t start[kPoolClassesMax] = {};  // window being walked
+    std::uint32_t used_up[kPoolClassesMax] =
+        {};  // failing looks to skip at a class that was used up
+    std::uint32_t hot_count[kPoolClassesMax] = {};
+    std::uint32_t hot[kPoolClassesMax][kHotChunks] = {};  // OWNED by this process, ready for reuse
     std::uint32_t last_large = kNoChunk;  // the large chunk given back last, probably still free
 };
 

@@ -102,8 +102,8 @@ class Queue {
     Future<std::uint64_t> offer_async(Message message, Duration timeout, std::stop_token stop = {});
 
     // A descriptor for epoll, poll and select: readable when the queue has a message (or may have
-    // one), or has ended. Then `poll()` until it answers queue_empty: that poll makes it quiet
-    // again. Never read or close it. Belongs to this handle and its copies, and closes with the
+    // one), or has ended. Then `poll()` or `poll_n()` until it answers queue_empty: that makes it
+    // quiet again. Never read or close it. Belongs to this handle and its copies, and closes with the
     // last. Every call returns the same one.
     //
     //   errors   limit_reached (descriptors, threads), closed, domain_removed, forked

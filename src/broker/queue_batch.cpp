@@ -95,6 +95,7 @@ Result<std::vector<Delivery>> QueueCore::poll_n(std::size_t max,
     Error error;
     Status status = poll_into(all.emplace_back(), &error, timeout, stop);
     if (status != Status::ok) {
+        rearm_watch();
         return error.status == Status::ok ? explain(status, timeout) : std::move(error);
     }
     shm::ThreadContext& context = *attachment_.known_context();

@@ -79,6 +79,17 @@ class Fd : public testing::Test {
     Queue queue_ = server_.create_queue("q", {.capacity = 16}).value();
 };
 
+TEST_F(Fd, a_batch_that_finds_the_queue_empty_makes_it_quiet_too) {
+    const int descriptor = queue_.fd().value();
+    ASSERT_TRUE(queue_.offer(note("1")));
+    ASSERT_TRUE(readable(descriptor, 60s));
+    ASSERT_EQ(queue_.poll_n(10).value().size(), 1U);
+    ASSERT_EQ(queue_.poll_n(10).status(), Status::queue_empty);
+    EXPECT_FALSE(readable(descriptor, 100ms));
+    ASSERT_TRUE(queue_.offer(note("2")));
+    EXPECT_TRUE(readable(descriptor, 60s));
+}
+
 TEST_F(Fd, is_an_eventfd_of_the_handle_and_closes_with_it) {
     const int descriptor = queue_.fd().value();
     EXPECT_EQ(queue_.fd().value(), descriptor);

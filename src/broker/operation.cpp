@@ -146,6 +146,21 @@ bool Operation::cancel() noexcept {
     return true;
 }
 
+// With a reference of its own: who drops the last one waits for this call, and this call, when the
+// queue it lets go of was the last handle, for the parker. That must not be the one who drops.
+void Operation::cancel_by_request() noexcept {
+    // relaxed: the CAS decides
+    std::uint32_t references = references_.load(std::memory_order_relaxed);
+    do {
+        if (references == 0) {
+            return;  // being deleted, after we return
+        }
+    } while (!references_.compare_exchange_weak(
+        references, references + 1, std::memory_order_relaxed));  // relaxed: others hold one
+    cancel();
+    drop();
+}
+
 void Operation::abandon() noexcept {
     if (forked()) {
         return;  // nothing of it is ours

@@ -117,9 +117,10 @@ class Operation : public boost::intrusive::list_base_hook<>,
   private:
     struct StopHook {
         Operation* operation;
-        void operator()() const noexcept { operation->cancel(); }
+        void operator()() const noexcept { operation->cancel_by_request(); }
     };
     static bool is_over(std::uint32_t word) noexcept { return (word & kPhase) >= kDone; }
+    void cancel_by_request() noexcept;
     void account() noexcept;
     void withdraw(std::uint32_t flags) noexcept;
     void wake(std::uint32_t flags) noexcept;

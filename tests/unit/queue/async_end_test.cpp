@@ -1,12 +1,15 @@
 // What ends pending operations: closing, removal, the last handles; and what keeps what alive.
 
 #include "tests/unit/support/clock.hpp"
+#include "tests/unit/support/fire_and_forget.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <utility>
@@ -145,6 +148,37 @@ TEST(AsyncParker, is_one_thread_per_server_and_ends_with_its_last_handle) {
     }
     EXPECT_EQ(threads_named("telpher-parker"), 0);
     EXPECT_TRUE(files_of(domain.name()).empty()) << "the last handle ended the domain";
+}
+
+FireAndForget await(Future<Delivery> future, std::atomic<Status>& seen) {
+    seen = (co_await future).status();
+}
+
+TEST(AsyncParker, ends_although_a_stop_request_lets_go_of_the_last_handle) {
+    const ScratchDomain domain;
+    for (int round = 0; round < 100; ++round) {
+        std::stop_source stop;
+        std::atomic<Status> seen{Status::none};
+        Future<Delivery> future;
+        {
+            Queue queue = domain.open().create_queue("q").value();
+            future = queue.poll_async(600s, stop.get_token());
+            if (round % 2 == 0) {
+                await(std::move(future), seen);
+            }
+        }
+        // It ends on another thread while the request is still at work on it.
+        std::thread other([&future] {
+            while (!future.ready()) {
+                std::this_thread::yield();
+            }
+            future = {};
+        });
+        stop.request_stop();
+        other.join();
+        EXPECT_EQ(seen, round % 2 == 0 ? Status::cancelled : Status::none);
+    }
+    EXPECT_EQ(threads_named("telpher-parker"), 0);
 }
 
 TEST(AsyncParker, leaves_nothing_behind_however_futures_and_handles_end) {

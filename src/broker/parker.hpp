@@ -59,11 +59,13 @@ struct Lane {
     ~Lane() { directory.detach(found.entry); }
 
     [[nodiscard]] bool readable() { return returns.readable() || ring.readable(); }
-    [[nodiscard]] bool writable() { return ring.writable(); }
+    // A circular queue always takes a message: what waits there waits for memory.
+    [[nodiscard]] bool writable() { return circular || ring.writable(); }
     [[nodiscard]] bool watched() const noexcept;  // by a descriptor that is to be raised
 
     shm::Directory& directory;
     const shm::Found found;
+    const bool circular = found.info.kind == static_cast<std::uint8_t>(shm::Kind::circular);
     shm::Ring ring;
     shm::Ring returns;  // what was polled and put back
     LaneEnd items;

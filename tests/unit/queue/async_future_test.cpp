@@ -291,6 +291,21 @@ TEST_F(AsyncFuture, an_offer_waits_for_memory_and_says_when_there_was_none) {
     EXPECT_EQ(empty_.poll()->text(), large);
 }
 
+TEST_F(AsyncFuture, an_offer_to_a_full_circular_queue_waits_for_memory_only) {
+    Queue prices =
+        server_.create_queue("prices", {.capacity = 1, .kind = QueueKind::circular}).value();
+    ASSERT_TRUE(prices.offer(note("old")));
+    std::vector<Loan> loans;
+    while (auto loan = prices.loan("t", 40'000)) {
+        loans.push_back(std::move(*loan));
+    }
+    auto sent = prices.offer_async(note(std::string(40'000, 'x')), 60s);
+    EXPECT_FALSE(sent.wait(20ms));
+    loans.pop_back();
+    EXPECT_TRUE(sent.get(30s));
+    EXPECT_EQ(prices.poll()->dropped_before(), 1U);
+}
+
 TEST_F(AsyncFuture, a_blocking_consumer_beside_it_loses_no_wake) {
     for (int round = 0; round < 200; ++round) {
         auto polled = std::optional(empty_.poll_async(60s));

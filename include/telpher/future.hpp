@@ -62,7 +62,10 @@ class FutureBase {
 // A Delivery or a sequence number that comes later. Move-only.
 //
 //   Destructor   pending: the operation is withdrawn (an offer is not sent, a poll takes nothing);
-//                finished and unread: a polled message goes back into the queue. Never waits.
+//                finished and unread: a polled message goes back into the queue. Never waits, unless
+//                as many as the queue holds came back and nobody polled them: then up to 100 ms for
+//                a place; without one, or beyond limits.threads, the message is lost, and counted as
+//                abandoned.
 //   Threads      one at a time; `ready` and `cancel` any number beside it.
 //   Fork         in a child every call answers `forked`, and the destructor does nothing.
 //   Crash        killed with it pending: an offer is not sent, a poll takes nothing; finished: sent,

@@ -68,7 +68,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
                                       const std::stop_token& stop);
     Result<int> fd();
     // The same for a message that nobody will read any more, whatever it takes: where the lane stays
-    // full for 100 ms, it is lost, and counted as abandoned.
+    // full for 100 ms, or this thread gets no record, it is lost, and counted as abandoned.
     void give_up(Delivery& delivery) noexcept;
 
     // ---- for those who wait on many (parker.hpp, WaitSet) ---------------------------------------

@@ -78,16 +78,17 @@ Status QueueCore::put_back(Delivery& delivery) noexcept {
 
 void QueueCore::give_up(Delivery& delivery) noexcept {
     const std::uint64_t deadline = shm::monotonic_ns() + kGiveUpPatienceNs;
-    while (delivery && put_back(delivery) == Status::queue_full) {
-        if (shm::monotonic_ns() >= deadline) {
-            // relaxed: a statistic
-            attachment_.directory()
-                .entry(found_.entry)
-                .abandoned.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
-            delivery.release();
-            return;
-        }
+    Status status = Status::ok;
+    while (delivery && (status = put_back(delivery)) == Status::queue_full &&
+           shm::monotonic_ns() < deadline) {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    if (delivery && status != Status::forked) {
+        // relaxed: a statistic
+        attachment_.directory()
+            .entry(found_.entry)
+            .abandoned.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
+        delivery.release();
     }
 }
 

@@ -220,5 +220,20 @@ TEST(AsyncParker, without_a_thread_record_the_future_says_so) {
     EXPECT_TRUE(queue.poll_async(1s).get(0s)) << "what need not wait needs no parker";
 }
 
+TEST(AsyncParker, an_unread_message_that_cannot_come_back_is_counted_as_abandoned) {
+    const ScratchDomain domain;
+    DomainLimits limits = small_limits();
+    limits.threads = 2;  // ours and the parker's
+    Server server = domain.open({.limits = limits});
+    Queue queue = server.create_queue("q").value();
+    auto polled = queue.poll_async(600s);
+    ASSERT_TRUE(queue.offer(note("x")));
+    ASSERT_TRUE(polled.wait(60s));
+    std::thread([moved = std::move(polled)] {}).join();
+    EXPECT_EQ(queue.status()->depth, 0U);
+    EXPECT_EQ(queue.status()->abandoned, 1U);
+    EXPECT_EQ(server.verify()->chunks_claimed, 0U);
+}
+
 }  // namespace
 }  // namespace telpher::test

@@ -83,6 +83,20 @@ std::uint64_t free_shm() {
                : 0;
 }
 
+// Mode and group of the first segment: who may attach may map this file, too, whatever group the
+// process is in that adds it. 0 or errno.
+int share(int descriptor, const std::string& first_file, std::uint32_t mode) {
+    struct stat first {};
+    struct stat ours {};
+    if (lstat(path_of(first_file).c_str(), &first) != 0 || fstat(descriptor, &ours) != 0 ||
+        ((mode & 0060U) != 0 && first.st_gid != ours.st_gid &&
+         fchown(descriptor, static_cast<uid_t>(-1), first.st_gid) != 0) ||
+        fchmod(descriptor, mode) != 0) {
+        return errno;
+    }
+    return 0;
+}
+
 }  // namespace
 
 std::uint64_t DataSegments::end() const noexcept {
@@ -186,11 +200,15 @@ Result<void> DataSegments::write_file(const std::string& file,
     }
     const int descriptor = object.get_mapping_handle().handle;
     SHM_STEP("grow.reserve");
-    int error = fchmod(descriptor, place_.mode) == 0 ? 0 : errno;
-    if (error == 0) {
-        // Asked first, because taking what there is and giving it back takes long.
-        error = free_shm() < segment.bytes ? ENOSPC : reserve_file(descriptor, segment.bytes);
+    int error = share(descriptor, place_.private_file, place_.mode);
+    if (error != 0) {
+        ::unlink(path_of(file).c_str());
+        return Error{Status::server_error,
+                     error,
+                     errno_text("giving a data segment the domain's group and mode", error)};
     }
+    // Asked first, because taking what there is and giving it back takes long.
+    error = free_shm() < segment.bytes ? ENOSPC : reserve_file(descriptor, segment.bytes);
     if (error != 0) {
         ::unlink(path_of(file).c_str());
         return Error{Status::out_of_memory,

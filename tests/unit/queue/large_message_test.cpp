@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -215,6 +216,26 @@ TEST_F(LargeMessage, nothing_is_left_in_dev_shm_when_the_domain_is_removed) {
     EXPECT_EQ(files_of(domain_.name()).size(), 3U);
     ASSERT_TRUE(server_.remove_domain());
     EXPECT_TRUE(files_of(domain_.name()).empty());
+}
+
+TEST(DataSegmentFile, belongs_to_the_group_of_the_domain_whoever_adds_it) {
+    if (geteuid() != 0) {
+        GTEST_SKIP() << "runs as root, which may give files to any group";
+    }
+    constexpr gid_t kGroup = 54'321;
+    const ScratchDomain domain;
+    auto server = Server::open(domain.name(), {.limits = growing(), .file_mode = 0660}).value();
+    ASSERT_EQ(chown(domain.path().c_str(), static_cast<uid_t>(-1), kGroup), 0);
+    auto queue = server.create_queue("large").value();
+    ASSERT_TRUE(queue.offer(Message::text("big", pattern(2 * kMiB, 'p'))));
+    const auto files = files_of(domain.name());
+    ASSERT_EQ(files.size(), 3U);
+    for (const std::string& file : files) {
+        struct stat facts {};
+        ASSERT_EQ(stat(("/dev/shm/" + file).c_str(), &facts), 0);
+        EXPECT_EQ(facts.st_gid, kGroup) << file;
+        EXPECT_EQ(facts.st_mode & 0777U, 0660U) << file;
+    }
 }
 
 TEST(ProcessBytes, loans_and_deliveries_of_a_process_stop_at_its_quota) {

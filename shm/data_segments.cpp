@@ -231,6 +231,12 @@ Result<void> DataSegments::write_file(const std::string& file,
 }
 
 Result<void> DataSegments::add(const DataPlan& plan) {
+    // relaxed: stored under the directory lock, which we hold; whoever took the names away would not
+    // take ours
+    if (place_.header->state.load(std::memory_order_relaxed) ==
+        static_cast<std::uint32_t>(DomainState::removed)) {
+        return Error{Status::domain_removed, 0, "the domain was removed"};
+    }
     const std::uint32_t index = count();
     DataSegment segment{};
     segment.kind = static_cast<std::uint32_t>(plan.kind);

@@ -75,7 +75,7 @@ class DataSegments {
 
     // Adds one. The caller holds the directory lock and has reached the others. Errors:
     // limit_reached (limits.segment_bytes, the table), out_of_memory (/dev/shm is full),
-    // server_error. On error nothing is left.
+    // domain_removed, server_error. On error nothing is left.
     [[nodiscard]] Result<void> add(const DataPlan& plan);
     // Takes the names of all of them away; also of one that is not counted.
     void unlink() const noexcept;

@@ -316,5 +316,21 @@ TEST_F(DirectoryTest, a_damaged_entry_leads_no_new_ring_astray) {
     }
 }
 
+TEST(DirectorySpace, a_removed_domain_does_not_grow) {
+    shm::SegmentPlan plan = small_plan(unique_name());
+    plan.segment_bytes_max = 256U << 20U;
+    ScratchSegment scratch(plan);
+    shm::Segment& segment = scratch.survivor().segment;
+    // Between our look at the domain and our lock somebody else has removed it.
+    segment.header().state.store(static_cast<std::uint32_t>(shm::DomainState::removed),
+                                 std::memory_order_relaxed);
+    segment.unlink();
+    bool created = false;
+    const auto found =
+        scratch.survivor().directory.create({"q", shm::Kind::queue, 60'000, 0}, &created);
+    EXPECT_EQ(found.status(), Status::domain_removed);
+    EXPECT_TRUE(files_of(std::string(segment.name())).empty());
+}
+
 }  // namespace
 }  // namespace telpher::test

@@ -18,6 +18,9 @@ constexpr std::size_t kAttachmentsMax = 256;
 std::array<std::atomic<int>, kAttachmentsMax> g_descriptors{};  // descriptor + 1, 0 = none
 std::atomic<std::uint64_t> g_serials{0};
 
+// A stopped visitor delays those who find the table full by that much.
+constexpr auto kVisitorPatience = std::chrono::milliseconds(100);
+
 bool remember(int descriptor) {
     for (auto& place : g_descriptors) {
         int empty = 0;
@@ -108,12 +111,18 @@ struct Visitor {
                      &pool,
                      true);
     }
-    // Reaps everybody who died, from the spare record, if nobody else is at it.
+    // Reaps everybody who died, from the spare record, after whoever is at it. A stopped one keeps
+    // it: then nothing is reaped.
     void reap_all(Segment& segment) {
-        if (try_lock_byte(segment.descriptor(), kVisitorLock) == LockResult::locked) {
-            static_cast<void>(reaper.help_all(table.visitor()));
-            unlock_byte(segment.descriptor(), kVisitorLock);
+        const auto deadline = std::chrono::steady_clock::now() + kVisitorPatience;
+        while (try_lock_byte(segment.descriptor(), kVisitorLock) != LockResult::locked) {
+            if (std::chrono::steady_clock::now() >= deadline) {
+                return;
+            }
+            std::this_thread::sleep_for(std::chrono::microseconds(200));
         }
+        static_cast<void>(reaper.help_all(table.visitor()));
+        unlock_byte(segment.descriptor(), kVisitorLock);
     }
 };
 
@@ -269,6 +278,9 @@ Result<std::shared_ptr<Attachment>> Attachment::adopt(Segment segment, std::uint
                      0,
                      "this process is attached to " + std::to_string(kAttachmentsMax) + " domains"};
     }
+    // First: who is killed while it looks after the dead is watched.
+    a.open_mailbox();
+    a.announce();
     a.check_deaths();
     a.start_janitor();
     return made;

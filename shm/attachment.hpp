@@ -130,6 +130,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
 
     static Result<std::shared_ptr<Attachment>> adopt(Segment segment, std::uint32_t slot);
     static Result<std::uint32_t> join(Segment& segment);
+    void open_mailbox();
     void start_janitor();
     void janitor();
     void announce();

@@ -162,8 +162,9 @@ Status DataSegments::map_next(std::uint32_t index) noexcept {
         if (AddressSpace::map_at(address, descriptor, segment.bytes) != 0) {
             return Status::out_of_memory;
         }
-        // The first touch of a page costs microseconds: here, not in the middle of a message.
-        static_cast<void>(madvise(address, segment.bytes, MADV_POPULATE_WRITE));
+        if (populating_) {
+            static_cast<void>(madvise(address, segment.bytes, MADV_POPULATE_WRITE));
+        }
     } catch (const bip::interprocess_exception& failure) {
         // The domain was removed; or there is no descriptor or no memory left here.
         return failure.get_native_error() == ENOENT ? Status::domain_removed
@@ -175,6 +176,18 @@ Status DataSegments::map_next(std::uint32_t index) noexcept {
     // V2: pairs with V1.
     mapped_.store(index + 1, std::memory_order_release);
     return Status::ok;
+}
+
+void DataSegments::populate() noexcept {
+    std::uint32_t done = 0;
+    for (bool all = false; !all;) {
+        for (; done < count(); ++done) {  // without the lock: it takes long
+            static_cast<void>(madvise(
+                place_.base + copies_[done].offset, copies_[done].bytes, MADV_POPULATE_WRITE));
+        }
+        const std::lock_guard hold(mutex_);
+        populating_ = all = done == count();
+    }
 }
 
 // Makes the file, complete but for being counted.

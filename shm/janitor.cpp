@@ -41,8 +41,7 @@ int open_pidfd(std::uint32_t pid) { return static_cast<int>(syscall(SYS_pidfd_op
 
 }  // namespace
 
-void Attachment::start_janitor() {
-    stop_event_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+void Attachment::open_mailbox() {
     mailbox_ = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     sockaddr_un address{};
     const socklen_t length = mailbox_address(segment_.uuid(), slot_, &address);
@@ -50,7 +49,10 @@ void Attachment::start_janitor() {
         close(mailbox_);
         mailbox_ = -1;
     }
-    announce();
+}
+
+void Attachment::start_janitor() {
+    stop_event_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
@@ -97,6 +99,10 @@ void Attachment::watch(std::vector<std::pair<std::uint64_t, int>>& watched) {
         ProcessRecord& record = processes_.record(slot);
         // J2: pairs with process_table.cpp:J1.
         const std::uint64_t word = record.word.load(std::memory_order_seq_cst);
+        if (process_state(word) == ProcessState::joining) {
+            check_death(slot);  // perhaps killed there; it announces itself later if it lives
+            continue;
+        }
         if (process_state(word) != ProcessState::live ||
             // relaxed, all: written before LIVE
             record.pid_namespace.load(std::memory_order_relaxed) != our_namespace) {
@@ -130,6 +136,7 @@ void Attachment::janitor() {
     // an offer.
     const auto chunks = segment_.region(RegionKind::chunks);
     static_cast<void>(madvise(chunks.data(), chunks.size(), MADV_POPULATE_WRITE));
+    segment_.data().populate();
     std::vector<std::pair<std::uint64_t, int>> watched;  // identity, pidfd
     std::uint64_t seen_generation = ~0ULL;
     for (;;) {

@@ -53,11 +53,19 @@ Event process_event(const char* what, const char* verb, const ProcessInfo& proce
                 ") in slot " + std::to_string(process.slot)};
 }
 
+// Not yet reaped, or not yet seen to have died.
+bool is_there(const ProcessInfo& process) {
+    return process.state == "live" || process.state == "dead";
+}
+
 // The looks before and after, compared. Deaths are those of the vanished that the domain counts as
-// reaped; when it counts fewer than vanished, those that the system does not know any more.
+// reaped; when it counts fewer than vanished, rather those that the system does not know any more.
 class Comparison {
   public:
-    Comparison(const Snapshot& before, const Snapshot& after) : before_(before), after_(after) {}
+    // `reaped_early`: how many the last look counted as reaped and had still seen in the table; kept
+    // for the next.
+    Comparison(const Snapshot& before, const Snapshot& after, std::uint64_t& reaped_early)
+        : before_(before), after_(after), reaped_early_(reaped_early) {}
 
     std::vector<Event> events() {
         add_vanished();
@@ -88,10 +96,10 @@ class Comparison {
     void add_vanished() {
         std::vector<ProcessInfo> vanished;
         for (const ProcessInfo& process : before_.processes) {
-            if (process.state == "live" &&
+            if (is_there(process) &&
                 std::none_of(
                     after_.processes.begin(), after_.processes.end(), [&](const ProcessInfo& now) {
-                        return now.state == "live" && same_life(process, now);
+                        return is_there(now) && same_life(process, now);
                     })) {
                 vanished.push_back(process);
             }
@@ -100,8 +108,11 @@ class Comparison {
             return !exists(process);
         });
         const std::uint64_t reaped = after_.domain.reaped - before_.domain.reaped;
+        const std::uint64_t deaths =
+            std::min<std::uint64_t>(vanished.size(), reaped + reaped_early_);
+        reaped_early_ = std::min(reaped, reaped + reaped_early_ - deaths);
         for (std::size_t i = 0; i < vanished.size(); ++i) {
-            events_.push_back(i < reaped ? process_event("death", "died:", vanished[i])
+            events_.push_back(i < deaths ? process_event("death", "died:", vanished[i])
                                          : process_event("leave", "left:", vanished[i]));
         }
         if (reaped != 0) {
@@ -114,7 +125,7 @@ class Comparison {
     [[nodiscard]] bool was_there(const ProcessInfo& process) const {
         return std::any_of(
             before_.processes.begin(), before_.processes.end(), [&process](const ProcessInfo& old) {
-                return old.state == "live" && same_life(old, process);
+                return is_there(old) && same_life(old, process);
             });
     }
     // The same queue, not one of the same name that was made anew: its figures only grow.
@@ -135,6 +146,7 @@ class Comparison {
 
     const Snapshot& before_;
     const Snapshot& after_;
+    std::uint64_t& reaped_early_;
     std::vector<Event> events_;
 };
 
@@ -180,6 +192,7 @@ ExitCode run_events(const EventsOptions& options, Interrupt& interrupt) {
     const std::string domain = before->domain.name;
     const auto start = std::chrono::steady_clock::now();
     std::uint64_t left = options.count.value_or(UINT64_MAX);
+    std::uint64_t reaped_early = 0;
     while (!keeps_alive(*before)) {
         if (options.timeout && std::chrono::steady_clock::now() - start >= *options.timeout) {
             return options.count
@@ -201,7 +214,7 @@ ExitCode run_events(const EventsOptions& options, Interrupt& interrupt) {
                 print({"domain_removed", Json::object(), "removed: the domain"}, domain, json));
             return kExitOk;
         }
-        if (!print_all(Comparison(*before, *after).events(), domain, json, left)) {
+        if (!print_all(Comparison(*before, *after, reaped_early).events(), domain, json, left)) {
             return kExitOk;
         }
         before = std::move(after);

@@ -56,8 +56,18 @@ bool look_until(std::chrono::steady_clock::time_point deadline, Taken&& taken) {
 
 }  // namespace
 
-std::uint64_t name_hash(std::string_view name) noexcept {
-    std::uint64_t hash = 0xcbf29ce484222325ULL;
+const char* to_string(Family family) noexcept {
+    return family == Family::topic ? "topic" : family == Family::function ? "function" : "queue";
+}
+
+Status not_found_status(Family family) noexcept {
+    return family == Family::topic      ? Status::topic_not_found
+           : family == Family::function ? Status::function_not_found
+                                        : Status::queue_not_found;
+}
+
+std::uint64_t name_hash(std::string_view name, Family family) noexcept {
+    std::uint64_t hash = 0xcbf29ce484222325ULL + static_cast<std::uint64_t>(family);
     for (const char c : name) {
         hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
     }
@@ -153,8 +163,8 @@ std::optional<Found> Directory::pinned(std::uint32_t index) const noexcept {
     return index < entry_count_ ? read(index, true) : std::nullopt;
 }
 
-std::optional<Found> Directory::find(std::string_view name) const noexcept {
-    const std::uint64_t hash = name_hash(name);
+std::optional<Found> Directory::find(std::string_view name, Family family) const noexcept {
+    const std::uint64_t hash = name_hash(name, family);
     const std::uint32_t count = used();
     for (std::uint32_t i = 0; i < count; ++i) {
         // E2: pairs with E1. A first look; `read` makes sure.
@@ -163,7 +173,8 @@ std::optional<Found> Directory::find(std::string_view name) const noexcept {
             continue;
         }
         const auto found = read(i);
-        if (found && found->state == EntryState::live && found->name() == name) {
+        if (found && found->state == EntryState::live && found->family() == family &&
+            found->name() == name) {
             return found;
         }
     }
@@ -181,13 +192,13 @@ std::vector<Found> Directory::list() const {
     return all;
 }
 
-Result<Found> Directory::create(const QueueSpec& spec, bool* created) {
+Result<Found> Directory::create(const DestinationSpec& spec, bool* created) {
     auto guard = lock();
     if (!guard) {
         return guard.error();
     }
     *created = false;
-    if (auto existing = find(spec.name)) {
+    if (auto existing = find(spec.name, family_of(spec.kind))) {
         return *existing;
     }
     recycle();
@@ -219,11 +230,11 @@ Result<Found> Directory::create(const QueueSpec& spec, bool* created) {
 // Turns a free entry into a LIVE one: CREATING, contents, ring, LIVE. Killed before LIVE: `mend`
 // frees it.
 Found Directory::write_entry(std::uint32_t index,
-                             const QueueSpec& spec,
+                             const DestinationSpec& spec,
                              std::uint64_t slots,
                              std::uint64_t offset) {
     EntryInfo info{};
-    info.name_hash = name_hash(spec.name);
+    info.name_hash = name_hash(spec.name, family_of(spec.kind));
     info.kind = static_cast<std::uint8_t>(spec.kind);
     info.name_bytes = static_cast<std::uint8_t>(spec.name.size());
     spec.name.copy(info.name, kNameBytesMax);
@@ -270,19 +281,23 @@ Found Directory::write_entry(std::uint32_t index,
     return Found{index, generation, EntryState::live, info};
 }
 
-Result<Found> Directory::remove(std::string_view name) {
+Result<Found> Directory::remove(std::string_view name, Family family) {
     auto guard = lock();
     if (!guard) {
         return guard.error();
     }
-    auto found = find(name);
+    auto found = find(name, family);
     if (!found) {
         return Error{
-            Status::queue_not_found, 0, "no queue '" + std::string(name) + "' in this domain"};
+            not_found_status(family),
+            0,
+            std::string("no ") + to_string(family) + " '" + std::string(name) + "' in this domain"};
     }
     if (const Status status = close_entry(*found); status != Status::ok) {
-        return Error{
-            status, 0, "the control block or ring of queue '" + std::string(name) + "' is damaged"};
+        return Error{status,
+                     0,
+                     std::string("the control block or ring of ") + to_string(family) + " '" +
+                         std::string(name) + "' is damaged"};
     }
     found->state = EntryState::closed;
     return *found;

@@ -44,10 +44,12 @@ struct Found {
     EntryState state = EntryState::free;
     EntryInfo info{};
     [[nodiscard]] std::string name() const { return {info.name, info.name_bytes}; }
+    [[nodiscard]] Kind kind() const { return static_cast<Kind>(info.kind); }
+    [[nodiscard]] Family family() const { return family_of(kind()); }
     [[nodiscard]] std::uint64_t dest() const { return make_dest(entry, generation); }
 };
 
-struct QueueSpec {
+struct DestinationSpec {
     std::string_view name;
     Kind kind = Kind::queue;
     std::uint32_t capacity = 0;
@@ -81,19 +83,20 @@ class Directory {
     [[nodiscard]] Result<Guard> lock(std::chrono::nanoseconds patience = kDirectoryPatience);
 
     // The LIVE destination of that name.
-    [[nodiscard]] std::optional<Found> find(std::string_view name) const noexcept;
+    [[nodiscard]] std::optional<Found> find(std::string_view name,
+                                            Family family = Family::queue) const noexcept;
     // Entry `index` if it is LIVE or CLOSED and reads consistently.
     [[nodiscard]] std::optional<Found> at(std::uint32_t index) const noexcept;
     // The same, also while it is being taken apart: for the reaper, whose dead may pin it.
     [[nodiscard]] std::optional<Found> pinned(std::uint32_t index) const noexcept;
     [[nodiscard]] std::vector<Found> list() const;
 
-    // Makes a queue, or returns the one of that name with `created` false. Errors: limit_reached
+    // Makes a destination, or returns the one of that name and family with `created` false. Errors: limit_reached
     // (destinations, ring memory), out_of_memory (/dev/shm), timed_out. The caller compares options.
-    [[nodiscard]] Result<Found> create(const QueueSpec& spec, bool* created);
-    // Closes a LIVE queue: nothing is accepted any more. Waiters are rung by the caller. Errors:
-    // queue_not_found, timed_out, corrupt.
-    [[nodiscard]] Result<Found> remove(std::string_view name);
+    [[nodiscard]] Result<Found> create(const DestinationSpec& spec, bool* created);
+    // Closes a LIVE destination: nothing is accepted any more; rings its waiters. Errors:
+    // queue_not_found (topic_, function_), timed_out, corrupt.
+    [[nodiscard]] Result<Found> remove(std::string_view name, Family family = Family::queue);
 
     // Pins a destination's ring for this process (counted). False: it is gone.
     [[nodiscard]] bool attach(const Found& found);
@@ -143,7 +146,7 @@ class Directory {
 
   private:
     [[nodiscard]] Found write_entry(std::uint32_t index,
-                                    const QueueSpec& spec,
+                                    const DestinationSpec& spec,
                                     std::uint64_t slots,
                                     std::uint64_t offset);
     Status close_entry(const Found& found);
@@ -182,6 +185,10 @@ constexpr std::uint64_t ring_bytes(std::uint64_t slots) {
 constexpr std::uint64_t returns_slots(std::uint64_t slots) {
     return std::clamp<std::uint64_t>(slots, 16, 1024);
 }
-std::uint64_t name_hash(std::string_view name) noexcept;
+std::uint64_t name_hash(std::string_view name, Family family = Family::queue) noexcept;
+// "queue", "topic", "function".
+const char* to_string(Family family) noexcept;
+// queue_not_found, topic_not_found, function_not_found.
+Status not_found_status(Family family) noexcept;
 
 }  // namespace telpher::shm

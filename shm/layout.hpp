@@ -187,6 +187,13 @@ enum class Kind : std::uint8_t {
     topic = 5,
     function = 6
 };
+// A name means one thing in each family: a queue, a topic and a function may share it.
+enum class Family : std::uint8_t { queue, topic, function };
+constexpr Family family_of(Kind kind) {
+    return kind == Kind::topic      ? Family::topic
+           : kind == Kind::function ? Family::function
+                                    : Family::queue;
+}
 constexpr std::uint64_t make_entry_word(EntryState state, std::uint64_t generation) {
     return (static_cast<std::uint64_t>(state) << 56) | (generation & ((1ULL << 40) - 1));
 }
@@ -218,8 +225,13 @@ struct EntryInfo {
     std::uint64_t histogram_offset;
     std::uint64_t owner;  // identity of the process that a temporary queue dies with
     std::uint64_t options_hash;
-    std::uint64_t created_ns;  // wall clock
-    std::uint8_t reserved[128];
+    std::uint64_t created_ns;          // wall clock
+    std::uint64_t subscribers_offset;  // topics: the table of subscribers
+    std::uint64_t disconnect_after;    // topics: what a subscriber may lose before it is ended
+    std::uint32_t subscribers_max;
+    std::uint32_t history;  // topics: messages kept for those who come later
+    std::uint8_t policy;    // topics: what becomes of a slow subscriber
+    std::uint8_t reserved[103];
     char name[104];
 };
 static_assert(sizeof(EntryInfo) == 360);

@@ -76,7 +76,8 @@ Result<void> DomainCore::check_capacity(std::uint32_t capacity) {
                      std::to_string(shm::kCapacityMax - 1)};
 }
 
-Result<shm::Found> DomainCore::create_in_directory(const shm::QueueSpec& spec, bool* created) {
+Result<shm::Found> DomainCore::create_in_directory(const shm::DestinationSpec& spec,
+                                                   bool* created) {
     auto found = attachment_->directory().create(spec, created);
     if (found.status() == Status::limit_reached || found.status() == Status::out_of_memory) {
         attachment_->check_deaths();  // the dead may keep removed queues in place
@@ -104,7 +105,7 @@ Result<Queue> DomainCore::create_queue(std::string_view name, const QueueOptions
     bool created = false;
     const shm::Kind kind =
         options.kind == QueueKind::circular ? shm::Kind::circular : shm::Kind::queue;
-    const shm::QueueSpec spec{
+    const shm::DestinationSpec spec{
         name, kind, options.capacity, options_hash(options), options.byte_budget, 0};
     auto found = create_in_directory(spec, &created);
     if (!found) {
@@ -179,7 +180,7 @@ Result<std::vector<std::string>> DomainCore::queues() const {
     }
     std::vector<std::string> names;
     for (const shm::Found& found : attachment_->directory().list()) {
-        if (found.state == shm::EntryState::live) {
+        if (found.state == shm::EntryState::live && found.family() == shm::Family::queue) {
             names.push_back(found.name());
         }
     }

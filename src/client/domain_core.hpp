@@ -57,7 +57,7 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
 
   private:
     static Result<void> check_capacity(std::uint32_t capacity);
-    Result<shm::Found> create_in_directory(const shm::QueueSpec& spec, bool* created);
+    Result<shm::Found> create_in_directory(const shm::DestinationSpec& spec, bool* created);
     Result<Queue> make_temporary(const TemporaryQueueOptions& options);
     void end_temporaries() noexcept;
 

@@ -39,7 +39,7 @@ Result<Queue> DomainCore::make_temporary(const TemporaryQueueOptions& options) {
         return random.error();
     }
     const std::string name = "temporary." + shm::to_string(*random);
-    shm::QueueSpec spec;
+    shm::DestinationSpec spec;
     spec.name = name;
     spec.kind = shm::Kind::temporary;
     spec.capacity = options.capacity;

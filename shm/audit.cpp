@@ -53,6 +53,10 @@ class Auditor {
 
     // Rules 3 and 5: the distance of head and tail, hints that lead, positions that make no sense.
     void check_ring(const Found& found) {
+        if (found.family() == Family::topic) {
+            check_topic(found);
+            return;
+        }
         const auto ring = a_.directory().ring(found);
         const std::string name = "queue '" + found.name() + "'";
         if (!ring || !a_.directory().returns_lane(found)) {
@@ -101,6 +105,55 @@ class Auditor {
         }
     }
 
+    void check_topic(const Found& found) {
+        const auto topic = a_.directory().topic(found);
+        const std::string name = "topic '" + found.name() + "'";
+        if (!topic) {
+            report(name + ": its control block points outside the rings' memory");
+            return;
+        }
+        // R2: pairs with ring_inline.hpp:R1.
+        const std::uint64_t tail_hint = topic->control().tail.load(std::memory_order_acquire);
+        const std::uint64_t floor = topic->floor();
+        const std::uint64_t tail = topic->tail();
+        if (tail_hint > topic->tail() || floor > topic->tail()) {
+            report(name + ": the tail hint " + std::to_string(tail_hint) + " or the floor " +
+                   std::to_string(floor) + " leads the first unfilled position");
+        }
+        for (std::uint64_t position = tail - std::min<std::uint64_t>(tail, topic->slots());
+             position < tail;
+             ++position) {
+            Slot& slot = topic->slot(position);
+            // R5: pairs with ring_inline.hpp:C1.
+            const std::uint64_t pos = slot.pos.load(std::memory_order_acquire);
+            const std::uint64_t ref = slot.ref.load(std::memory_order_acquire);  // R5: as above
+            if (pos < position + 1) {
+                report(name + ": position " + std::to_string(position) +
+                       " below the tail is not filled");
+            } else if (pos == position + 1 && ref != kClosedRef &&
+                       a_.pool().reach(ref_chunk(ref)) != Status::ok) {
+                report(name + ": position " + std::to_string(position) + " names no chunk");
+            }
+        }
+        collect_refs(found);
+        check_subscribers(*topic, name);
+    }
+
+    void check_subscribers(const TopicRing& topic, const std::string& name) {
+        for (SubscriberRecord& record : topic.subscribers()) {
+            // H5: pairs with topic_ring.cpp:H6.
+            const std::uint64_t owner = record.owner.load(std::memory_order_seq_cst);
+            // T17: pairs with topic_ring.cpp:T16.
+            const std::uint64_t cursor = record.cursor.load(std::memory_order_seq_cst);
+            if (owner != 0 && !a_.processes().alive(owner)) {
+                report(name + ": a subscriber belongs to a process that is not live");
+            } else if (owner != 0 && cursor > topic.tail()) {
+                report(name + ": the cursor " + std::to_string(cursor) +
+                       " of a subscriber leads the tail " + std::to_string(topic.tail()));
+            }
+        }
+    }
+
     // Of both rings.
     void collect_refs(const Found& found) {
         for (const auto& ring : {a_.directory().ring(found), a_.directory().returns_lane(found)}) {
@@ -128,14 +181,26 @@ class Auditor {
                                  ", which is not live";
             case ChunkState::offered:
                 if (refs_.contains(make_ref(word_generation(word), chunk)) ||
-                    in_flight(owner, make_ref(word_generation(word), chunk))) {
+                    in_flight(owner, make_ref(word_generation(word), chunk)) ||
+                    in_closed_topic(chunk)) {
                     return {};
                 }
                 return "is OFFERED, and in no ring";
+            case ChunkState::retired:
+                return {};  // freed by who retired it, or by the next pass over all chunks
             default:
                 return "is in state " + std::to_string(word >> 60) +
                        ", which this version does not use";
         }
+    }
+
+    // The sentinel of a topic takes the place of a message, which goes when the topic does.
+    [[nodiscard]] bool in_closed_topic(std::uint32_t chunk) const {
+        // relaxed: written before OFFERED
+        const std::uint64_t dest = a_.pool().header(chunk)->dest.load(std::memory_order_relaxed);
+        const auto found = a_.directory().pinned(dest_entry(dest));
+        return found && found->generation == dest_generation(dest) &&
+               found->family() == Family::topic && found->state != EntryState::live;
     }
 
     [[nodiscard]] bool in_flight(std::uint32_t owner, std::uint64_t ref) {
@@ -145,7 +210,8 @@ class Auditor {
             if (identity != 0 && identity_slot(identity) == owner && owner < live_.size() &&
                 live_[owner] &&
                 // relaxed: what seems wrong is looked at again
-                thread.inflight.load(std::memory_order_relaxed) == ref) {
+                (thread.inflight.load(std::memory_order_relaxed) == ref ||
+                 thread.victim.load(std::memory_order_relaxed) == ref)) {  // relaxed: as above
                 return true;
             }
         }

@@ -214,24 +214,37 @@ Result<Found> Directory::create(const DestinationSpec& spec, bool* created) {
                      0,
                      "limits.destinations is " + std::to_string(entry_count_) + ", all are in use"};
     }
-    const std::uint64_t slots =
-        std::max<std::uint64_t>(2, std::bit_ceil(static_cast<std::uint64_t>(spec.capacity) + 1));
-    const std::uint64_t bytes = ring_bytes(slots) + ring_bytes(returns_slots(slots));
-    const auto offset = make_space(bytes);
+    const Shape shape = shape_of(spec);
+    const auto offset = make_space(shape.bytes);
     if (!offset) {
         Error error = offset.error();
         error.detail = "capacity " + std::to_string(spec.capacity) + ": " + error.detail;
         return error;
     }
     *created = true;
-    return write_entry(index, spec, slots, *offset);
+    Found made = write_entry(index, spec, shape, *offset);
+    if (made.family() == Family::topic) {
+        wake_all(segment_->directory_waiters(), threads_);  // subscriptions by pattern
+    }
+    return made;
+}
+
+// A queue needs a slot more than messages, for the sentinel; in a topic it takes the place of one.
+Directory::Shape Directory::shape_of(const DestinationSpec& spec) {
+    const std::uint64_t capacity = spec.capacity;
+    if (spec.kind == Kind::topic) {
+        const std::uint64_t slots = std::max<std::uint64_t>(2, std::bit_ceil(capacity));
+        return {slots, 0, ring_bytes(slots) + topic_bytes(spec.subscribers_max)};
+    }
+    const std::uint64_t slots = std::max<std::uint64_t>(2, std::bit_ceil(capacity + 1));
+    return {slots, returns_slots(slots), ring_bytes(slots) + ring_bytes(returns_slots(slots))};
 }
 
 // Turns a free entry into a LIVE one: CREATING, contents, ring, LIVE. Killed before LIVE: `mend`
 // frees it.
 Found Directory::write_entry(std::uint32_t index,
                              const DestinationSpec& spec,
-                             std::uint64_t slots,
+                             const Shape& shape,
                              std::uint64_t offset) {
     EntryInfo info{};
     info.name_hash = name_hash(spec.name, family_of(spec.kind));
@@ -239,11 +252,20 @@ Found Directory::write_entry(std::uint32_t index,
     info.name_bytes = static_cast<std::uint8_t>(spec.name.size());
     spec.name.copy(info.name, kNameBytesMax);
     info.capacity = spec.capacity;
-    info.slots = static_cast<std::uint32_t>(slots);
+    info.slots = static_cast<std::uint32_t>(shape.slots);
     info.ring_offset = offset;
-    info.returns_offset = offset + ring_bytes(slots);
-    info.returns_max = static_cast<std::uint32_t>(returns_slots(slots)) - 1;
-    info.ring_bytes = ring_bytes(slots) + ring_bytes(returns_slots(slots));
+    info.ring_bytes = shape.bytes;
+    if (shape.second_slots != 0) {
+        info.returns_offset = offset + ring_bytes(shape.slots);
+        info.returns_max = static_cast<std::uint32_t>(shape.second_slots) - 1;
+    }
+    if (spec.kind == Kind::topic) {
+        info.subscribers_offset = offset + ring_bytes(shape.slots);
+        info.subscribers_max = spec.subscribers_max;
+        info.history = spec.history;
+        info.policy = static_cast<std::uint8_t>(spec.policy);
+        info.disconnect_after = spec.disconnect_after;
+    }
     info.byte_budget = spec.byte_budget;
     info.owner = spec.owner;
     info.options_hash = spec.options_hash;

@@ -22,6 +22,7 @@
 #include "shm/layout.hpp"
 #include "shm/ring.hpp"
 #include "shm/segment.hpp"
+#include "shm/topic_ring.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -56,6 +57,11 @@ struct DestinationSpec {
     std::uint64_t options_hash = 0;
     std::uint64_t byte_budget = 0;
     std::uint64_t owner = 0;  // identity of the process that the queue dies with, 0 = none
+    // Of topics.
+    std::uint32_t subscribers_max = 0;
+    std::uint32_t history = 0;
+    SlowPolicy policy = SlowPolicy::drop_oldest;
+    std::uint64_t disconnect_after = 0;
 };
 
 class Directory {
@@ -139,20 +145,34 @@ class Directory {
     // The ring of a queue's returns lane: what was polled and put back, served before the other. Its
     // waiter maps are not used, it has no sentinel.
     [[nodiscard]] std::optional<Ring> returns_lane(const Found& found) const noexcept;
+    // The ring of a topic, if it is one and its place and shape lie in bounds.
+    [[nodiscard]] std::optional<TopicRing> topic(const Found& found) const noexcept;
+    // Frees `chunk` if it is RETIRED and nobody reads it. For passes over all chunks.
+    bool free_retired(std::uint32_t chunk) noexcept;
+    // One pass over all chunks: whether any was freed.
+    bool free_retired() noexcept;
     [[nodiscard]] DirectoryEntry& entry(std::uint32_t index) const noexcept {
         return entries_[index];
     }
     [[nodiscard]] std::uint32_t used() const noexcept;
 
   private:
+    // What a destination's memory is divided into.
+    struct Shape {
+        std::uint64_t slots;
+        std::uint64_t second_slots;  // of the returns lane, 0 = none
+        std::uint64_t bytes;
+    };
+    [[nodiscard]] static Shape shape_of(const DestinationSpec& spec);
     [[nodiscard]] Found write_entry(std::uint32_t index,
                                     const DestinationSpec& spec,
-                                    std::uint64_t slots,
+                                    const Shape& shape,
                                     std::uint64_t offset);
     Status close_entry(const Found& found);
     void mend();
     void recycle_entry(std::uint32_t index);
     void drain(const Found& found);
+    void drain_topic(const Found& found);
     [[nodiscard]] std::optional<Found> read(std::uint32_t index,
                                             bool recycling = false) const noexcept;
     [[nodiscard]] std::optional<std::uint64_t> find_space(std::uint64_t bytes) const;
@@ -180,6 +200,10 @@ class Directory {
 // Bytes of a ring of `slots`.
 constexpr std::uint64_t ring_bytes(std::uint64_t slots) {
     return (kRingSlotsOffset + slots * sizeof(Slot) + kLinePair - 1) / kLinePair * kLinePair;
+}
+// Bytes behind a topic's ring.
+constexpr std::uint64_t topic_bytes(std::uint64_t subscribers) {
+    return sizeof(TopicControl) + subscribers * sizeof(SubscriberRecord);
 }
 // Slots of the returns lane of a queue of `slots`: as many as messages are likely to be out at once.
 constexpr std::uint64_t returns_slots(std::uint64_t slots) {

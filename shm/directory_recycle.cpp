@@ -62,6 +62,10 @@ void Directory::disown(const Found& found) noexcept {
 // What was committed and never polled: freed and counted. Idempotent: each chunk goes by a CAS of
 // its own.
 void Directory::drain(const Found& found) {
+    if (found.family() == Family::topic) {
+        drain_topic(found);
+        return;
+    }
     for (auto ring : {this->returns_lane(found), this->ring(found)}) {
         std::uint32_t chunk = 0;
         std::uint64_t position = 0;
@@ -72,6 +76,76 @@ void Directory::drain(const Found& found) {
                 1, std::memory_order_relaxed);  // relaxed: a statistic
         }
     }
+}
+
+// A topic's chunks are not only in its ring: the sentinel took the place of one, and readers kept
+// others. Nobody is attached: no hazard, nothing in flight. Idempotent: each chunk goes by one CAS.
+void Directory::drain_topic(const Found& found) {
+    static_cast<void>(pool_->learn());
+    for (std::uint32_t k = 0; k < pool_->class_count(); ++k) {
+        const ChunkClass& c = pool_->chunk_class(k);
+        for (std::uint32_t i = 0; i < c.chunk_count; ++i) {
+            ChunkHeader& header = *pool_->header(c.first_chunk + i);
+            // K1: pairs with topic_ring_inline.hpp:T10.
+            std::uint64_t seen = header.word.load(std::memory_order_acquire);
+            const ChunkState state = word_state(seen);
+            // relaxed: written before OFFERED
+            const std::uint64_t dest = header.dest.load(std::memory_order_relaxed);
+            if ((state != ChunkState::offered && state != ChunkState::retired) ||
+                dest_entry(dest) != found.entry || dest_generation(dest) != found.generation) {
+                continue;
+            }
+            SHM_STEP("directory.drain.topic");
+            // P2: pairs with chunk_pool.hpp:P1.
+            if (header.word.compare_exchange_strong(
+                    seen,
+                    make_word(ChunkState::free, 0, word_generation(seen)),
+                    std::memory_order_acq_rel,
+                    std::memory_order_relaxed)) {  // failure: freed by another pass
+                pool_->mark_free(c.first_chunk + i);
+            }
+        }
+    }
+}
+
+bool Directory::free_retired(std::uint32_t chunk) noexcept {
+    ChunkHeader& header = *pool_->header(chunk);
+    // K1: pairs with topic_ring_inline.hpp:H2.
+    const std::uint64_t seen = header.word.load(std::memory_order_acquire);
+    if (word_state(seen) != ChunkState::retired) {
+        return false;
+    }
+    // relaxed: written before it was OFFERED, which was before it was RETIRED
+    const std::uint64_t dest = header.dest.load(std::memory_order_relaxed);
+    const auto found = pinned(dest_entry(dest));
+    if (found && found->generation == dest_generation(dest)) {
+        auto ring = topic(*found);
+        return ring && ring->free_if_unused(make_ref(word_generation(seen), chunk));
+    }
+    // Its topic is gone, and all who read it before.
+    std::uint64_t expected = seen;
+    SHM_STEP("directory.free.retired");
+    // P2: pairs with chunk_pool.hpp:P1.
+    if (!header.word.compare_exchange_strong(
+            expected,
+            make_word(ChunkState::free, 0, word_generation(seen)),
+            std::memory_order_acq_rel,
+            std::memory_order_relaxed)) {  // failure: freed by another pass
+        return false;
+    }
+    pool_->mark_free(chunk);
+    return true;
+}
+
+bool Directory::free_retired() noexcept {
+    bool any = false;
+    for (std::uint32_t k = 0; k < pool_->class_count(); ++k) {
+        const ChunkClass& c = pool_->chunk_class(k);
+        for (std::uint32_t i = 0; i < c.chunk_count; ++i) {
+            any = free_retired(c.first_chunk + i) || any;
+        }
+    }
+    return any;
 }
 
 void Directory::recycle_entry(std::uint32_t index) {

@@ -16,7 +16,9 @@ constexpr std::uint64_t kRingsGrowth = 8U << 20U;
 std::optional<Ring> Directory::ring(const Found& found) const noexcept {
     const EntryInfo& info = found.info;
     const auto area = area_of(info.ring_offset);
-    if (!std::has_single_bit(info.slots) || info.capacity == 0 || info.slots <= info.capacity ||
+    const bool shaped =
+        found.family() == Family::topic ? info.slots >= info.capacity : info.slots > info.capacity;
+    if (!std::has_single_bit(info.slots) || info.slots < 2 || info.capacity == 0 || !shaped ||
         info.ring_bytes < ring_bytes(info.slots) || info.ring_offset % kLinePair != 0 || !area ||
         info.ring_bytes > area->end - info.ring_offset) {
         return std::nullopt;
@@ -39,6 +41,22 @@ std::optional<Ring> Directory::returns_lane(const Found& found) const noexcept {
                 info.returns_max,
                 make_dest(found.entry, found.generation, Lane::returns),
                 pool_);
+}
+
+std::optional<TopicRing> Directory::topic(const Found& found) const noexcept {
+    const EntryInfo& info = found.info;
+    const auto plain = ring(found);
+    if (found.family() != Family::topic || !plain || info.subscribers_max == 0 ||
+        info.subscribers_max > kSubscribersMax ||
+        info.subscribers_offset != info.ring_offset + ring_bytes(info.slots) ||
+        info.ring_bytes < ring_bytes(info.slots) + topic_bytes(info.subscribers_max) ||
+        info.policy > static_cast<std::uint8_t>(SlowPolicy::disconnect)) {
+        return std::nullopt;
+    }
+    return TopicRing(*plain,
+                     reinterpret_cast<TopicControl*>(segment_->base() + info.subscribers_offset),
+                     info.subscribers_max,
+                     static_cast<SlowPolicy>(info.policy));
 }
 
 std::optional<Directory::Area> Directory::area_of(std::uint64_t offset) const noexcept {

@@ -6,93 +6,13 @@
 //              `abi_hash()`, so that two builds that disagree refuse each other at attach.
 //   Hostile    any byte may be damaged by a buggy peer: readers copy a scalar once and check it.
 
+#include "shm/words.hpp"
+
 #include <atomic>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 
 namespace telpher::shm {
-
-static_assert(std::endian::native == std::endian::little, "the segment format is little-endian");
-static_assert(std::atomic<std::uint64_t>::is_always_lock_free,
-              "a hidden mutex would be private to one process");
-
-using Word = std::atomic<std::uint64_t>;
-
-inline constexpr std::uint64_t kMagic = 0x3152'4548'504C'4554;  // "TELPHER1"
-inline constexpr std::uint16_t kLayoutMajor = 1;                // another major is refused
-inline constexpr std::uint16_t kLayoutMinor = 0;                // a higher minor is accepted
-inline constexpr std::size_t kCacheLine = 64;
-inline constexpr std::size_t kLinePair = 128;  // what the adjacent-line prefetcher moves together
-inline constexpr std::size_t kPageBytes = 4096;
-
-inline constexpr std::uint32_t kProcessesMax = 1024;
-inline constexpr std::uint32_t kThreadsMax = 4096;  // 64 x 64 bits: a two-level waiter bitmap
-inline constexpr std::uint32_t kDestinationsMax = 4096;
-inline constexpr std::uint32_t kClassesMax = 16;
-inline constexpr std::uint32_t kSlabChunks = 64;
-inline constexpr std::uint32_t kChunksMax =
-    (1U << 24) - 2;  // a reference has 24 bits, all ones = CLOSED
-inline constexpr std::uint32_t kRegionsMax = 32;
-inline constexpr std::uint32_t kDataSegmentsMax = 48;
-inline constexpr std::uint32_t kPoolClassesMax = kClassesMax + kDataSegmentsMax;
-inline constexpr std::uint64_t kChunkBytesMax = 1ULL << 30;
-inline constexpr std::uint32_t kCapacityMax = 1U << 24;
-inline constexpr std::size_t kNameBytesMax = 100;
-
-// ---- chunk word: state:4 | owner process slot:12 | generation:48 --------------------------------
-enum class ChunkState : std::uint8_t {
-    free = 0,      // in the pool
-    owned = 1,     // a loan being filled, or kept for reuse by its owner
-    offered = 2,   // handed to a destination
-    claimed = 3,   // polled, not yet released
-    revoked = 4,   // lease lost while the holder still reads it   (leases)
-    retired = 5,   // evicted from a topic, nobody's               (topics)
-    whole = 6,     // not used: large messages have chunks of their own size (ARCHITECTURE.md, 11)
-    cont = 7,      // not used, see above
-    replied = 8,   // call answered on the request's own word      (functions)
-    failed = 9,    // call whose server died                       (functions)
-    orphaned = 10  // call whose client gave up                    (functions)
-};
-inline constexpr int kGenerationBits = 48;
-inline constexpr std::uint64_t kGenerationMask = (1ULL << kGenerationBits) - 1;
-
-constexpr std::uint64_t make_word(ChunkState state, std::uint32_t owner, std::uint64_t generation) {
-    return (static_cast<std::uint64_t>(state) << 60) |
-           (static_cast<std::uint64_t>(owner & 0xFFFU) << 48) | (generation & kGenerationMask);
-}
-constexpr ChunkState word_state(std::uint64_t word) { return static_cast<ChunkState>(word >> 60); }
-constexpr std::uint32_t word_owner(std::uint64_t word) {
-    return static_cast<std::uint32_t>(word >> 48) & 0xFFFU;
-}
-constexpr std::uint64_t word_generation(std::uint64_t word) { return word & kGenerationMask; }
-
-// ---- reference: generation low 40 | chunk 24; in slots and in-flight words ---------------------
-inline constexpr std::uint64_t kClosedRef = ~0ULL;
-inline constexpr std::uint64_t kNoRef = ~0ULL - 1;  // chunk 0xFFFFFE is above kChunksMax
-constexpr std::uint64_t make_ref(std::uint64_t generation, std::uint32_t chunk) {
-    return (generation << 24) | chunk;
-}
-constexpr std::uint32_t ref_chunk(std::uint64_t ref) {
-    return static_cast<std::uint32_t>(ref) & 0xFFFFFFU;
-}
-constexpr std::uint64_t ref_generation(std::uint64_t ref) { return ref >> 24; }
-constexpr bool ref_names(std::uint64_t ref, std::uint64_t generation) {
-    return ref_generation(ref) == (generation & ((1ULL << 40) - 1));
-}
-
-// ---- destination word in a chunk: generation:40 | lane:4 | directory index:20 ------------------
-enum class Lane : std::uint8_t { main = 0, returns = 1 };  // which of a queue's rings
-constexpr std::uint64_t make_dest(std::uint32_t entry,
-                                  std::uint64_t generation,
-                                  Lane lane = Lane::main) {
-    return (generation << 24) | (static_cast<std::uint64_t>(lane) << 20) | entry;
-}
-constexpr Lane dest_lane(std::uint64_t dest) { return static_cast<Lane>((dest >> 20) & 0xFU); }
-constexpr std::uint32_t dest_entry(std::uint64_t dest) {
-    return static_cast<std::uint32_t>(dest) & 0xFFFFFU;
-}
-constexpr std::uint64_t dest_generation(std::uint64_t dest) { return dest >> 24; }
 
 // The first 16 bytes of every chunk; the message bytes follow (FORMAT.md, "Message").
 struct ChunkHeader {
@@ -126,6 +46,40 @@ struct RingControl {
 };
 inline constexpr std::size_t kRingSlotsOffset = sizeof(RingControl);
 static_assert(sizeof(RingControl) == 2 * kLinePair + 2 * sizeof(WaiterMap));
+
+// ---- topics ---------------------------------------------------------------------------------------
+inline constexpr std::uint32_t kSubscribersMax = 1024;  // of one topic
+inline constexpr std::uint32_t kHazards = 7;
+
+// What a topic has besides its ring block: followed by its subscriber records.
+struct alignas(kLinePair) TopicControl {
+    Word changes;  // of the set of subscribers: +1 at each join, leave and reaping
+    Word used;     // records ever used: the others need not be looked at
+    std::uint64_t reserved[14];
+};
+static_assert(sizeof(TopicControl) == 128);
+
+enum class SubscriberState : std::uint8_t { free = 0, joining = 1, active = 2 };
+constexpr std::uint64_t make_subscriber_word(SubscriberState state, std::uint8_t policy) {
+    return static_cast<std::uint64_t>(state) | static_cast<std::uint64_t>(policy) << 8;
+}
+constexpr SubscriberState subscriber_state(std::uint64_t word) {
+    return static_cast<SubscriberState>(word & 0xFFU);
+}
+constexpr std::uint8_t subscriber_policy(std::uint64_t word) {
+    return static_cast<std::uint8_t>(word >> 8);
+}
+
+struct alignas(kLinePair) SubscriberRecord {
+    Word owner;              // identity of the process, 0 = free
+    Word hazards[kHazards];  // references that it reads in place, 0 = none
+    Word control;            // state | policy
+    Word cursor;             // every position below is read or lost; may lag
+    Word first;              // where it began
+    Word lost;               // how many it was told it lost
+    std::uint64_t reserved[4];
+};
+static_assert(sizeof(SubscriberRecord) == 128);
 
 // ---- process table ------------------------------------------------------------------------------
 enum class ProcessState : std::uint8_t { free = 0, joining = 1, live = 2, dead = 3, swept = 4 };
@@ -383,6 +337,10 @@ constexpr std::uint64_t abi_hash() {
                                         offsetof(DirectoryEntry, attached),
                                         sizeof(ChunkClass),
                                         sizeof(Region),
+                                        sizeof(TopicControl),
+                                        sizeof(SubscriberRecord),
+                                        offsetof(SubscriberRecord, control),
+                                        kHazards,
                                         sizeof(DataSegment),
                                         sizeof(DataHeader),
                                         kDataSegmentsMax,

@@ -54,13 +54,21 @@ bool Reaper::sweep(std::uint64_t identity) {
     }
     const std::uint32_t slot = identity_slot(identity);
     std::vector<std::uint64_t> inflight;
+    std::vector<std::uint64_t> victims;
     for (ThreadRecord& thread : threads_) {
         // K2: pairs with the claim of the record (thread_context.cpp:T1).
         if (thread.owner.load(std::memory_order_acquire) == identity) {
             SHM_STEP("reap.inflight");
             // relaxed: its writer is dead, and its death was seen through the kernel's lock
             inflight.push_back(thread.inflight.load(std::memory_order_relaxed));
+            SHM_STEP("reap.victim");
+            victims.push_back(thread.victim.load(std::memory_order_relaxed));  // relaxed: as above
         }
+    }
+    // First, so that the pass over the chunks frees what they named.
+    reap_subscribers(identity);
+    for (const std::uint64_t victim : victims) {
+        retire_victim(victim, slot);
     }
     if (bug(Bug::attached_cleared_first)) {
         clear_attached(slot);
@@ -104,6 +112,10 @@ bool Reaper::sweep_chunk(std::uint32_t chunk,
         // K1: pairs with ring_inline.hpp:C0 and ring_inline.hpp:C2.
         std::uint64_t seen = word.load(std::memory_order_acquire);
         const ChunkState state = word_state(seen);
+        if (state == ChunkState::retired) {
+            directory_->free_retired(chunk);  // whoever retired it
+            return true;
+        }
         if (state == ChunkState::free ||
             (word_owner(seen) != slot &&
              !(bug(Bug::reap_claimed_by_anybody) && state == ChunkState::claimed))) {
@@ -117,7 +129,11 @@ bool Reaper::sweep_chunk(std::uint32_t chunk,
             if (!in_flight) {
                 return true;
             }
-            if (const Place place = place_of(chunk, ref); place != Place::nowhere) {
+            const Place place = place_of(chunk, ref);
+            if (place == Place::retired) {
+                continue;
+            }
+            if (place != Place::nowhere) {
                 return place == Place::committed;
             }
         }
@@ -155,7 +171,50 @@ Reaper::Place Reaper::place_of(std::uint32_t chunk, std::uint64_t ref) {
         return bug(Bug::reaper_frees_returned) ? Place::nowhere : complete_return(*found, ref);
     }
     const auto ring = directory_->ring(*found);
-    return ring && ring->holds(ref) ? Place::committed : Place::nowhere;
+    if (ring && ring->holds(ref)) {
+        return Place::committed;
+    }
+    if (auto topic = directory_->topic(*found)) {
+        // Not committed, or evicted since, and perhaps being read.
+        if (topic->retire(ref,
+                          word_owner(pool_->header(chunk)->word.load(std::memory_order_relaxed)))) {
+            return Place::retired;
+        }
+    }
+    return Place::nowhere;
+}
+
+// What a dead publisher evicted and had not retired; or nothing, if it was killed before its CAS: then
+// the ring holds it, or another evicted it and retires it.
+void Reaper::retire_victim(std::uint64_t ref, std::uint32_t slot) {
+    const std::uint32_t chunk = ref_chunk(ref);
+    if (ref == 0 || ref == kNoRef || ref == kClosedRef || pool_->reach(chunk) != Status::ok) {
+        return;
+    }
+    // relaxed: of a chunk that was read in a slot of its ring
+    const std::uint64_t dest = pool_->header(chunk)->dest.load(std::memory_order_relaxed);
+    const auto found = directory_->pinned(dest_entry(dest));
+    if (!found || found->generation != dest_generation(dest)) {
+        return;
+    }
+    auto topic = directory_->topic(*found);
+    if (topic && !topic->holds(ref)) {
+        topic->retire(ref, slot);
+    }
+}
+
+// One CAS each, so that a helper that was stopped does nothing to the record's next owner.
+void Reaper::reap_subscribers(std::uint64_t identity) {
+    for (const Found& found : directory_->list()) {
+        if (found.family() != Family::topic) {
+            continue;
+        }
+        if (auto topic = directory_->topic(found)) {
+            for (SubscriberRecord& record : topic->subscribers()) {
+                topic->reap(record, identity);
+            }
+        }
+    }
 }
 
 // What was on its way back into a queue is brought there: it had been offered and accepted, and

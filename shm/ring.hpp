@@ -121,7 +121,7 @@ class Ring {
     // Raises a hint: "load; if mine is larger, store". Two steps, so it may move backwards.
     static void raise(Word& hint, std::uint64_t value) noexcept;
 
-  private:
+  protected:
     // Odd, so that it permutes the lines of a power of two.
     static constexpr std::uint64_t kLineStride = 37;
 

@@ -111,6 +111,11 @@ class Segment {
     [[nodiscard]] std::uint32_t mode() const noexcept { return copy_.mode; }
     // Start and size of a region; it exists (checked at open).
     [[nodiscard]] std::span<std::byte> region(RegionKind kind) const noexcept;
+    // Who waits for memory, and who for new topics.
+    [[nodiscard]] WaiterMap& pool_waiters() const noexcept {
+        return *reinterpret_cast<WaiterMap*>(region(RegionKind::pool_waiters).data());
+    }
+    [[nodiscard]] WaiterMap& directory_waiters() const noexcept { return (&pool_waiters())[1]; }
 
   private:
     struct Facts {  // of the header, copied once

@@ -50,7 +50,7 @@ std::uint64_t region_bytes_min(const SegmentHeader& h, RegionKind kind) {
         case RegionKind::directory:
             return static_cast<std::uint64_t>(h.destinations_max) * sizeof(DirectoryEntry);
         case RegionKind::pool_waiters:
-            return sizeof(WaiterMap);
+            return 2 * sizeof(WaiterMap);
         case RegionKind::data_segments:
             return sizeof(DataSegment) * kDataSegmentsMax;
         default:
@@ -259,7 +259,7 @@ Result<void> plan_layout(const SegmentPlan& plan, SegmentHeader& header) {
     writer.add(RegionKind::processes, region_bytes_min(header, RegionKind::processes));
     writer.add(RegionKind::threads, region_bytes_min(header, RegionKind::threads));
     writer.add(RegionKind::directory, region_bytes_min(header, RegionKind::directory));
-    writer.add(RegionKind::pool_waiters, sizeof(WaiterMap));
+    writer.add(RegionKind::pool_waiters, region_bytes_min(header, RegionKind::pool_waiters));
     writer.add(RegionKind::data_segments, region_bytes_min(header, RegionKind::data_segments));
     writer.add(RegionKind::slab_hints, first / kSlabChunks);
     writer.add(RegionKind::rings, plan.ring_bytes);

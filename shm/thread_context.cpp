@@ -92,6 +92,7 @@ Result<ThreadContext*> Attachment::make_context() {
         }
         SHM_STEP("thread.start");
         record.inflight.store(kNoRef, std::memory_order_relaxed);  // relaxed: read when we are dead
+        record.victim.store(kNoRef, std::memory_order_relaxed);    // relaxed: as above
         record.tid.store(static_cast<std::uint32_t>(syscall(SYS_gettid)),
                          std::memory_order_relaxed);  // relaxed: for people
         ThreadContext* context = nullptr;
@@ -132,6 +133,7 @@ void Attachment::end_context(ThreadContext* context) noexcept {
     }
     SHM_STEP("thread.end.inflight");
     context->record->inflight.store(kNoRef, std::memory_order_relaxed);  // relaxed: published by T3
+    context->record->victim.store(kNoRef, std::memory_order_relaxed);    // relaxed: published by T3
     SHM_STEP("thread.end");
     // T3: pairs with T1. Our last offer is complete.
     context->record->owner.store(0, std::memory_order_release);

@@ -21,6 +21,8 @@ class Attachment;
 
 namespace detail {
 class QueueCore;
+class ChunkSource;
+class TopicCore;
 
 // What a Loan or Delivery must give back. Trivial; empty when `memory` is null.
 struct Held {
@@ -77,6 +79,8 @@ class Loan {
 
   private:
     friend class detail::QueueCore;
+    friend class detail::ChunkSource;
+    friend class detail::TopicCore;
     detail::Held held_{};
     std::span<std::byte> bytes_{};  // all message bytes
     std::span<std::byte> payload_{};

@@ -68,6 +68,27 @@ struct TemporaryQueueOptions {
     std::uint32_t capacity = 64;  // messages, 1..16'777'215
 };
 
+// What becomes of a subscriber that is too slow for its topic.
+enum class SlowSubscriber : std::uint8_t {
+    drop_oldest,  // it loses the oldest messages, and is told which
+    block,        // publishers wait for it, up to their timeouts
+    latest_only,  // it is given the newest message alone, and told what it passed by
+    disconnect    // its subscription ends when it has lost more than `disconnect_after`
+};
+
+struct TopicOptions {
+    // How many messages a subscriber may be behind before it loses some; rounded up to a power of two
+    // unless subscribers block. 1..16'777'215.
+    std::uint32_t capacity = 1024;
+    std::uint32_t history = 0;  // messages kept for those who subscribe later, 0..capacity
+    SlowSubscriber slow = SlowSubscriber::drop_oldest;  // unless a subscription says otherwise
+    std::uint64_t disconnect_after = 0;                 // messages lost
+    std::uint32_t subscribers = 64;                     // at once, 1..1024
+    // Memory that the messages kept may take, in bytes of their chunks; 0 = no limit. Beyond it the
+    // oldest go, though subscribers have not read them; with `block`, publishers wait.
+    std::uint64_t byte_budget = 0;
+};
+
 struct FindOptions {
     Duration wait{};  // how long to wait for the destination to exist; 0 = do not wait
 };

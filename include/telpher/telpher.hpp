@@ -10,4 +10,5 @@
 #include "telpher/result.hpp"   // IWYU pragma: export
 #include "telpher/server.hpp"   // IWYU pragma: export
 #include "telpher/status.hpp"   // IWYU pragma: export
+#include "telpher/topic.hpp"    // IWYU pragma: export
 #include "telpher/wait.hpp"     // IWYU pragma: export

@@ -14,16 +14,19 @@ enum class Bug {
     closed_only_at_tail,  // the close sentinel is noticed only at p == t+1
     unguarded_distance,   // t-h is taken although h > t
     head_before_claim,    // the head hint is raised before the claim
-    reap_claimed_by_anybody,  // the reaper frees CLAIMED words without comparing the owner
-    dest_after_commit,        // the destination is written after the commit
-    summary_cleared_late,     // a waker clears the summary after it scanned the word
-    attached_cleared_first,   // the reaper clears attached bits before the chunk pass
-    drop_not_released,        // a producer keeps what it drops from a circular queue
-    reaper_frees_returned,    // a reaper frees what was on its way back into a queue
-    unread_future_drops,      // the end of a future releases the message that nobody has read
-    orphans_stay,             // temporary queues of the dead are not closed
-    grow_counted_first,       // a data segment is counted before its file is complete
-    no_recheck_after_join,    // attach does not look at the domain's state after it joined
+    reap_claimed_by_anybody,   // the reaper frees CLAIMED words without comparing the owner
+    dest_after_commit,         // the destination is written after the commit
+    summary_cleared_late,      // a waker clears the summary after it scanned the word
+    attached_cleared_first,    // the reaper clears attached bits before the chunk pass
+    drop_not_released,         // a producer keeps what it drops from a circular queue
+    reaper_frees_returned,     // a reaper frees what was on its way back into a queue
+    unread_future_drops,       // the end of a future releases the message that nobody has read
+    orphans_stay,              // temporary queues of the dead are not closed
+    grow_counted_first,        // a data segment is counted before its file is complete
+    free_without_hazards,      // an evicted message of a topic is freed without a look at hazards
+    cursor_before_validation,  // a subscriber believes its copy without a second look at the chunk
+    join_at_hint,              // a subscriber begins where the tail hint points
+    no_recheck_after_join,     // attach does not look at the domain's state after it joined
 };
 #ifdef TELPHER_STEPS
 inline Bug seeded_bug = Bug::none;

@@ -71,7 +71,7 @@ Future<std::uint64_t> QueueCore::offer_async(Message message,
     // Those that wait already go first. A message that is too large need not wait to hear it.
     // relaxed: our own operations are counted before this call
     if (!waits || offers_pending_.load(std::memory_order_relaxed) == 0 ||
-        wire::encoded_bytes(message) > bytes_max_) {
+        wire::encoded_bytes(message) > source_.bytes_max()) {
         auto offered = offer(message, {}, {});
         if (!waits || !may_wait(offered.status())) {
             return ready_future(std::move(offered));

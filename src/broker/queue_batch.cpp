@@ -22,11 +22,10 @@ Status QueueCore::offer_quietly(shm::ThreadContext& context, const Message& mess
     shm::ChunkPool& pool = attachment_.pool();
     ring_.prepare_commit();
     const std::size_t bytes = wire::encoded_bytes(message);
-    if (bytes > small_bytes_max_) {
+    if (bytes > source_.small_bytes_max()) {
         return Status::queue_full;
     }
-    const std::uint32_t chunk = pool.allocate(
-        pool.class_for(bytes + shm::kMessageOffset), attachment_.slot(), context.cursor);
+    const std::uint32_t chunk = source_.allocate_small(context, bytes);
     if (chunk == shm::kNoChunk) {
         return Status::queue_full;
     }

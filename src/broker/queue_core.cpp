@@ -23,8 +23,7 @@ QueueCore::QueueCore(std::shared_ptr<DomainCore> domain,
       lane_(rings.second),
       found_(found),
       name_(found.name()),
-      bytes_max_(attachment_.segment().message_bytes_max()),
-      small_bytes_max_(std::min(bytes_max_, attachment_.pool().small_bytes_max())),
+      source_(*domain_, closed_),
       created_(created),
       circular_(found.info.kind == static_cast<std::uint8_t>(shm::Kind::circular)),
       foreign_(found.info.owner != 0 && found.info.owner != attachment_.identity()),
@@ -172,14 +171,13 @@ Result<std::uint64_t> QueueCore::offer(const Message& message,
         }
     }
     std::uint32_t chunk = shm::kNoChunk;
-    if (bytes <= small_bytes_max_) [[likely]] {
-        const std::uint32_t k = pool.class_for(bytes + shm::kMessageOffset);
-        chunk = pool.allocate(k, attachment_.slot(), context->cursor);
+    if (bytes <= source_.small_bytes_max()) [[likely]] {
+        chunk = source_.allocate_small(*context, bytes);
     }
     if (chunk == shm::kNoChunk) [[unlikely]] {
-        auto found = allocate(*context, bytes, timeout, stop);
+        auto found = source_.allocate(*context, bytes, timeout, stop);
         if (!found) {
-            return found.error();
+            return found.error().detail.empty() ? explain(found.status(), timeout) : found.error();
         }
         chunk = *found;
     }
@@ -224,6 +222,18 @@ Result<std::uint64_t> QueueCore::offer(Loan& loan, Duration timeout, const std::
     loan.payload_ = {};
     shm::count_up((*context)->returned);
     return found_.info.sequence_base + position + 1;
+}
+
+Result<Loan> QueueCore::loan(const wire::LoanPlan& plan, Duration timeout) {
+    Status status = refuse(timeout);
+    if (status == Status::ok && attachment_.full()) {
+        status = Status::limit_reached;
+    }
+    if (status != Status::ok) {
+        return explain(status, timeout);
+    }
+    auto loan = source_.loan(plan, timeout);
+    return loan || !loan.error().detail.empty() ? std::move(loan) : explain(loan.status(), timeout);
 }
 
 Status QueueCore::commit(shm::ThreadContext& context,

@@ -11,6 +11,7 @@
 #include "shm/attachment.hpp"
 #include "shm/ring.hpp"
 #include "src/broker/byte_meter.hpp"
+#include "src/broker/chunk_source.hpp"
 #include "src/broker/operation.hpp"
 #include "src/broker/waiter.hpp"
 #include "src/broker/watch.hpp"
@@ -101,20 +102,6 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     [[nodiscard]] Error explain(Status status, Duration timeout) const;
     [[nodiscard]] WaitOptions wait_options(Duration timeout,
                                            const std::stop_token& stop) const noexcept;
-    Result<std::uint32_t> allocate(shm::ThreadContext& context,
-                                   std::size_t message_bytes,
-                                   Duration& timeout,
-                                   const std::stop_token& stop);
-    [[nodiscard]] std::uint32_t try_allocate(shm::ThreadContext& context,
-                                             std::size_t chunk_bytes) noexcept;
-    [[nodiscard]] Result<std::uint32_t> make_room(shm::ThreadContext& context,
-                                                  std::size_t chunk_bytes,
-                                                  Duration timeout);
-    [[nodiscard]] Status wait_for_memory(shm::ThreadContext& context,
-                                         std::size_t chunk_bytes,
-                                         Duration& timeout,
-                                         const std::stop_token& stop,
-                                         std::uint32_t* chunk);
     [[nodiscard]] Status commit(shm::ThreadContext& context,
                                 std::uint32_t chunk,
                                 std::uint64_t* position);
@@ -163,8 +150,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     shm::Ring lane_;  // of returns
     shm::Found found_;
     std::string name_;
-    std::size_t bytes_max_;        // of a message
-    std::size_t small_bytes_max_;  // of a message in a chunk of the first segment
+    ChunkSource source_;
     bool created_;
     bool circular_;
     bool foreign_;  // a temporary queue of another process: not ours to consume

@@ -82,6 +82,26 @@ Result<std::uint64_t> Client::reply(const MessageView& request, Message message,
     }
     return core_->reply(request, std::move(message), timeout);
 }
+Result<Published> Client::publish(const Message& message, Duration timeout, std::stop_token stop) {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    return core_->publish(message, timeout, stop);
+}
+Result<Topic> Client::topic(std::string_view name) {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    return core_->find_topic(name);
+}
+Result<Subscription> Client::subscribe_to(std::vector<std::string> patterns,
+                                          detail::SampleHandler handler,
+                                          SubscribeOptions options) {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    return core_->subscribe(std::move(patterns), std::move(handler), std::move(options));
+}
 Result<bool> Client::exists(std::string_view name) const {
     if (core_ == nullptr) {
         return Status::closed;

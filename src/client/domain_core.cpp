@@ -174,13 +174,13 @@ Result<bool> DomainCore::exists(std::string_view name) const {
     return attachment_->directory().find(name).has_value();
 }
 
-Result<std::vector<std::string>> DomainCore::queues() const {
+Result<std::vector<std::string>> DomainCore::names(shm::Family family) const {
     if (const Status status = usable(); status != Status::ok) {
         return status;
     }
     std::vector<std::string> names;
     for (const shm::Found& found : attachment_->directory().list()) {
-        if (found.state == shm::EntryState::live && found.family() == shm::Family::queue) {
+        if (found.state == shm::EntryState::live && found.family() == family) {
             names.push_back(found.name());
         }
     }

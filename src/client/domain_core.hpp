@@ -4,12 +4,15 @@
 #include "telpher/options.hpp"
 #include "telpher/queue.hpp"
 #include "telpher/server.hpp"
+#include "telpher/topic.hpp"
 
 #include "shm/attachment.hpp"
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -34,8 +37,23 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     Result<std::uint64_t> reply(const MessageView& request, Message message, Duration timeout);
     Result<Queue> find_queue(std::string_view name, const FindOptions& options);
     Result<void> remove_queue(std::string_view name);
+    // ---- topics (domain_topics.cpp) ----
+    Result<Topic> create_topic(std::string_view name, const TopicOptions& options);
+    Result<Topic> find_topic(std::string_view name);
+    Result<void> remove_topic(std::string_view name);
+    Result<Published> publish(const Message& message,
+                              Duration timeout,
+                              const std::stop_token& stop);
+    Result<Subscription> subscribe(std::vector<std::string> patterns,
+                                   SampleHandler handler,
+                                   SubscribeOptions options);
+    // The topic of that name, made with default options if there is none.
+    Result<std::shared_ptr<TopicCore>> topic(std::string_view name);
+    // The core of `found`, one for all handles.
+    Result<std::shared_ptr<TopicCore>> open_topic(const shm::Found& found);
+    // Of one family, sorted.
     Result<bool> exists(std::string_view name) const;
-    Result<std::vector<std::string>> queues() const;
+    Result<std::vector<std::string>> names(shm::Family family) const;
     Result<DomainStatus> status() const;
     Result<std::vector<ProcessInfo>> processes() const;
     Result<VerifyReport> verify() const;
@@ -60,6 +78,9 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     Result<shm::Found> create_in_directory(const shm::DestinationSpec& spec, bool* created);
     Result<Queue> make_temporary(const TemporaryQueueOptions& options);
     void end_temporaries() noexcept;
+    Result<shm::Found> make_topic(std::string_view name,
+                                  const TopicOptions& options,
+                                  bool* created);
 
     std::shared_ptr<shm::Attachment> attachment_;
     std::mutex temporaries_mutex_;  // guards the next two
@@ -68,6 +89,8 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     std::atomic<bool> closed_{false};
     WaitStrategy strategy_;
     bool created_;
+    std::shared_mutex topics_mutex_;  // guards topics_
+    std::map<std::string, std::shared_ptr<TopicCore>, std::less<>> topics_;
     std::mutex parker_mutex_;  // guards the making of parker_
     std::shared_ptr<Parker> parker_;
 };

@@ -109,7 +109,33 @@ Result<bool> Server::exists(std::string_view name) const {
 }
 Result<std::vector<std::string>> Server::queues() const {
     TELPHER_NEED_CORE();
-    return core_->queues();
+    return core_->names(shm::Family::queue);
+}
+Result<Published> Server::publish(const Message& message, Duration timeout, std::stop_token stop) {
+    TELPHER_NEED_CORE();
+    return core_->publish(message, timeout, stop);
+}
+Result<Topic> Server::topic(std::string_view name) {
+    TELPHER_NEED_CORE();
+    return core_->find_topic(name);
+}
+Result<Subscription> Server::subscribe_to(std::vector<std::string> patterns,
+                                          detail::SampleHandler handler,
+                                          SubscribeOptions options) {
+    TELPHER_NEED_CORE();
+    return core_->subscribe(std::move(patterns), std::move(handler), std::move(options));
+}
+Result<Topic> Server::create_topic(std::string_view name, const TopicOptions& options) {
+    TELPHER_NEED_CORE();
+    return core_->create_topic(name, options);
+}
+Result<void> Server::remove_topic(std::string_view name) {
+    TELPHER_NEED_CORE();
+    return core_->remove_topic(name);
+}
+Result<std::vector<std::string>> Server::topics() const {
+    TELPHER_NEED_CORE();
+    return core_->names(shm::Family::topic);
 }
 Result<DomainStatus> Server::status() const {
     TELPHER_NEED_CORE();

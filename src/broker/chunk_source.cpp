@@ -1,7 +1,10 @@
 // Where a message's memory comes from when the first look finds none: from what others gave back,
 // from the dead, from more memory for the domain, and at last from whoever gives some back.
 
-#include "src/broker/queue_core.hpp"
+#include "src/broker/chunk_source.hpp"
+
+#include "shm/base/clock.hpp"
+#include "shm/base/futex.hpp"
 #include "src/client/domain_core.hpp"
 
 #include <algorithm>
@@ -16,8 +19,22 @@ constexpr Duration kMemoryLookFirst = std::chrono::milliseconds(1);
 
 }  // namespace
 
-std::uint32_t QueueCore::try_allocate(shm::ThreadContext& context,
-                                      std::size_t chunk_bytes) noexcept {
+ChunkSource::ChunkSource(DomainCore& domain, const std::atomic<bool>& closed)
+    : domain_(domain),
+      attachment_(domain.attachment()),
+      closed_(closed),
+      bytes_max_(attachment_.segment().message_bytes_max()),
+      small_bytes_max_(std::min(bytes_max_, attachment_.pool().small_bytes_max())) {}
+
+Status ChunkSource::usable() const noexcept {
+    const Status status = domain_.usable();
+    // relaxed: a close that matters to this call was ordered before it by the caller
+    return status == Status::ok && closed_.load(std::memory_order_relaxed) ? Status::closed
+                                                                           : status;
+}
+
+std::uint32_t ChunkSource::try_allocate(shm::ThreadContext& context,
+                                        std::size_t chunk_bytes) noexcept {
     shm::ChunkPool& pool = attachment_.pool();
     const std::uint32_t k = pool.class_for(chunk_bytes);
     return k < pool.first_classes() ? pool.allocate(k, attachment_.slot(), context.cursor)
@@ -28,10 +45,10 @@ std::uint32_t QueueCore::try_allocate(shm::ThreadContext& context,
 }
 
 // Takes what it waits off `timeout`.
-Result<std::uint32_t> QueueCore::allocate(shm::ThreadContext& context,
-                                          std::size_t message_bytes,
-                                          Duration& timeout,
-                                          const std::stop_token& stop) {
+Result<std::uint32_t> ChunkSource::allocate(shm::ThreadContext& context,
+                                            std::size_t message_bytes,
+                                            Duration& timeout,
+                                            const std::stop_token& stop) {
     if (message_bytes > bytes_max_) [[unlikely]] {
         return Error{Status::message_too_large,
                      0,
@@ -53,7 +70,7 @@ Result<std::uint32_t> QueueCore::allocate(shm::ThreadContext& context,
         return chunk;
     }
     if (status != Status::out_of_memory) {
-        return explain(status, timeout);
+        return status;
     }
     return Error{
         status,
@@ -65,9 +82,9 @@ Result<std::uint32_t> QueueCore::allocate(shm::ThreadContext& context,
 
 // A chunk from the dead, from what others added, from memory added here, or a larger one than need
 // be; the error tells why the domain cannot grow.
-Result<std::uint32_t> QueueCore::make_room(shm::ThreadContext& context,
-                                           std::size_t chunk_bytes,
-                                           Duration timeout) {
+Result<std::uint32_t> ChunkSource::make_room(shm::ThreadContext& context,
+                                             std::size_t chunk_bytes,
+                                             Duration timeout) {
     shm::ChunkPool& pool = attachment_.pool();
     attachment_.check_deaths();
     static_cast<void>(pool.learn());
@@ -77,6 +94,9 @@ Result<std::uint32_t> QueueCore::make_room(shm::ThreadContext& context,
         const std::uint32_t chunk = try_allocate(context, chunk_bytes);
         if (chunk != shm::kNoChunk) {
             return chunk;
+        }
+        if (round == 0 && attachment_.directory().free_retired()) {
+            continue;  // what publishers evicted and did not come to free
         }
         grown =
             attachment_.grow(chunk_bytes,
@@ -92,11 +112,11 @@ Result<std::uint32_t> QueueCore::make_room(shm::ThreadContext& context,
 }
 
 // Others give back what they hold, sooner or later; as long as we may wait.
-Status QueueCore::wait_for_memory(shm::ThreadContext& context,
-                                  std::size_t chunk_bytes,
-                                  Duration& timeout,
-                                  const std::stop_token& stop,
-                                  std::uint32_t* chunk) {
+Status ChunkSource::wait_for_memory(shm::ThreadContext& context,
+                                    std::size_t chunk_bytes,
+                                    Duration& timeout,
+                                    const std::stop_token& stop,
+                                    std::uint32_t* chunk) {
     const std::uint64_t start = shm::monotonic_ns();
     shm::WaiterMap& waiters = attachment_.pool_waiters();
     shm::Word& starving = attachment_.segment().header().starving;
@@ -117,7 +137,7 @@ Status QueueCore::wait_for_memory(shm::ThreadContext& context,
     Status status = Status::ok;
     do {
         const Duration waited(shm::monotonic_ns() - start);
-        status = stop.stop_requested() ? Status::cancelled : refuse(timeout);
+        status = stop.stop_requested() ? Status::cancelled : usable();
         if (status == Status::ok && waited >= timeout) {
             status = Status::out_of_memory;
         }
@@ -152,14 +172,7 @@ Status QueueCore::wait_for_memory(shm::ThreadContext& context,
     return Status::ok;
 }
 
-Result<Loan> QueueCore::loan(const wire::LoanPlan& plan, Duration timeout) {
-    Status status = refuse(timeout);
-    if (status == Status::ok && attachment_.full()) {
-        status = Status::limit_reached;
-    }
-    if (status != Status::ok) {
-        return explain(status, timeout);
-    }
+Result<Loan> ChunkSource::loan(const wire::LoanPlan& plan, Duration timeout) {
     auto context = attachment_.context();
     if (!context) {
         return context.error();

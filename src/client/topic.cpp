@@ -1,0 +1,140 @@
+// The public Topic, Sample and Subscription.
+
+#include "telpher/topic.hpp"
+
+#include "src/broker/subscription_core.hpp"
+#include "src/broker/topic_core.hpp"
+
+#include <cstring>
+
+namespace telpher {
+
+namespace {
+// Payloads from here on begin on a cache line.
+constexpr std::size_t kAlignedFrom = 4096;
+}  // namespace
+
+Result<Published> Topic::publish(const Message& message, Duration timeout, std::stop_token stop) {
+    return core_ != nullptr ? core_->publish(message, timeout, stop)
+                            : Result<Published>(Status::closed);
+}
+
+Result<Published> Topic::publish(Loan&& loan, Duration timeout, std::stop_token stop) {
+    return core_ != nullptr ? core_->publish(loan, timeout, stop)
+                            : Result<Published>(Status::closed);
+}
+
+Result<Loan> Topic::loan(std::size_t payload_bytes, Duration timeout) {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    wire::LoanPlan plan;
+    plan.topic = core_->name();
+    plan.payload_bytes = payload_bytes;
+    plan.aligned64 = payload_bytes >= kAlignedFrom;
+    return core_->loan(plan, timeout);
+}
+
+Result<Loan> Topic::loan_typed(std::uint64_t type_id, std::size_t size_bytes, Duration timeout) {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    wire::LoanPlan plan;
+    plan.topic = core_->name();
+    plan.payload_bytes = size_bytes;
+    plan.type = TypeTag{type_id, static_cast<std::uint32_t>(size_bytes)};
+    plan.aligned64 = true;
+    return core_->loan(plan, timeout);
+}
+
+Result<TopicStatus> Topic::status() const {
+    return core_ != nullptr ? core_->status() : Result<TopicStatus>(Status::closed);
+}
+
+const std::string& Topic::name() const {
+    static const std::string none;
+    return core_ != nullptr ? core_->name() : none;
+}
+
+bool Topic::created() const { return created_; }
+
+// ---- Sample ------------------------------------------------------------------------------------
+
+Sample::Sample(Sample&& other) noexcept { take_over(other); }
+
+Sample& Sample::operator=(Sample&& other) noexcept {
+    if (this != &other) {
+        release();
+        take_over(other);
+    }
+    return *this;
+}
+
+// Views into the buffer move with it.
+void Sample::take_over(Sample& other) noexcept {
+    sequence_ = other.sequence_;
+    lost_before_ = other.lost_before_;
+    reader_ = std::exchange(other.reader_, nullptr);
+    hazard_ = other.hazard_;
+    keeps_ = std::move(other.keeps_);
+    buffered_ = std::exchange(other.buffered_, false);
+    detail::MessageParts parts = other.parts();
+    if (buffered_) {
+        std::memcpy(buffer_, other.buffer_, kBufferBytes);
+        const auto moved = [this, &other](const void* old) {
+            return buffer_ + (static_cast<const std::byte*>(old) - other.buffer_);
+        };
+        parts.topic = reinterpret_cast<const char*>(moved(parts.topic));
+        parts.extension = reinterpret_cast<const char*>(moved(parts.extension));
+        parts.payload = moved(parts.payload);
+    }
+    static_cast<MessageView&>(*this) = MessageView(parts);
+    static_cast<MessageView&>(other) = MessageView();
+}
+
+void Sample::release() noexcept {
+    if (reader_ != nullptr) {
+        detail::SubscriptionCore::unpin(*std::exchange(reader_, nullptr), hazard_);
+    }
+    keeps_.reset();
+}
+
+// ---- Subscription --------------------------------------------------------------------------------
+
+Subscription::~Subscription() { unsubscribe(); }
+
+Subscription& Subscription::operator=(Subscription&& other) noexcept {
+    if (this != &other) {
+        unsubscribe();
+        core_ = std::move(other.core_);
+    }
+    return *this;
+}
+
+Result<Sample> Subscription::next(Duration timeout, std::stop_token stop) {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    return core_->next(timeout, stop);
+}
+
+Result<std::vector<Sample>> Subscription::next_n(std::size_t max,
+                                                 Duration timeout,
+                                                 std::stop_token stop) {
+    if (core_ == nullptr) {
+        return Status::closed;
+    }
+    return core_->next_n(max, timeout, stop);
+}
+
+void Subscription::unsubscribe() noexcept {
+    if (core_ != nullptr) {
+        core_->end();
+    }
+}
+
+SubscriptionStatus Subscription::status() const {
+    return core_ != nullptr ? core_->status() : SubscriptionStatus{};
+}
+
+}  // namespace telpher

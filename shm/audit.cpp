@@ -271,6 +271,9 @@ class Auditor {
             case ChunkState::claimed:
                 ++audit_.claimed;
                 break;
+            case ChunkState::retired:
+                ++audit_.retired;
+                break;
             default:
                 break;
         }

@@ -161,6 +161,7 @@ inline bool TopicRing::may_copy(std::uint64_t ref) const noexcept {
 inline bool TopicRing::copy(std::uint64_t ref, std::span<std::byte> out) const noexcept {
     auto* words = reinterpret_cast<std::uint64_t*>(pool_->message(ref_chunk(ref)).data());
     for (std::size_t i = 0; i < out.size() / sizeof(std::uint64_t); ++i) {
+        SHM_STEP("topic.copy.word");
         // T14: pairs with T15 (src/broker/topic_core.cpp:T15). Acquire, so that a word of a later
         // message makes its owner's change of the chunk's word visible to `still`.
         const std::uint64_t word =

@@ -38,6 +38,7 @@ struct VerifyReport {
     std::uint64_t chunks_owned = 0;    // loans, and chunks kept for reuse
     std::uint64_t chunks_offered = 0;  // committed in a queue
     std::uint64_t chunks_claimed = 0;  // deliveries
+    std::uint64_t chunks_retired = 0;  // taken out of topics, and perhaps still read
     std::uint32_t queues = 0;
     std::uint32_t processes = 0;
 };

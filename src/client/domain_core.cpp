@@ -237,6 +237,7 @@ Result<VerifyReport> DomainCore::verify() const {
     report.chunks_owned = audit.owned;
     report.chunks_offered = audit.offered;
     report.chunks_claimed = audit.claimed;
+    report.chunks_retired = audit.retired;
     report.queues = audit.queues;
     report.processes = audit.processes;
     return report;

@@ -187,7 +187,10 @@ class Auditor {
                 }
                 return "is OFFERED, and in no ring";
             case ChunkState::retired:
-                return {};  // freed by who retired it, or by the next pass over all chunks
+                return owner == kNobodysChunk || (owner < live_.size() && live_[owner])
+                           ? std::string()
+                           : "is RETIRED by process slot " + std::to_string(owner) +
+                                 ", which is not live";
             default:
                 return "is in state " + std::to_string(word >> 60) +
                        ", which this version does not use";

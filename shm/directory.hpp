@@ -147,9 +147,9 @@ class Directory {
     [[nodiscard]] std::optional<Ring> returns_lane(const Found& found) const noexcept;
     // The ring of a topic, if it is one and its place and shape lie in bounds.
     [[nodiscard]] std::optional<TopicRing> topic(const Found& found) const noexcept;
-    // Frees `chunk` if it is RETIRED and nobody reads it. For passes over all chunks.
-    bool free_retired(std::uint32_t chunk) noexcept;
-    // One pass over all chunks: whether any was freed.
+    // Frees `chunk` if it is RETIRED, of `owner`, and nobody reads it: nobody's, or a dead process'.
+    bool free_retired(std::uint32_t chunk, std::uint32_t owner) noexcept;
+    // One pass over all chunks for nobody's: whether any was freed.
     bool free_retired() noexcept;
     [[nodiscard]] DirectoryEntry& entry(std::uint32_t index) const noexcept {
         return entries_[index];

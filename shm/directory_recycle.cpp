@@ -108,11 +108,11 @@ void Directory::drain_topic(const Found& found) {
     }
 }
 
-bool Directory::free_retired(std::uint32_t chunk) noexcept {
+bool Directory::free_retired(std::uint32_t chunk, std::uint32_t owner) noexcept {
     ChunkHeader& header = *pool_->header(chunk);
     // K1: pairs with topic_ring_inline.hpp:H2.
     const std::uint64_t seen = header.word.load(std::memory_order_acquire);
-    if (word_state(seen) != ChunkState::retired) {
+    if (word_state(seen) != ChunkState::retired || word_owner(seen) != owner) {
         return false;
     }
     // relaxed: written before it was OFFERED, which was before it was RETIRED
@@ -120,7 +120,7 @@ bool Directory::free_retired(std::uint32_t chunk) noexcept {
     const auto found = pinned(dest_entry(dest));
     if (found && found->generation == dest_generation(dest)) {
         auto ring = topic(*found);
-        return ring && ring->free_if_unused(make_ref(word_generation(seen), chunk));
+        return ring && ring->free_if_unused(make_ref(word_generation(seen), chunk), owner);
     }
     // Its topic is gone, and all who read it before.
     std::uint64_t expected = seen;
@@ -142,7 +142,7 @@ bool Directory::free_retired() noexcept {
     for (std::uint32_t k = 0; k < pool_->class_count(); ++k) {
         const ChunkClass& c = pool_->chunk_class(k);
         for (std::uint32_t i = 0; i < c.chunk_count; ++i) {
-            any = free_retired(c.first_chunk + i) || any;
+            any = free_retired(c.first_chunk + i, kNobodysChunk) || any;
         }
     }
     return any;

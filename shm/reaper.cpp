@@ -68,7 +68,7 @@ bool Reaper::sweep(std::uint64_t identity) {
     // First, so that the pass over the chunks frees what they named.
     reap_subscribers(identity);
     for (const std::uint64_t victim : victims) {
-        retire_victim(victim, slot);
+        retire_victim(victim);
     }
     if (bug(Bug::attached_cleared_first)) {
         clear_attached(slot);
@@ -112,8 +112,9 @@ bool Reaper::sweep_chunk(std::uint32_t chunk,
         // K1: pairs with ring_inline.hpp:C0 and ring_inline.hpp:C2.
         std::uint64_t seen = word.load(std::memory_order_acquire);
         const ChunkState state = word_state(seen);
-        if (state == ChunkState::retired) {
-            directory_->free_retired(chunk);  // whoever retired it
+        if (state == ChunkState::retired &&
+            (word_owner(seen) == slot || word_owner(seen) == kNobodysChunk)) {
+            directory_->free_retired(chunk, word_owner(seen));
             return true;
         }
         if (state == ChunkState::free ||
@@ -186,7 +187,7 @@ Reaper::Place Reaper::place_of(std::uint32_t chunk, std::uint64_t ref) {
 
 // What a dead publisher evicted and had not retired; or nothing, if it was killed before its CAS: then
 // the ring holds it, or another evicted it and retires it.
-void Reaper::retire_victim(std::uint64_t ref, std::uint32_t slot) {
+void Reaper::retire_victim(std::uint64_t ref) {
     const std::uint32_t chunk = ref_chunk(ref);
     if (ref == 0 || ref == kNoRef || ref == kClosedRef || pool_->reach(chunk) != Status::ok) {
         return;
@@ -199,7 +200,7 @@ void Reaper::retire_victim(std::uint64_t ref, std::uint32_t slot) {
     }
     auto topic = directory_->topic(*found);
     if (topic && !topic->holds(ref)) {
-        topic->retire(ref, slot);
+        topic->retire(ref, kNobodysChunk);
     }
 }
 

@@ -48,7 +48,7 @@ class Reaper {
     enum class Place { committed, nowhere, unknown, retired };
     [[nodiscard]] Place place_of(std::uint32_t chunk, std::uint64_t ref);
     [[nodiscard]] Place complete_return(const Found& found, std::uint64_t ref);
-    void retire_victim(std::uint64_t ref, std::uint32_t slot);
+    void retire_victim(std::uint64_t ref);
     void reap_subscribers(std::uint64_t identity);
     void count_abandoned(std::uint64_t dest) const noexcept;
     void sweep_waiters(std::uint64_t identity);

@@ -1,6 +1,7 @@
 #include "shm/topic_ring.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace telpher::shm {
 
@@ -30,25 +31,85 @@ bool TopicRing::named_by_hazard(std::uint64_t ref) const noexcept {
 
 // The state first, the hazards second, the CAS with the generation last (tests/model/topic.pml).
 // Killed anywhere: another pass frees it.
-bool TopicRing::free_if_unused(std::uint64_t ref) noexcept {
+bool TopicRing::free_if_unused(std::uint64_t ref, std::uint32_t owner) noexcept {
     const std::uint32_t chunk = ref_chunk(ref);
     Word& word = pool_->header(chunk)->word;
     // H2: pairs with H1 (topic_ring_inline.hpp:H1).
     std::uint64_t seen = word.load(std::memory_order_seq_cst);
-    if (word_state(seen) != ChunkState::retired || !ref_names(ref, word_generation(seen)) ||
-        named_by_hazard(ref)) {
+    if (word_state(seen) != ChunkState::retired || word_owner(seen) != owner ||
+        !ref_names(ref, word_generation(seen))) {
         return false;
     }
+    const bool unused = !named_by_hazard(ref);
+    const std::uint64_t next =
+        unused ? make_word(ChunkState::free, 0, word_generation(seen))
+               : make_word(ChunkState::retired, kNobodysChunk, word_generation(seen));
     SHM_STEP("topic.free.cas");
     // P2: pairs with chunk_pool.hpp:P1. All readers have ended before the next owner writes.
     if (!word.compare_exchange_strong(seen,
-                                      make_word(ChunkState::free, 0, word_generation(seen)),
+                                      next,
                                       std::memory_order_acq_rel,
-                                      std::memory_order_relaxed)) {  // failure: freed by another
+                                      std::memory_order_relaxed)) {  // failure: by another pass
         return false;
     }
-    pool_->mark_free(chunk);
-    return true;
+    if (unused) {
+        pool_->mark_free(chunk);
+    }
+    return unused;
+}
+
+// Killed before it: the reaper does it.
+void TopicRing::disown(std::uint64_t ref) noexcept {
+    Word& word = pool_->header(ref_chunk(ref))->word;
+    // relaxed: the word is ours
+    const std::uint64_t generation = word_generation(word.load(std::memory_order_relaxed));
+    SHM_STEP("topic.disown");
+    // P2: pairs with chunk_pool.hpp:P1, through whoever frees it.
+    word.store(make_word(ChunkState::retired, kNobodysChunk, generation),
+               std::memory_order_release);
+}
+
+// Small ones are kept for this thread's next messages, as long as there is room.
+void TopicRing::free_or_keep(std::uint64_t ref, RetiredList& list) noexcept {
+    const std::uint32_t chunk = ref_chunk(ref);
+    const std::uint32_t bytes = pool_->class_of(chunk).chunk_bytes;
+    if (bytes <= kCopiedChunkBytes && (list.clean_count == 0 || list.clean_bytes == bytes) &&
+        list.clean_count < RetiredList::kMax) {
+        list.clean_bytes = bytes;
+        list.clean[(list.clean_first + list.clean_count++) % RetiredList::kMax] = ref;
+        return;
+    }
+    pool_->free_now(chunk);
+}
+
+// Killed anywhere in it: the chunk is the dead's.
+std::uint32_t TopicRing::take_retired(RetiredList& list,
+                                      std::uint32_t chunk_bytes,
+                                      std::uint32_t me) noexcept {
+    if (list.clean_count == 0 || list.clean_bytes != chunk_bytes) {
+        return kNoChunk;
+    }
+    const std::uint32_t chunk = ref_chunk(list.clean[list.clean_first]);
+    list.clean_first = (list.clean_first + 1) % RetiredList::kMax;
+    --list.clean_count;
+    Word& word = pool_->header(chunk)->word;
+    // relaxed, both: the word is ours, and nobody takes the chunk from us by this store
+    const std::uint64_t generation = word_generation(word.load(std::memory_order_relaxed));
+    SHM_STEP("topic.take");
+    word.store(make_word(ChunkState::owned, me, generation),
+               std::memory_order_relaxed);  // relaxed: as above
+    return chunk;
+}
+
+void TopicRing::give_back(RetiredList& list) noexcept {
+    free_retired(list);
+    for (; list.count != 0; --list.count) {
+        disown(list.refs[list.count - 1]);  // it is being read
+    }
+    for (; list.clean_count != 0; --list.clean_count) {
+        pool_->free_now(ref_chunk(list.clean[list.clean_first]));
+        list.clean_first = (list.clean_first + 1) % RetiredList::kMax;
+    }
 }
 
 void TopicRing::free_retired(RetiredList& list) noexcept {
@@ -78,33 +139,12 @@ void TopicRing::free_retired(RetiredList& list) noexcept {
     std::uint64_t kept_bytes = 0;
     for (std::uint32_t i = 0; i < list.count; ++i) {
         const std::uint64_t ref = list.refs[i];
-        const std::uint32_t chunk = ref_chunk(ref);
-        Word& word = pool_->header(chunk)->word;
-        // relaxed: the CAS decides
-        std::uint64_t seen = word.load(std::memory_order_relaxed);
-        if (word_state(seen) != ChunkState::retired || !ref_names(ref, word_generation(seen))) {
-            continue;  // freed by another pass
-        }
-        // relaxed: written before it was OFFERED, which we have seen
-        const std::uint64_t dest = pool_->header(chunk)->dest.load(std::memory_order_relaxed);
-        const bool ours = dest_entry(dest) == dest_entry(dest_) &&
-                          dest_generation(dest) == dest_generation(dest_);
-        if (ours && (!all_known || std::find(named, named + names, ref) != named + names)) {
+        if (!all_known || std::find(named, named + names, ref) != named + names) {
             list.refs[kept++] = ref;
-            kept_bytes += pool_->class_of(chunk).chunk_bytes;
+            kept_bytes += pool_->class_of(ref_chunk(ref)).chunk_bytes;
             continue;
         }
-        if (!ours) {
-            continue;  // of another topic, by a list that was not emptied: left to a full pass
-        }
-        SHM_STEP("topic.free.cas");
-        // P2: pairs with chunk_pool.hpp:P1. All readers have ended before the next owner writes.
-        if (word.compare_exchange_strong(seen,
-                                         make_word(ChunkState::free, 0, word_generation(seen)),
-                                         std::memory_order_acq_rel,
-                                         std::memory_order_relaxed)) {  // failure: freed by another
-            pool_->mark_free(chunk);
-        }
+        free_or_keep(ref, list);
     }
     list.count = kept;
     list.bytes = kept_bytes;
@@ -166,6 +206,7 @@ void TopicRing::start_at(SubscriberRecord& record, std::uint64_t position) noexc
     SHM_STEP("topic.join.earlier");
     // T16: pairs with T17. What is evicted meanwhile is told as lost.
     record.cursor.store(position, std::memory_order_seq_cst);
+    topic_->changes.fetch_add(1, std::memory_order_seq_cst);  // T16: as above: limits are too far
 }
 
 void TopicRing::retire_subscriber(SubscriberRecord& record) noexcept {
@@ -232,13 +273,9 @@ std::uint64_t TopicRing::lowest_cursor(bool blocking_only) const noexcept {
     return lowest;
 }
 
-bool TopicRing::gate(std::uint64_t t) noexcept {
-    const std::uint64_t lowest = lowest_cursor(true);
-    return lowest == ~0ULL || t < lowest || t - lowest < capacity_;
-}
-
 bool TopicRing::has_room() noexcept {
-    return policy_ != SlowPolicy::block || closed() || gate(tail());
+    GateCache fresh;
+    return policy_ != SlowPolicy::block || closed() || gate(tail(), fresh);
 }
 
 // Killed in it: the floor stays, and the next trim begins there again; what is retired stays so.

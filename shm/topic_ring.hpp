@@ -7,7 +7,7 @@
 //              TopicControl and `subscribers_max` subscriber records.
 //   Publish    one 16-byte CAS puts the message at the tail and thereby evicts the one a lap before;
 //              whoever evicted it (or whoever finds it evicted, or trims it) makes it RETIRED by one
-//              CAS, and anybody frees RETIRED chunks that no hazard names.
+//              CAS, is its owner from then on, and frees it when no hazard names it.
 //   Read       a copy of what the publisher wrote word by word (Lane::copied), valid if the chunk's
 //              word is unchanged afterwards; or in place, while a hazard of the subscriber's record
 //              names the chunk.
@@ -18,8 +18,8 @@
 //   Crash      publish: before its CAS the chunk is OFFERED and in flight, and the reaper retires it
 //              (never frees it at once: it may have been read already, and evicted); after the CAS it
 //              is published, and `victim` of the thread record names what it evicted, which the
-//              reaper retires. A retired chunk that nobody freed is freed by the next full pass
-//              (reaper, or an allocation that fails). A dead subscriber's record goes by one CAS on
+//              reaper retires. What the dead had retired, the reaper frees, or leaves as nobody's to the
+//              next full pass (reaper, or an allocation that fails). A dead subscriber's record goes by one CAS on
 //              its owner, and its hazards with it: the next owner clears them.
 //   Order      one ring, so that all subscribers see one order; positions are dense, so that
 //              published = received + lost, exactly.
@@ -45,8 +45,7 @@ enum class SlowPolicy : std::uint8_t {
 // Small chunks are written word by word, so that readers may copy them without a hazard.
 inline constexpr std::size_t kCopiedChunkBytes = 256;
 
-// Retired chunks that a thread has yet to free. Private memory: what is lost with it is found by the
-// next full pass.
+// Chunks that a thread retired and has yet to free. Private memory: its process' reaper finds them.
 struct RetiredList {
     static constexpr std::uint32_t kBatch = 16;
     static constexpr std::uint32_t kMax = 64;
@@ -54,6 +53,19 @@ struct RetiredList {
     std::uint64_t refs[kMax] = {};
     std::uint32_t count = 0;
     std::uint64_t bytes = 0;
+    // Of one class: RETIRED chunks that no hazard names, and none can name any more, to be used next by
+    // this thread, in the order of their retirement.
+    std::uint64_t clean[kMax] = {};
+    std::uint32_t clean_first = 0;
+    std::uint32_t clean_count = 0;
+    std::uint32_t clean_bytes = 0;  // of each
+};
+
+// How far a publisher may go before it must look at the cursors of blocking subscribers again. Private
+// memory, one thread at a time.
+struct GateCache {
+    std::uint64_t changes = ~0ULL;  // of the set of subscribers, when it was taken
+    std::uint64_t limit = 0;        // the first position that may be too far
 };
 
 class TopicRing : public Ring {
@@ -69,15 +81,24 @@ class TopicRing : public Ring {
                                  Lane lane,
                                  std::uint32_t me,
                                  ThreadRecord& thread,
+                                 GateCache& known,
                                  std::uint64_t* position,
                                  std::uint64_t* evicted) noexcept;
-    // Makes an evicted or trimmed chunk RETIRED. True: this call did.
-    bool retire(std::uint64_t ref, std::uint32_t me) noexcept;
+    // Makes an evicted or trimmed chunk RETIRED, and `owner`'s. True: this call did.
+    bool retire(std::uint64_t ref, std::uint32_t owner) noexcept;
     // The same, and notes it in `list`, which is emptied as far as hazards allow when it is long.
     void retire(std::uint64_t ref, std::uint32_t me, RetiredList& list) noexcept;
     void free_retired(RetiredList& list) noexcept;
-    // Frees `ref` if it is RETIRED and no hazard names it. For passes over all chunks.
-    bool free_if_unused(std::uint64_t ref) noexcept;
+    // A chunk of `chunk_bytes` out of `list`, OWNED by `me`: spares its way through the pool. kNoChunk
+    // if there is none.
+    [[nodiscard]] std::uint32_t take_retired(RetiredList& list,
+                                             std::uint32_t chunk_bytes,
+                                             std::uint32_t me) noexcept;
+    // Frees what `list` has kept for use.
+    void give_back(RetiredList& list) noexcept;
+    // Frees `ref` if it is RETIRED, of `owner`, and no hazard names it; else makes it nobody's. For
+    // nobody's, and for those of the dead.
+    bool free_if_unused(std::uint64_t ref, std::uint32_t owner) noexcept;
 
     // What is at position `cursor`: ok (`*ref`); queue_empty; gap (`*cursor` has moved to the oldest
     // that is likely to stay); topic_not_found (the end); out_of_memory, corrupt.
@@ -89,6 +110,8 @@ class TopicRing : public Ring {
     // Copies the first out.size() message bytes (a multiple of 8) of a chunk that may be copied. False:
     // evicted meanwhile, and `out` is nonsense.
     [[nodiscard]] bool copy(std::uint64_t ref, std::span<std::byte> out) const noexcept;
+    // Fetches the message a few positions on, for reading.
+    void look_ahead(std::uint64_t cursor) const noexcept;
     // Names `ref` in `hazard`, so that its chunk stays. False: it was too late.
     [[nodiscard]] bool pin(Word& hazard, std::uint64_t ref) const noexcept;
     static void unpin(Word& hazard) noexcept;
@@ -139,7 +162,10 @@ class TopicRing : public Ring {
     [[nodiscard]] TopicControl& topic_control() const noexcept { return *topic_; }
 
   private:
-    [[nodiscard]] bool gate(std::uint64_t t) noexcept;
+    [[nodiscard]] bool gate(std::uint64_t t, GateCache& known) noexcept;
+    void fetch_victim(std::uint64_t position) const noexcept;
+    void disown(std::uint64_t ref) noexcept;
+    void free_or_keep(std::uint64_t ref, RetiredList& list) noexcept;
     [[nodiscard]] bool named_by_hazard(std::uint64_t ref) const noexcept;
     [[nodiscard]] SubscriberRecord* records() const noexcept {
         return reinterpret_cast<SubscriberRecord*>(topic_ + 1);

@@ -9,6 +9,7 @@ inline Status TopicRing::publish(std::uint32_t chunk,
                                  Lane lane,
                                  std::uint32_t me,
                                  ThreadRecord& thread,
+                                 GateCache& known,
                                  std::uint64_t* position,
                                  std::uint64_t* evicted) noexcept {
     ChunkHeader& header = *pool_->header(chunk);
@@ -38,7 +39,7 @@ inline Status TopicRing::publish(std::uint32_t chunk,
         }
         // After the slot was read: a blocking subscriber that joined before position t - slots was
         // filled is seen.
-        if (policy_ == SlowPolicy::block && !gate(t)) [[unlikely]] {
+        if (policy_ == SlowPolicy::block && !gate(t, known)) [[unlikely]] {
             status = Status::queue_full;
             break;
         }
@@ -55,6 +56,7 @@ inline Status TopicRing::publish(std::uint32_t chunk,
             if ((t & 3U) == 0) {
                 prefetch_for_write(&slot(t + 8));
             }
+            fetch_victim(t + 4);
             *position = t;
             return Status::ok;
         }
@@ -65,8 +67,46 @@ inline Status TopicRing::publish(std::uint32_t chunk,
     return status == Status::queue_not_found ? Status::topic_not_found : status;
 }
 
-// Killed before it: `victim` names the chunk, and the reaper retires it. After it: any pass frees it.
-inline bool TopicRing::retire(std::uint64_t ref, std::uint32_t me) noexcept {
+// What will be evicted soon is in the caches of its readers: asked for while there is time.
+inline void TopicRing::fetch_victim(std::uint64_t position) const noexcept {
+    // relaxed: only a prefetch follows
+    const std::uint64_t ref = slot(position).ref.load(std::memory_order_relaxed);
+    if (pool_->valid(ref_chunk(ref))) {
+        const auto* line = reinterpret_cast<const std::byte*>(pool_->header(ref_chunk(ref)));
+        prefetch_for_write(line);
+        prefetch_for_write(line + kCacheLine);
+    }
+}
+
+inline void TopicRing::look_ahead(std::uint64_t cursor) const noexcept {
+    const Slot& s = slot(cursor + kLookAhead);
+    // relaxed, both: only a prefetch follows
+    if (s.pos.load(std::memory_order_relaxed) != cursor + kLookAhead + 1) {
+        return;
+    }
+    const std::uint32_t chunk =
+        ref_chunk(s.ref.load(std::memory_order_relaxed));  // relaxed: as above
+    if (pool_->valid(chunk)) {
+        const auto* line = reinterpret_cast<const std::byte*>(pool_->header(chunk));
+        __builtin_prefetch(line, 0, 3);
+        __builtin_prefetch(line + kCacheLine, 0, 3);
+    }
+}
+
+inline bool TopicRing::gate(std::uint64_t t, GateCache& known) noexcept {
+    // T17: pairs with T16 (topic_ring.cpp:T16).
+    const std::uint64_t changes = topic_->changes.load(std::memory_order_seq_cst);
+    if (changes == known.changes && t < known.limit) [[likely]] {
+        return true;
+    }
+    const std::uint64_t lowest = lowest_cursor(true);
+    known.changes = changes;
+    known.limit = lowest > ~0ULL - capacity_ ? ~0ULL : lowest + capacity_;
+    return t < known.limit;
+}
+
+// Killed before it: `victim` names the chunk, and the reaper retires it. After it: the reaper frees it.
+inline bool TopicRing::retire(std::uint64_t ref, std::uint32_t owner) noexcept {
     const std::uint32_t chunk = ref_chunk(ref);
     if (ref == kNoRef || ref == kClosedRef || pool_->reach(chunk) != Status::ok) {
         return false;
@@ -80,10 +120,11 @@ inline bool TopicRing::retire(std::uint64_t ref, std::uint32_t me) noexcept {
     SHM_STEP("topic.retire.cas");
     // H2: pairs with H1. Retired first, the hazards looked at second; a reader names its hazard
     // first, and looks at the word second: in the single order of seq_cst one of us sees the other.
-    return word.compare_exchange_strong(seen,
-                                        make_word(ChunkState::retired, me, word_generation(seen)),
-                                        std::memory_order_seq_cst,
-                                        std::memory_order_relaxed);  // failure: retired by another
+    return word.compare_exchange_strong(
+        seen,
+        make_word(ChunkState::retired, owner, word_generation(seen)),
+        std::memory_order_seq_cst,
+        std::memory_order_relaxed);  // failure: retired by another
 }
 
 inline void TopicRing::retire(std::uint64_t ref, std::uint32_t me, RetiredList& list) noexcept {
@@ -96,6 +137,7 @@ inline void TopicRing::retire(std::uint64_t ref, std::uint32_t me, RetiredList& 
     }
     if (list.count == RetiredList::kMax) {
         // All of them are being read: the oldest is left to a full pass.
+        disown(list.refs[0]);
         for (std::uint32_t i = 1; i < list.count; ++i) {
             list.refs[i - 1] = list.refs[i];
         }

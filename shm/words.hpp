@@ -50,6 +50,8 @@ enum class ChunkState : std::uint8_t {
     failed = 9,    // call whose server died                       (functions)
     orphaned = 10  // call whose client gave up                    (functions)
 };
+// Owner of a RETIRED chunk that anybody may free; of any other, its owner does, or the owner's reaper.
+inline constexpr std::uint32_t kNobodysChunk = 0xFFF;
 inline constexpr int kGenerationBits = 48;
 inline constexpr std::uint64_t kGenerationMask = (1ULL << kGenerationBits) - 1;
 

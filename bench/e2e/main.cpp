@@ -28,6 +28,7 @@ std::vector<Benchmark> all_benchmarks() {
     add_spsc_rows(list);
     add_batch_rows(list);
     add_fan_rows(list);
+    add_topic_rows(list);
     add_loan_rows(list);
     add_large_loan_rows(list);
     add_size_rows(list);
@@ -37,6 +38,7 @@ std::vector<Benchmark> all_benchmarks() {
     add_pipe_peer_rows(list);
     add_socket_peer_rows(list);
     add_zmq_peer_rows(list);
+    add_zmq_publish_rows(list);
     add_lifecycle_rows(list);
     add_memory_rows(list);
     add_idle_rows(list);

@@ -34,6 +34,7 @@ void add_boost_mq_rows(std::vector<Benchmark>& list);
 void add_queue_rows(std::vector<Benchmark>& list);
 void add_batch_rows(std::vector<Benchmark>& list);
 void add_fan_rows(std::vector<Benchmark>& list);
+void add_topic_rows(std::vector<Benchmark>& list);
 void add_large_loan_rows(std::vector<Benchmark>& list);
 void add_size_rows(std::vector<Benchmark>& list);
 void add_blocking_rows(std::vector<Benchmark>& list);
@@ -42,6 +43,7 @@ void add_mq_peer_rows(std::vector<Benchmark>& list);
 void add_pipe_peer_rows(std::vector<Benchmark>& list);
 void add_socket_peer_rows(std::vector<Benchmark>& list);
 void add_zmq_peer_rows(std::vector<Benchmark>& list);  // adds nothing where ZeroMQ is not installed
+void add_zmq_publish_rows(std::vector<Benchmark>& list);
 void add_loan_rows(std::vector<Benchmark>& list);
 void add_idle_rows(std::vector<Benchmark>& list);
 void add_lifecycle_rows(std::vector<Benchmark>& list);

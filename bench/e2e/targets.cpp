@@ -52,12 +52,23 @@ std::vector<Target> queue_targets() {
     };
 }
 
+std::vector<Target> topic_targets() {
+    return {
+        {"ZeroMQ 1 -> 3 / topic 1 -> 3", {"zmq_pub_1_3"}, {"topic_1_3"}, true, 10.0},
+        {"publish beside 2 subscribers / 1", {"topic_cost_2"}, {"topic_cost_1"}, false, 1.15},
+        {"topic / beside one that never reads", {"topic_free"}, {"topic_stopped"}, true, 0.95},
+    };
+}
+
 }  // namespace
 
 const std::vector<Target>& all_targets() {
     static const std::vector<Target> targets = [] {
         std::vector<Target> all = core_targets();
         for (Target& target : queue_targets()) {
+            all.push_back(std::move(target));
+        }
+        for (Target& target : topic_targets()) {
             all.push_back(std::move(target));
         }
         return all;

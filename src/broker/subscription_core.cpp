@@ -10,8 +10,6 @@
 namespace telpher::detail {
 namespace {
 
-// The shared cursor is stored that seldom while there is more to read: others trim by it.
-constexpr std::uint64_t kTellEvery = 64;
 constexpr std::uint32_t kCopyHazard = TopicReader::kInPlaceMax;
 
 }  // namespace
@@ -193,9 +191,10 @@ Status SubscriptionCore::take_from(TopicReader& reader, Sample& sample, Error* e
             continue;
         }
         ++reader.cursor;
-        if (++reader.unpublished >= kTellEvery || reader.policy == shm::SlowPolicy::block) {
+        if (++reader.unpublished >= reader.tell_every) [[unlikely]] {
             tell_cursor(reader);
         }
+        ring.look_ahead(cursor);
         if (status == Status::expired) {
             // relaxed: one writer
             expired_.store(expired_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -212,6 +211,15 @@ Status SubscriptionCore::take_from(TopicReader& reader, Sample& sample, Error* e
 
 Status SubscriptionCore::take(Sample& sample, Error* error) {
     const std::size_t count = readers_.size();
+    if (count == 1) [[likely]] {
+        const Status status = take_from(*readers_[0], sample, error);
+        if (status == Status::ok) [[likely]] {
+            // relaxed: one writer
+            received_.store(received_.load(std::memory_order_relaxed) + 1,
+                            std::memory_order_relaxed);
+        }
+        return wild_ && readers_[0]->ended ? Status::queue_empty : status;
+    }
     Status end = Status::queue_empty;
     std::size_t ended = 0;
     for (std::size_t i = 0; i < count; ++i) {

@@ -27,6 +27,8 @@ struct TopicReader {
     shm::SlowPolicy policy = shm::SlowPolicy::drop_oldest;
     std::uint64_t cursor = 0;
     std::uint64_t unpublished = 0;  // messages read since the shared cursor was stored
+    // It is stored that seldom while there is more to read: others trim by it, and may wait for it.
+    std::uint64_t tell_every = 64;
     std::uint64_t lost = 0;         // ever
     std::uint64_t lost_before = 0;  // since the last sample
     bool ended = false;

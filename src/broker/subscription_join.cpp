@@ -102,6 +102,7 @@ Result<void> SubscriptionCore::join(const shm::Found& found, const From& from) {
                          std::to_string(found.info.subscribers_max) +
                          " subscribers, which is its limit (TopicOptions::subscribers)"};
     }
+    reader->tell_every = std::clamp<std::uint64_t>(ring.capacity() / 8, 1, reader->tell_every);
     const std::uint64_t tail = reader->cursor;
     std::uint64_t begin = tail;
     if (from.kind == From::Kind::earliest) {

@@ -49,7 +49,11 @@ Status SubscriptionCore::next_into(Sample& sample,
         return status;
     }
     Status status = take(sample, error);
+    shm::ThreadContext* quick = attachment_.quick_context();
     if (status != Status::queue_empty) [[likely]] {
+        if (quick != nullptr) {
+            ++quick->run;
+        }
         return status;
     }
     tell_cursors();
@@ -58,6 +62,7 @@ Status SubscriptionCore::next_into(Sample& sample,
         *error = std::move(context).error();
         return error->status;
     }
+    pace(**context);
     if (wild_) {
         if (auto followed = follow(); !followed) {
             *error = std::move(followed).error();
@@ -105,7 +110,10 @@ Status SubscriptionCore::wait(shm::ThreadContext& context,
             break;
     }
     for (std::uint32_t i = 0; i < limit; ++i) {
-        shm::cpu_pause();
+        // A stream that is caught up with is let run ahead a little; a single message is not.
+        for (std::uint32_t p = 0; p < context.pause; ++p) {
+            shm::cpu_pause();
+        }
         if (maybe()) {
             context.spin_limit = std::min(limit * 2, kSpinMax);
             return Status::ok;

@@ -11,6 +11,8 @@ namespace {
 // Messages are taken out of the ring before it is full when those published since would take so much
 // memory; in a topic with a byte budget, an eighth of that if it is less.
 constexpr std::uint64_t kTrimBytes = 256U << 10U;
+constexpr std::uint64_t kSmallChunkBytes = 512;
+constexpr std::uint32_t kFullPause = 32;  // pauses between looks at the cursors
 
 // Writes a message so that readers may copy it at any moment: word by word.
 void store_words(std::span<std::byte> to, const std::byte* from) noexcept {
@@ -54,7 +56,7 @@ TopicCore::~TopicCore() {
         return;
     }
     for (Publisher& publisher : publishers_) {
-        ring_.free_retired(publisher.retired);
+        ring_.give_back(publisher.retired);
     }
     const bool ended = ring_.closed();
     attachment_.directory().detach(found_.entry);
@@ -123,7 +125,16 @@ Result<Published> TopicCore::publish(const Message& message,
     const std::size_t bytes = wire::encoded_bytes(message);
     std::uint32_t chunk = shm::kNoChunk;
     if (bytes <= source_.small_bytes_max()) [[likely]] {
-        chunk = source_.allocate_small(*context, bytes);
+        shm::ChunkPool& pool = attachment_.pool();
+        const std::uint32_t k = pool.class_for(bytes + shm::kMessageOffset);
+        // What this thread evicted last from here, if it is of that size.
+        if (Publisher* mine = publisher_of(*context)) [[likely]] {
+            chunk = ring_.take_retired(
+                mine->retired, pool.chunk_class(k).chunk_bytes, attachment_.slot());
+        }
+        if (chunk == shm::kNoChunk) {
+            chunk = pool.allocate(k, attachment_.slot(), context->cursor);
+        }
     }
     if (chunk == shm::kNoChunk) [[unlikely]] {
         auto found = source_.allocate(*context, bytes, timeout, stop);
@@ -190,19 +201,13 @@ Result<Published> TopicCore::send(shm::ThreadContext& context,
                                   Duration timeout,
                                   const std::stop_token& stop) {
     std::uint64_t position = 0;
-    std::uint64_t evicted = shm::kNoRef;
-    const std::uint64_t bytes = attachment_.pool().class_of(chunk).chunk_bytes;
-    Status status =
-        budget_ != 0 && ring_.policy() == shm::SlowPolicy::block && !has_room()
-            ? Status::queue_full
-            : ring_.publish(chunk, lane, attachment_.slot(), *context.record, &position, &evicted);
+    Status status = try_send(context, chunk, lane, &position);
     if (status == Status::queue_full && timeout.count() != 0) [[unlikely]] {
         status = send_later(context,
                             chunk,
                             lane,
                             {timeout, &stop, {&closed_, &domain_.closed()}, domain_.strategy()},
-                            &position,
-                            &evicted);
+                            &position);
     }
     if (status != Status::ok) [[unlikely]] {
         return explain(status, timeout);
@@ -212,8 +217,48 @@ Result<Published> TopicCore::send(shm::ThreadContext& context,
         items.summary.load(std::memory_order_seq_cst) != 0) [[unlikely]] {
         shm::wake_all(items, attachment_.threads());
     }
-    clean_up(context, evicted, bytes);
     return Published{found_.info.sequence_base + position + 1, subscriber_count()};
+}
+
+Status TopicCore::try_send(shm::ThreadContext& context,
+                           std::uint32_t chunk,
+                           shm::Lane lane,
+                           std::uint64_t* position) {
+    if (budget_ != 0 && ring_.policy() == shm::SlowPolicy::block && !has_room()) [[unlikely]] {
+        return Status::queue_full;
+    }
+    const std::uint64_t bytes = attachment_.pool().class_of(chunk).chunk_bytes;
+    std::uint64_t evicted = shm::kNoRef;
+    Publisher* mine = publisher_of(context);
+    shm::GateCache nothing_known;
+    const Status status = ring_.publish(chunk,
+                                        lane,
+                                        attachment_.slot(),
+                                        *context.record,
+                                        mine != nullptr ? mine->gate : nothing_known,
+                                        position,
+                                        &evicted);
+    if (status == Status::ok) [[likely]] {
+        clean_up(mine, evicted, bytes);
+    }
+    return status;
+}
+
+TopicCore::Publisher* TopicCore::publisher_of(const shm::ThreadContext& context) noexcept {
+    for (std::uint32_t i = 0; i < kPublishers; ++i) {
+        Publisher& candidate = publishers_[(context.index + i) % kPublishers];
+        // relaxed: only this thread ever stores its own context there
+        const shm::ThreadContext* owner = candidate.owner.load(std::memory_order_relaxed);
+        if (owner == &context) [[likely]] {
+            return &candidate;
+        }
+        if (owner == nullptr &&
+            candidate.owner.compare_exchange_strong(
+                owner, &context, std::memory_order_relaxed)) {  // relaxed: as above
+            return &candidate;
+        }
+    }
+    return nullptr;
 }
 
 // A subscriber for whom publishers wait was too far behind: waits for it, and commits.
@@ -221,19 +266,19 @@ Status TopicCore::send_later(shm::ThreadContext& context,
                              std::uint32_t chunk,
                              shm::Lane lane,
                              const WaitOptions& options,
-                             std::uint64_t* position,
-                             std::uint64_t* evicted) {
+                             std::uint64_t* position) {
     Waiter waiter(attachment_, context, ring_.control().space, options);
     const auto ready = [this] { return has_room(); };
     const auto maybe = [this](std::uint32_t look) { return (look & 15U) == 15U && has_room(); };
     Status status = Status::queue_full;
+    context.pause = kFullPause;
     while (status == Status::queue_full) {
         status = waiter.wait(maybe, ready);
         if (status == Status::ok) {
-            status =
-                ring_.publish(chunk, lane, attachment_.slot(), *context.record, position, evicted);
+            status = try_send(context, chunk, lane, position);
         }
     }
+    context.pause = 1;
     waiter.leave(ready);
     return status;
 }
@@ -251,18 +296,17 @@ bool TopicCore::has_room() noexcept {
 }
 
 // Killed in it: retired chunks are freed by others, the floor is raised by the next who trims.
-void TopicCore::clean_up(shm::ThreadContext& context,
-                         std::uint64_t evicted,
-                         std::uint64_t bytes) noexcept {
-    Publisher* mine = nullptr;
-    for (std::uint32_t i = 0; mine == nullptr; ++i) {
-        Publisher& candidate = publishers_[(context.index + i) % kPublishers];
-        // L1: pairs with L2. The list is as the last thread left it.
-        if (!candidate.busy.exchange(true, std::memory_order_acquire)) {
-            mine = &candidate;
+void TopicCore::clean_up(Publisher* mine, std::uint64_t evicted, std::uint64_t bytes) noexcept {
+    if (mine == nullptr) [[unlikely]] {
+        if (ring_.retire(evicted, shm::kNobodysChunk)) {
+            ring_.free_if_unused(evicted, shm::kNobodysChunk);
         }
+        return;
     }
     ring_.retire(evicted, attachment_.slot(), mine->retired);
+    if (bytes <= kSmallChunkBytes && budget_ == 0) [[likely]] {
+        return;  // a ring full of them is little
+    }
     mine->untrimmed_bytes += bytes;
     const std::uint64_t enough =
         budget_ != 0 ? std::min<std::uint64_t>(kTrimBytes, budget_ / 8) : kTrimBytes;
@@ -270,8 +314,6 @@ void TopicCore::clean_up(shm::ThreadContext& context,
         mine->untrimmed_bytes = 0;
         trim(*mine);
     }
-    // L2: pairs with L1.
-    mine->busy.store(false, std::memory_order_release);
 }
 
 // What every subscriber has read and is not history goes; beyond a byte budget, the oldest go whoever

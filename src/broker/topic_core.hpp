@@ -41,13 +41,15 @@ class TopicCore {
     [[nodiscard]] const shm::Found& found() const noexcept { return found_; }
 
   private:
-    // One for each publishing thread, nearly: who finds it taken takes the next.
+    // What a publishing thread keeps. It belongs to a thread's context for ever; threads beyond the
+    // table do without.
     struct alignas(shm::kLinePair) Publisher {
-        std::atomic<bool> busy{false};
+        std::atomic<const shm::ThreadContext*> owner{nullptr};
         shm::RetiredList retired{};
+        shm::GateCache gate{};
         std::uint64_t untrimmed_bytes = 0;  // published since the last trim
     };
-    static constexpr std::uint32_t kPublishers = 4;
+    static constexpr std::uint32_t kPublishers = 8;
 
     [[nodiscard]] Status refuse(Duration timeout) const noexcept;
     [[nodiscard]] Error explain(Status status, Duration timeout) const;
@@ -57,14 +59,18 @@ class TopicCore {
                                          shm::Lane lane,
                                          Duration timeout,
                                          const std::stop_token& stop);
+    [[nodiscard]] Status try_send(shm::ThreadContext& context,
+                                  std::uint32_t chunk,
+                                  shm::Lane lane,
+                                  std::uint64_t* position);
     [[nodiscard]] Status send_later(shm::ThreadContext& context,
                                     std::uint32_t chunk,
                                     shm::Lane lane,
                                     const WaitOptions& options,
-                                    std::uint64_t* position,
-                                    std::uint64_t* evicted);
+                                    std::uint64_t* position);
     [[nodiscard]] bool has_room() noexcept;
-    void clean_up(shm::ThreadContext& context, std::uint64_t evicted, std::uint64_t bytes) noexcept;
+    [[nodiscard]] Publisher* publisher_of(const shm::ThreadContext& context) noexcept;
+    void clean_up(Publisher* mine, std::uint64_t evicted, std::uint64_t bytes) noexcept;
     void trim(Publisher& publisher) noexcept;
     [[nodiscard]] std::uint32_t subscriber_count() noexcept;
 

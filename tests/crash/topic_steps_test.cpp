@@ -215,7 +215,7 @@ TEST_F(TopicSteps, killed_in_a_publish_that_trims) {
             }
             detail::QueueCore::of(world.queue_).attachment().directory().free_retired();
             EXPECT_EQ(world.server_.verify().value().problems, std::vector<std::string>{});
-            EXPECT_EQ(world.server_.verify().value().chunks_retired, 0U);
+            EXPECT_LE(world.server_.verify().value().chunks_retired, TopicWorld::kKeptMax);
             EXPECT_LE(world.topic_.status().value().bytes, 6000U + 1152U);
         });
     EXPECT_GE(steps, 20U);

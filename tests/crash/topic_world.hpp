@@ -91,8 +91,10 @@ class TopicWorld {
         // What is retired and read by nobody goes with the next pass over all chunks.
         detail::QueueCore::of(queue_).attachment().directory().free_retired();
         EXPECT_EQ(audit(server_, settle(queue_), topic_.status().value().depth), "");
-        EXPECT_EQ(server_.verify().value().chunks_retired, 0U);
+        // `verify` complains of those of the dead; our own publisher keeps some.
+        EXPECT_LE(server_.verify().value().chunks_retired, kKeptMax);
     }
+    static constexpr std::uint64_t kKeptMax = 2ULL * shm::RetiredList::kMax;
 
     ScratchDomain domain_;
     Server server_;

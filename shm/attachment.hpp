@@ -112,6 +112,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     [[nodiscard]] Directory& directory() noexcept { return directory_; }
     [[nodiscard]] ProcessTable& processes() noexcept { return processes_; }
     [[nodiscard]] std::span<ThreadRecord> threads() noexcept { return threads_; }
+    [[nodiscard]] Calls calls() noexcept { return {&pool_, &processes_, threads_}; }
     [[nodiscard]] WaiterMap& pool_waiters() noexcept { return *pool_waiters_; }
     [[nodiscard]] std::uint32_t slot() const noexcept { return slot_; }
     [[nodiscard]] std::uint64_t identity() const noexcept { return identity_; }

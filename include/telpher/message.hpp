@@ -90,6 +90,7 @@ class Message : public MessageFields<Message> {
     Message& expires_in(std::chrono::milliseconds lifetime) &;
     // What is left of the call's time: 0 ms to 49 days. Set by the runtime on every call.
     Message& with_timeout(std::chrono::milliseconds timeout) &;
+    Message& without_timeout() &;
     // Confirmed only when it is on disk; needs a durable queue.
     Message& durable(bool on = true) &;
     // No response is wanted.

@@ -200,7 +200,7 @@ void Parker::round(std::uint64_t until_ns) {
 void Parker::sleep(std::uint32_t seen, std::uint64_t until_ns) {
     const std::uint64_t now = shm::monotonic_ns();
     auto longest = static_cast<std::uint64_t>(shm::kSleepMax.count());
-    if (lanes_.empty()) {
+    if (lanes_.empty() && calls_.empty()) {
         longest = kNothingToWatchNs;
     } else if (starving_) {
         longest = kMemoryLookNs;
@@ -228,6 +228,9 @@ void Parker::sleep(std::uint32_t seen, std::uint64_t until_ns) {
 // What is left when the last handle has gone: operations that were withdrawn.
 void Parker::drop_all() {
     adopt_submitted();
+    while (!calls_.empty()) {
+        let_go(calls_.front());
+    }
     for (auto& [destination, lane] : lanes_) {
         for (LaneEnd* end : {&lane.items, &lane.space}) {
             while (!end->pending.empty()) {

@@ -182,6 +182,11 @@ Message& Message::with_timeout(std::chrono::milliseconds timeout) & {
     return *this;
 }
 
+Message& Message::without_timeout() & {
+    set_extension(ExtensionId::timeout_ms, {});
+    return *this;
+}
+
 Message& Message::durable(bool on) & {
     head_.flags = static_cast<std::uint8_t>(on ? head_.flags | detail::kFlagDurable
                                                : head_.flags & ~detail::kFlagDurable);

@@ -53,10 +53,9 @@ class CallSteps : public ::testing::Test {
     }
     Function serve(Server& server, bool idempotent = false) {
         return server
-            .serve(
-                "f",
-                [this](const Message& request) { return handle(request); },
-                {.inflight_max = 8, .idempotent = idempotent})
+            .serve("f",
+                   [this](const Message& request) { return handle(request); },
+                   {.inflight_max = 8, .idempotent = idempotent})
             .value();
     }
     // Calls from a process of its own.
@@ -166,8 +165,9 @@ class CallSteps : public ::testing::Test {
                 serves_->store(true);
                 call.join();
                 const Status status = status_->load();
-                EXPECT_TRUE(status == Status::ok || (!finished && (status == Status::peer_died ||
-                                                        status == Status::function_not_found)))
+                EXPECT_TRUE(status == Status::ok ||
+                            (!finished &&
+                             (status == Status::peer_died || status == Status::function_not_found)))
                     << to_string(status);
                 EXPECT_LT(took_ns_, 1'000'000'000U) << "nobody waits for the dead";
                 EXPECT_EQ(problem(), "");

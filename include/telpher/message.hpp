@@ -135,6 +135,8 @@ class Message : public MessageFields<Message> {
     }
 
     // --- Use again without allocating: the memory of the old payload is kept ---
+    // Becomes an owning copy of a message read in place.
+    Message& assign(const MessageView& view) &;
     // The payload becomes a text/plain UTF-8 text.
     Message& assign_text(std::string_view text);
     // Mimetype and charset stay; the payload of a JSON message is checked again.

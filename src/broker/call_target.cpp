@@ -307,11 +307,15 @@ Result<Message> CallTarget::take(std::uint32_t chunk, shm::ThreadContext& contex
                          " lies in a data segment that cannot be mapped into this process"};
     }
     Result<Message> result(std::in_place);
+    // To be read now, and written by the next call.
+    const auto* line = reinterpret_cast<const std::byte*>(pool.header(from));
+    shm::prefetch_for_write(line + shm::kCacheLine);
+    shm::prefetch_for_write(line + 2 * shm::kCacheLine);
     MessageView view;
     if (wire::decode_in_place(calls_.message(from), view)) [[likely]] {
-        *result = Message(view);
+        result->assign(view);
     } else if (auto rare = wire::decode(calls_.message(from)); rare) {
-        *result = Message(*rare);
+        result->assign(*rare);
     } else {
         result = rare.error();
     }

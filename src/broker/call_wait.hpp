@@ -14,6 +14,8 @@
 
 namespace telpher::detail {
 
+inline constexpr std::uint32_t kRestMax = 64;  // pauses before the first look for an answer
+
 // The end of a wait; the clock is read when somebody asks.
 class CallClock {
   public:
@@ -135,9 +137,16 @@ class CallWait {
         } else if (limit < kSpinMin) {
             limit = kSpinMax / 2;
         }
+        // Each look takes the word's line from the server that is about to write it: the first one comes
+        // when the last answers came.
+        std::uint32_t& rest = context_.call_rest;
+        for (std::uint32_t p = 0; limit != 0 && p < rest; ++p) {
+            shm::cpu_pause();
+        }
         for (std::uint32_t i = 0; i < limit; ++i) {
             if (look()) {
                 context_.spin_limit = limit * 2 < kSpinMax ? limit * 2 : kSpinMax;
+                rest = i == 0 ? rest - rest / 8 : std::min(rest + 1, kRestMax);
                 return true;
             }
             shm::cpu_pause();

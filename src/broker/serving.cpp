@@ -184,6 +184,7 @@ Status Serving::claim(std::uint32_t* chunk) noexcept {
             return status;
         }
     }
+    ring_.prepare_claim();
     return ring_.claim(attachment_.slot(), chunk, &place);
 }
 

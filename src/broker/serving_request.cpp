@@ -78,7 +78,7 @@ bool Serving::begin(Work& work, std::uint32_t chunk, MessageView& view, bool one
         status = Status::expired;
     }
     if (status == Status::ok) [[likely]] {
-        work.request = Message(view);
+        work.request.assign(view);
         if (deadline != ~0ULL) {
             constexpr auto kMost = static_cast<std::uint64_t>(limits::kTimeoutMax.count());
             work.request.with_timeout(std::chrono::milliseconds(

@@ -56,9 +56,14 @@ std::string_view as_text(std::span<const std::byte> bytes) noexcept {
 
 }  // namespace
 
-Message::Message(const MessageView& view)
-    : head_(view.head()), topic_(view.topic()), payload_(as_text(view.payload())) {
+Message::Message(const MessageView& view) { assign(view); }
+
+Message& Message::assign(const MessageView& view) & {
     const detail::MessageParts& parts = view.parts();
+    head_ = parts.head;
+    topic_.assign(view.topic());
+    payload_.assign(as_text(view.payload()));
+    violation_ = {};
     extension_.assign(parts.extension, parts.head.extension_bytes);
     // Checked again as a copy: in memory that others can write, it may have changed since decode.
     if (!extension_.empty() && !wire::check_extension(head_, extension_)) {
@@ -68,6 +73,7 @@ Message::Message(const MessageView& view)
             head_.content = detail::kContentBinary;
         }
     }
+    return *this;
 }
 
 // --- Constructors ---

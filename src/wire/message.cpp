@@ -184,12 +184,24 @@ Message& Message::with_timeout(std::chrono::milliseconds timeout) & {
     const auto timeout_ms = static_cast<std::uint32_t>(timeout.count());
     std::array<char, sizeof timeout_ms> bytes{};
     std::memcpy(bytes.data(), &timeout_ms, sizeof timeout_ms);
+    if (extension_.empty()) {  // every request on its way to a handler
+        constexpr char kHead[wire::kEntryHeadBytes] = {
+            static_cast<char>(ExtensionId::timeout_ms), sizeof timeout_ms, 0};
+        extension_.assign(kHead, sizeof kHead);
+        extension_.append(bytes.data(), bytes.size());
+        return *this;
+    }
     set_extension(ExtensionId::timeout_ms, {bytes.data(), bytes.size()});
     return *this;
 }
 
 Message& Message::without_timeout() & {
-    set_extension(ExtensionId::timeout_ms, {});
+    if (!extension_.empty() && extension_[0] == static_cast<char>(ExtensionId::timeout_ms) &&
+        extension_.size() == wire::kEntryHeadBytes + wire::kTimeoutEntryBytes) {
+        extension_.clear();
+    } else if (!extension_.empty()) {
+        set_extension(ExtensionId::timeout_ms, {});
+    }
     return *this;
 }
 

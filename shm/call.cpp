@@ -18,12 +18,13 @@ bool Calls::queued(std::uint32_t chunk) const noexcept {
 
 // Killed before the CAS: the call is as it was, and the caller's death is found by others. After it:
 // OWNED by the dead, or ORPHANED and its server's.
-Calls::GivenUp Calls::give_up(std::uint32_t chunk, std::uint32_t me) const noexcept {
+Calls::GivenUp Calls::give_up(std::uint32_t chunk, std::uint32_t me, Give how) const noexcept {
     // CW2: pairs with CW1.
     std::uint64_t seen = word(chunk).load(std::memory_order_acquire);
     for (;;) {
         const ChunkState state = word_state(seen);
-        if (state != ChunkState::offered && state != ChunkState::claimed) {
+        if (state != ChunkState::offered &&
+            (state != ChunkState::claimed || how == Give::up_unless_begun)) {
             return GivenUp::ended;
         }
         const bool unsent = state == ChunkState::offered;

@@ -65,7 +65,13 @@ class Calls {
     // The caller wants no answer any more. unsent: the chunk is OWNED by it again, and nobody had
     // taken the request; orphaned: the server's; ended: look.
     enum class GivenUp { unsent, orphaned, ended };
-    [[nodiscard]] GivenUp give_up(std::uint32_t chunk, std::uint32_t me) const noexcept;
+    enum class Give {
+        up,
+        up_unless_begun
+    };  // the second leaves a request that a server has: `ended`
+    [[nodiscard]] GivenUp give_up(std::uint32_t chunk,
+                                  std::uint32_t me,
+                                  Give how = Give::up) const noexcept;
     // Of a REPLIED call: the chunk that holds the response; kNoChunk: it cannot be reached here, or
     // is not ours (damage).
     [[nodiscard]] std::uint32_t response(std::uint32_t chunk, std::uint32_t me) const noexcept;

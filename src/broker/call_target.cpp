@@ -194,9 +194,16 @@ Result<Message> CallTarget::call(const Message& request, const CallOptions& opti
             [&] { return calls_.look(chunk, slot_) != shm::Calls::Look::pending; },
             [&] { return calls_.look_before_sleep(chunk, slot_) != shm::Calls::Look::pending; },
             [&] { return gone() && calls_.queued(chunk); },
-            [&] { attachment_->check_deaths(); });
+            [&] {
+                attachment_->check_deaths();
+                attachment_->tidy_orphans();
+            });
         if (status != Status::ok) [[unlikely]] {
-            return give_up(chunk, status);
+            auto result = give_up(chunk, status);
+            if (result.status() != Status::queue_empty) {
+                return result;
+            }
+            continue;
         }
         if (calls_.look(chunk, slot_) == shm::Calls::Look::replied) [[likely]] {
             return take(chunk, *context);
@@ -255,9 +262,16 @@ void CallTarget::release(std::uint32_t chunk) noexcept {
 }
 
 Result<Message> CallTarget::give_up(std::uint32_t chunk, Status reason) {
-    const shm::Calls::GivenUp how = calls_.give_up(chunk, slot_);
+    const shm::Calls::GivenUp how =
+        calls_.give_up(chunk,
+                       slot_,
+                       reason == Status::function_not_found ? shm::Calls::Give::up_unless_begun
+                                                            : shm::Calls::Give::up);
     if (how == shm::Calls::GivenUp::ended) {
         const shm::Calls::Look look = calls_.look(chunk, slot_);
+        if (look == shm::Calls::Look::pending) {
+            return Status::queue_empty;  // begun after all: it will end
+        }
         if (look == shm::Calls::Look::failed) {
             return failed(chunk);
         }

@@ -57,7 +57,8 @@ class CallTarget {
     Result<Message> advance(std::uint32_t chunk,
                             shm::ThreadContext& context,
                             std::uint32_t& attempts);
-    // Gives the call up because of `reason`; its result, if that came meanwhile.
+    // Gives the call up because of `reason`; its result, if that came meanwhile; `queue_empty` if a
+    // server has it that was thought gone (function_not_found).
     Result<Message> give_up(std::uint32_t chunk, Status reason);
 
     // The same, before the thread that the call names goes to sleep.

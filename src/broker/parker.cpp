@@ -223,6 +223,11 @@ void Parker::sleep(std::uint32_t seen, std::uint64_t until_ns) {
         starving_ = false;
     }
     idle_ = shm::monotonic_ns() >= until;
+    if (idle_ && !calls_.empty()) {
+        // Nobody answers: perhaps a server died, and nobody noticed.
+        attachment_->check_deaths();
+        attachment_->tidy_orphans();
+    }
 }
 
 // What is left when the last handle has gone: operations that were withdrawn.

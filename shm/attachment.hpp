@@ -92,6 +92,8 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     // Under the directory lock, if it can be had within 20 ms: closes queues of owners who are gone,
     // and takes apart what was removed and is used by nobody.
     void tidy_directory();
+    // The same if there is something of the first kind: what a busy lock left undone after a death.
+    void tidy_orphans();
     // Adds chunks of `chunk_bytes` to the domain, unless others did since we knew of `classes`.
     // `patience`: how long to wait for the directory lock. Errors: out_of_memory (/dev/shm is full,
     // or the memory cannot be mapped here), limit_reached (limits.segment_bytes), timed_out (the
@@ -112,6 +114,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     [[nodiscard]] Directory& directory() noexcept { return directory_; }
     [[nodiscard]] ProcessTable& processes() noexcept { return processes_; }
     [[nodiscard]] std::span<ThreadRecord> threads() noexcept { return threads_; }
+    [[nodiscard]] Calls calls() noexcept { return {&pool_, &processes_, threads_}; }
     [[nodiscard]] WaiterMap& pool_waiters() noexcept { return *pool_waiters_; }
     [[nodiscard]] std::uint32_t slot() const noexcept { return slot_; }
     [[nodiscard]] std::uint64_t identity() const noexcept { return identity_; }
@@ -134,7 +137,6 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     void start_janitor();
     void janitor();
     void announce();
-    void tidy_orphans();
     void watch(std::vector<std::pair<std::uint64_t, int>>& watched);
     void leave() noexcept;
     [[nodiscard]] std::uint64_t outstanding() noexcept;

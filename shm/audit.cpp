@@ -58,7 +58,7 @@ class Auditor {
             return;
         }
         const auto ring = a_.directory().ring(found);
-        const std::string name = "queue '" + found.name() + "'";
+        const std::string name = std::string(to_string(found.family())) + " '" + found.name() + "'";
         if (!ring || !a_.directory().returns_lane(found)) {
             report(name + ": its control block points outside the rings' memory");
             return;
@@ -191,6 +191,16 @@ class Auditor {
                            ? std::string()
                            : "is RETIRED by process slot " + std::to_string(owner) +
                                  ", which is not live";
+            case ChunkState::replied:
+            case ChunkState::failed:
+                return caller_lives(chunk) ? std::string()
+                                           : "holds an answer for process slot " +
+                                                 std::to_string(owner) + ", whose life is over";
+            case ChunkState::orphaned:
+                return owner < live_.size() && live_[owner]
+                           ? std::string()
+                           : "is ORPHANED, and its server in process slot " +
+                                 std::to_string(owner) + " is not live";
             default:
                 return "is in state " + std::to_string(word >> 60) +
                        ", which this version does not use";
@@ -205,6 +215,9 @@ class Auditor {
         return found && found->generation == dest_generation(dest) &&
                found->family() == Family::topic && found->state != EntryState::live;
     }
+
+    // Of an answered or failed call: whether the life of the process that it belongs to goes on.
+    [[nodiscard]] bool caller_lives(std::uint32_t chunk) { return a_.calls().wanted(chunk); }
 
     [[nodiscard]] bool in_flight(std::uint32_t owner, std::uint64_t ref) {
         for (ThreadRecord& thread : a_.threads()) {
@@ -276,6 +289,11 @@ class Auditor {
                 break;
             case ChunkState::retired:
                 ++audit_.retired;
+                break;
+            case ChunkState::replied:
+            case ChunkState::failed:
+            case ChunkState::orphaned:
+                ++audit_.ended_calls;
                 break;
             default:
                 break;

@@ -84,6 +84,7 @@ void Directory::start(Segment* segment, ChunkPool* pool, std::uint32_t slot) noe
     entry_count_ = segment->destinations_max();
     rings_ = segment->region(RegionKind::rings);
     attach_counts_.assign(entry_count_, 0);
+    serve_counts_.assign(entry_count_, 0);
 }
 
 std::uint32_t Directory::used() const noexcept {
@@ -199,6 +200,9 @@ Result<Found> Directory::create(const DestinationSpec& spec, bool* created) {
     }
     *created = false;
     if (auto existing = find(spec.name, family_of(spec.kind))) {
+        if (spec.kind == Kind::function) {
+            start_serving(existing->entry);
+        }
         return *existing;
     }
     recycle();
@@ -225,6 +229,10 @@ Result<Found> Directory::create(const DestinationSpec& spec, bool* created) {
     Found made = write_entry(index, spec, shape, *offset);
     if (made.family() == Family::topic) {
         wake_all(segment_->directory_waiters(), threads_);  // subscriptions by pattern
+    }
+    if (spec.kind == Kind::function) {
+        // Killed before it: nobody serves it, and the next holder of the lock closes it.
+        start_serving(index);
     }
     return made;
 }
@@ -268,6 +276,7 @@ Found Directory::write_entry(std::uint32_t index,
     }
     info.byte_budget = spec.byte_budget;
     info.owner = spec.owner;
+    info.flags = spec.flags;
     info.options_hash = spec.options_hash;
     info.created_ns = read_clock(CLOCK_REALTIME);
     DirectoryEntry& e = entries_[index];
@@ -279,7 +288,14 @@ Found Directory::write_entry(std::uint32_t index,
     SHM_STEP("directory.create.info");
     store_info(e.info, info);
     SHM_STEP("directory.create.counters");
-    for (Word* counter : {&e.expired, &e.abandoned, &e.redelivered, &e.dropped, &e.dropped_told}) {
+    for (Word* counter : {&e.expired,
+                          &e.abandoned,
+                          &e.redelivered,
+                          &e.dropped,
+                          &e.dropped_told,
+                          &e.errors,
+                          &e.late,
+                          &e.timed_out}) {
         counter->store(0, std::memory_order_relaxed);  // relaxed: published by E6
     }
     for (Word& bits : e.consumers) {
@@ -333,15 +349,19 @@ Status Directory::close_entry(const Found& found) {
         return Status::corrupt;
     }
     SHM_STEP("directory.remove.closed");
-    // E6: pairs with E5. No new handle from here on.
+    // E6: pairs with E5. No new handle from here on. seq_cst: a caller marks itself, then looks at this
+    // word; we store it, then look at the marks (E7).
     entries_[found.entry].word.store(make_entry_word(EntryState::closed, found.generation),
-                                     std::memory_order_release);
+                                     std::memory_order_seq_cst);
     const Status status = ring->close();
     SHM_STEP("directory.remove.generation");
     segment_->header().directory_generation.fetch_add(
         1, std::memory_order_relaxed);  // relaxed: a hint to look again
     wake_all(ring->control().items, threads_);
     wake_all(ring->control().space, threads_);
+    if (found.family() == Family::function) {
+        ring_callers();
+    }
     return status;
 }
 

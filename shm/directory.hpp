@@ -62,6 +62,7 @@ struct DestinationSpec {
     std::uint32_t history = 0;
     SlowPolicy policy = SlowPolicy::drop_oldest;
     std::uint64_t disconnect_after = 0;
+    std::uint8_t flags = 0;  // kEntry...
 };
 
 class Directory {
@@ -110,22 +111,31 @@ class Directory {
     // Takes CLOSED entries apart that nobody has attached. The caller holds the lock.
     void recycle();
 
+    // Functions live as long as a process serves them: its bit in `consumers`. `create` counts one more
+    // server of this process, this one less; with the last one everywhere the next `close_orphans`
+    // closes it.
+    //   crash  killed before it: the reaper takes the bit away. Afterwards: as `disown`.
+    void stop_serving(std::uint32_t entry) noexcept;
+    // Whether `found` is a function that nobody serves.
+    [[nodiscard]] bool unserved(const Found& found) const noexcept;
+
     // From here on the queue has an owner who is not alive. Pinned by the caller, or in its list.
     void disown(const Found& found) noexcept;
-    // Closes queues whose owner is not alive: `alive(identity)`. The caller holds the lock. Waiters are
+    // Closes functions that nobody serves, and queues whose owner is not alive: `alive(identity)`. The caller holds the lock. Waiters are
     // rung here.
     template <typename Alive>
     void close_orphans(Alive&& alive) {
         const std::uint32_t count = used();
         for (std::uint32_t i = 0; i < count; ++i) {
             const auto found = read(i);
-            if (found && found->state == EntryState::live && found->info.owner != 0 &&
-                !alive(found->info.owner) && !bug(Bug::orphans_stay)) {
+            if (found && found->state == EntryState::live &&
+                ((found->info.owner != 0 && !alive(found->info.owner)) || unserved(*found)) &&
+                !bug(Bug::orphans_stay)) {
                 close_entry(*found);
             }
         }
     }
-    // Whether there is a queue whose owner is not alive.
+    // Whether there is such a queue or function.
     template <typename Alive>
     [[nodiscard]] bool any_orphan(Alive&& alive) const {
         const std::uint32_t count = used();
@@ -135,6 +145,16 @@ class Directory {
                                             .load(std::memory_order_acquire);
             if (owner != 0 && !alive(owner) && at(i) && at(i)->state == EntryState::live) {
                 return true;
+            }
+            // E2: pairs with E1 (directory.cpp:E1). A first look at the word that holds the kind.
+            const std::uint64_t kinds = std::atomic_ref<std::uint64_t>(
+                                            reinterpret_cast<std::uint64_t*>(&entries_[i].info)[1])
+                                            .load(std::memory_order_acquire);
+            if (static_cast<Kind>(kinds & 0xFFU) == Kind::function) {
+                const auto found = at(i);
+                if (found && found->state == EntryState::live && unserved(*found)) {
+                    return true;
+                }
             }
         }
         return false;
@@ -184,6 +204,8 @@ class Directory {
     [[nodiscard]] std::vector<Area> areas() const;
     [[nodiscard]] Result<std::uint64_t> make_space(std::uint64_t bytes);
     void unlock() noexcept;
+    void start_serving(std::uint32_t entry) noexcept;
+    void ring_callers() noexcept;
 
     Segment* segment_ = nullptr;
     ChunkPool* pool_ = nullptr;
@@ -193,8 +215,9 @@ class Directory {
     std::uint32_t slot_ = 0;
     std::span<std::byte> rings_;
     std::mutex mutex_;           // the directory lock among our threads
-    std::mutex attached_mutex_;  // guards attach_counts_
+    std::mutex attached_mutex_;  // guards the counts below
     std::vector<std::uint32_t> attach_counts_;
+    std::vector<std::uint32_t> serve_counts_;
 };
 
 // Bytes of a ring of `slots`.

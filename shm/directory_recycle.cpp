@@ -39,11 +39,56 @@ void Directory::detach(std::uint32_t entry) {
         return;
     }
     const std::uint64_t bit = 1ULL << (slot_ % 64);
-    // relaxed: a statistic
+    // relaxed: a statistic; of functions, which are not served without a handle, nothing changes
     entries_[entry].consumers[slot_ / 64].fetch_and(~bit, std::memory_order_relaxed);
     SHM_STEP("directory.detach.bit");
     // G3: pairs with G2. Our last access to the ring happened before it is taken apart.
     entries_[entry].attached[slot_ / 64].fetch_and(~bit, std::memory_order_release);
+}
+
+// Under the directory lock: nobody closes the function as unserved between its birth and our bit.
+void Directory::start_serving(std::uint32_t entry) noexcept {
+    const std::lock_guard hold(attached_mutex_);
+    if (++serve_counts_[entry] == 1) {
+        SHM_STEP("directory.serve.bit");
+        // relaxed: read by holders of the lock, or to look again
+        entries_[entry].consumers[slot_ / 64].fetch_or(1ULL << (slot_ % 64),
+                                                       std::memory_order_relaxed);
+    }
+}
+
+void Directory::stop_serving(std::uint32_t entry) noexcept {
+    const std::lock_guard hold(attached_mutex_);
+    if (serve_counts_[entry] != 0 && --serve_counts_[entry] == 0) {
+        SHM_STEP("directory.serve.end");
+        // relaxed: as above
+        entries_[entry].consumers[slot_ / 64].fetch_and(~(1ULL << (slot_ % 64)),
+                                                        std::memory_order_relaxed);
+    }
+}
+
+bool Directory::unserved(const Found& found) const noexcept {
+    if (found.family() != Family::function) {
+        return false;
+    }
+    for (const Word& bits : entries_[found.entry].consumers) {
+        // relaxed: whoever acts on it holds the lock, under which bits are set
+        if (bits.load(std::memory_order_relaxed) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// A function was closed: who waits for an answer of it looks at its request again.
+void Directory::ring_callers() noexcept {
+    for (ThreadRecord& thread : threads_) {
+        // E7: pairs with src/broker/call_wait.hpp:CW3.
+        if (thread.awaits_call.load(std::memory_order_seq_cst) != 0) {
+            SHM_STEP("directory.ring.caller");
+            ring_doorbell(thread);
+        }
+    }
 }
 
 // Killed before it: the queue dies with us. After it: with the next who holds the directory lock
@@ -206,6 +251,7 @@ void Directory::mend() {
                         static_cast<void>(ring->close());
                         wake_all(ring->control().items, threads_);
                         wake_all(ring->control().space, threads_);
+                        ring_callers();
                     }
                 }
                 break;

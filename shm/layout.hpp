@@ -119,9 +119,11 @@ struct alignas(kLinePair) ThreadRecord {
     Word victim;                          // (topics)
     std::atomic<std::uint32_t> doorbell;  // futex
     std::atomic<std::uint32_t> tid;
-    std::uint64_t reserved[12];
+    std::uint64_t reserved[4];
+    Word awaits_call;  // 1: sleeps until a call is answered; on a line that offers do not write
+    std::uint64_t reserved1[7];
 };
-static_assert(sizeof(ThreadRecord) == 128);
+static_assert(sizeof(ThreadRecord) == 128 && offsetof(ThreadRecord, awaits_call) == kCacheLine);
 
 // ---- name directory ----------------------------------------------------------------------------
 enum class EntryState : std::uint8_t {
@@ -153,6 +155,8 @@ constexpr std::uint64_t make_entry_word(EntryState state, std::uint64_t generati
 }
 constexpr EntryState entry_state(std::uint64_t word) { return static_cast<EntryState>(word >> 56); }
 constexpr std::uint64_t entry_generation(std::uint64_t word) { return word & ((1ULL << 40) - 1); }
+
+inline constexpr std::uint8_t kEntryIdempotent = 1;  // functions: a request may run twice
 
 // The control block of a destination: what `create` fixed, immutable while LIVE or CLOSED. Read and
 // written as 45 words, each atomically (directory.cpp), because readers take no lock.
@@ -199,7 +203,10 @@ struct alignas(kLinePair) DirectoryEntry {
     Word dropped_told;  // of these, told to a consumer
     std::uint64_t pad[2];
     EntryInfo info;
-    std::uint64_t pad2[11];
+    Word errors;     // functions: calls answered with something else than ok
+    Word late;       // functions: answers whose caller had given up
+    Word timed_out;  // functions: callers that gave up
+    std::uint64_t pad2[8];
     Word attached[kProcessesMax /
                   64];  // processes that hold a handle: the ring is not recycled under them
     Word consumers[kProcessesMax / 64];  // processes that polled
@@ -331,6 +338,7 @@ constexpr std::uint64_t abi_hash() {
                                         sizeof(ProcessRecord),
                                         sizeof(ThreadRecord),
                                         offsetof(ThreadRecord, doorbell),
+                                        offsetof(ThreadRecord, awaits_call),
                                         sizeof(EntryInfo),
                                         offsetof(EntryInfo, name),
                                         sizeof(DirectoryEntry),

@@ -19,6 +19,7 @@ void Reaper::start(ProcessTable* table,
     threads_ = threads;
     directory_ = directory;
     pool_ = pool;
+    calls_ = Calls(pool, table, threads);
 }
 
 bool Reaper::help(std::uint32_t slot, std::uint32_t me, std::uint64_t gone) {
@@ -109,13 +110,22 @@ bool Reaper::sweep_chunk(std::uint32_t chunk,
                          std::span<const std::uint64_t> inflight) {
     Word& word = pool_->header(chunk)->word;
     for (;;) {
-        // K1: pairs with ring_inline.hpp:C0 and ring_inline.hpp:C2.
-        std::uint64_t seen = word.load(std::memory_order_acquire);
+        // K1: pairs with ring_inline.hpp:C0 and ring_inline.hpp:C2; with call.cpp:CW1 and call.cpp:CW7 it
+        // is the second half of store-then-load: the dead is DEAD, then this look; an answer, then a look at
+        // its caller's life.
+        std::uint64_t seen = word.load(std::memory_order_seq_cst);
         const ChunkState state = word_state(seen);
         if (state == ChunkState::retired &&
             (word_owner(seen) == slot || word_owner(seen) == kNobodysChunk)) {
             directory_->free_retired(chunk, word_owner(seen));
             return true;
+        }
+        if (state == ChunkState::replied || state == ChunkState::failed ||
+            state == ChunkState::orphaned) {
+            if (settle_call(chunk, seen, slot)) {
+                return true;
+            }
+            continue;
         }
         if (state == ChunkState::free ||
             (word_owner(seen) != slot &&
@@ -140,6 +150,13 @@ bool Reaper::sweep_chunk(std::uint32_t chunk,
         }
         // Read before the chunk can have its next owner. relaxed: written before OFFERED (K1).
         const std::uint64_t dest = pool_->header(chunk)->dest.load(std::memory_order_relaxed);
+        if (state == ChunkState::claimed && awaited(chunk, dest)) {
+            if (!calls_.fail(chunk, seen)) {
+                continue;  // its caller has given up, or a helper was faster
+            }
+            count_abandoned(dest);
+            return true;
+        }
         SHM_STEP("reap.chunk.cas");
         // K4: pairs with chunk_pool.hpp:P1. Failure: a helper, or the consumer of a committed
         // message, was faster: look again.
@@ -155,6 +172,26 @@ bool Reaper::sweep_chunk(std::uint32_t chunk,
             return true;
         }
     }
+}
+
+// An answer, or a call whose caller gave up. Whoever died: an answer that nobody will read any more was
+// perhaps left by a server that is gone, too. False: look again.
+bool Reaper::settle_call(std::uint32_t chunk, std::uint64_t seen, std::uint32_t slot) {
+    const bool over = word_state(seen) == ChunkState::orphaned ? word_owner(seen) == slot
+                                                               : calls_.deserted(chunk);
+    SHM_STEP("reap.call");
+    return !over || calls_.discard(chunk, seen);
+}
+
+// Whether a chunk that the dead had claimed is a request whose caller waits for an answer. Its
+// function's entry cannot be taken apart meanwhile, as in `place_of`.
+bool Reaper::awaited(std::uint32_t chunk, std::uint64_t dest) const {
+    const auto found = directory_->pinned(dest_entry(dest));
+    return found && found->generation == dest_generation(dest) && found->kind() == Kind::function &&
+           !bug(Bug::reaper_frees_calls) &&
+           // relaxed: written before OFFERED, which the claim has seen
+           (call_flags(calls_.block(chunk).thread.load(std::memory_order_relaxed)) & kCallOneway) ==
+               0;
 }
 
 // Where an in-flight chunk of the dead is. Its ring cannot be recycled meanwhile: the dead still has

@@ -3,7 +3,9 @@
 //
 //   Pass       every chunk of the segment: OWNED and CLAIMED by the dead become FREE; OFFERED by
 //              the dead and named by one of its in-flight words is freed unless its ring holds it,
-//              or, on its way into a returns lane, committed there; other OFFERED chunks are committed and stay. Then thread records, then waiters, then
+//              or, on its way into a returns lane, committed there; other OFFERED chunks are committed and stay.
+//              Requests that the dead had CLAIMED become FAILED, and their callers hear of it; answers
+//              without a caller, whoever's, are freed (call.hpp). Then thread records, then waiters, then
 //              (last) the attached bits, which keep rings in place while in-flight words are being
 //              resolved.
 //   Threads    one reaping at a time per process (the attachment's mutex); any number of processes
@@ -14,6 +16,7 @@
 //              again. A failed CAS on a chunk re-reads it: another helper, or the message's
 //              consumer, was faster.
 
+#include "shm/call.hpp"
 #include "shm/chunk_pool.hpp"
 #include "shm/directory.hpp"
 #include "shm/layout.hpp"
@@ -45,6 +48,8 @@ class Reaper {
     [[nodiscard]] bool sweep_chunk(std::uint32_t chunk,
                                    std::uint32_t slot,
                                    std::span<const std::uint64_t> inflight);
+    [[nodiscard]] bool settle_call(std::uint32_t chunk, std::uint64_t seen, std::uint32_t slot);
+    [[nodiscard]] bool awaited(std::uint32_t chunk, std::uint64_t dest) const;
     enum class Place { committed, nowhere, unknown, retired };
     [[nodiscard]] Place place_of(std::uint32_t chunk, std::uint64_t ref);
     [[nodiscard]] Place complete_return(const Found& found, std::uint64_t ref);
@@ -58,6 +63,7 @@ class Reaper {
     std::span<ThreadRecord> threads_;
     Directory* directory_ = nullptr;
     ChunkPool* pool_ = nullptr;
+    Calls calls_;
     bool visits_ = false;  // has no slot, and cannot pin a ring
 };
 

@@ -66,6 +66,23 @@ class Ring {
         // relaxed: only a prefetch follows
         prefetch_for_write(&slot(control_->tail.load(std::memory_order_relaxed)));
     }
+    // Fetches the first lines of the chunk that the next `claim` will probably take, for who will write
+    // them, too: a look at them first would fetch them twice.
+    void prepare_claim() const noexcept {
+        // relaxed, all: only prefetches follow
+        const std::uint64_t h = control_->head.load(std::memory_order_relaxed);
+        const Slot& s = slot(h);
+        if (s.pos.load(std::memory_order_relaxed) == h + 1) {  // relaxed: as above
+            const std::uint32_t chunk =
+                ref_chunk(s.ref.load(std::memory_order_relaxed));  // relaxed: as above
+            if (pool_->valid(chunk)) {
+                const auto* line = reinterpret_cast<const std::byte*>(pool_->header(chunk));
+                prefetch_for_write(line);
+                prefetch_for_write(line + kCacheLine);
+                prefetch_for_write(line + 2 * kCacheLine);
+            }
+        }
+    }
     // The oldest unclaimed chunk from position `h` on (which moves there), left where it is. ok, with
     // its word as it was; queue_empty, queue_not_found (the end), out_of_memory, corrupt. Who reads the chunk then
     // must find the same word afterwards: it may be claimed and used again at any moment.

@@ -93,6 +93,8 @@ Result<ThreadContext*> Attachment::make_context() {
         SHM_STEP("thread.start");
         record.inflight.store(kNoRef, std::memory_order_relaxed);  // relaxed: read when we are dead
         record.victim.store(kNoRef, std::memory_order_relaxed);    // relaxed: as above
+        record.awaits_call.store(
+            0, std::memory_order_relaxed);  // relaxed: a ring too many is harmless
         record.tid.store(static_cast<std::uint32_t>(syscall(SYS_gettid)),
                          std::memory_order_relaxed);  // relaxed: for people
         ThreadContext* context = nullptr;

@@ -21,6 +21,7 @@ struct alignas(kLinePair) ThreadContext {
     std::uint32_t spin_limit = 0;
     std::uint32_t run = 0;  // messages since the last miss
     std::uint32_t pause = 1;
+    std::uint32_t call_rest = 0;  // pauses before the first look for a call's answer
     std::uint64_t id_prefix = 0;  // of message ids
     std::uint64_t id_counter = 0;
 };

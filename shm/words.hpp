@@ -46,9 +46,9 @@ enum class ChunkState : std::uint8_t {
     retired = 5,   // evicted from a topic, nobody's               (topics)
     whole = 6,     // not used: large messages have chunks of their own size (ARCHITECTURE.md, 11)
     cont = 7,      // not used, see above
-    replied = 8,   // call answered on the request's own word      (functions)
-    failed = 9,    // call whose server died                       (functions)
-    orphaned = 10  // call whose client gave up                    (functions)
+    replied = 8,   // a call that was answered, or the chunk its answer lies in; the caller's
+    failed = 9,    // a call whose server died; the caller's
+    orphaned = 10  // a call whose caller gave up; the server's that has it
 };
 // Owner of a RETIRED chunk that anybody may free; of any other, its owner does, or the owner's reaper.
 inline constexpr std::uint32_t kNobodysChunk = 0xFFF;

@@ -49,6 +49,36 @@ void ping(Side& side, Port& port, Amount amount) {
     side.sync();
 }
 
+inline constexpr std::uint64_t kRestNs = 20'000;
+
+// As `ping`, with a rest before each round trip that is not timed.
+template <typename Port>
+void ping_rested(Side& side, Port& port, Amount amount) {
+    const auto histogram = std::make_unique<Histogram>();
+    const Context& context = side.context();
+    side.sync();
+    for (std::uint64_t sequence = 1; sequence <= amount.warm_up + amount.measured; ++sequence) {
+        for (const std::uint64_t start = monotonic_now_ns();
+             monotonic_now_ns() < start + kRestNs;) {
+            context.relax();
+        }
+        const std::uint64_t before = ticks();
+        port.send(sequence);
+        if (const std::uint64_t got = port.receive(); got != sequence) {
+            side.fail("round trip " + std::to_string(sequence) + " came back as " +
+                      std::to_string(got));
+        }
+        if (sequence > amount.warm_up) {
+            histogram->record(ticks() - before);
+        }
+    }
+    side.board().sample = {context.to_ns(histogram->quantile(0.5)),
+                           context.to_ns(histogram->quantile(0.99)),
+                           context.to_ns(histogram->mean()),
+                           context.to_ns(static_cast<double>(histogram->max()))};
+    side.sync();
+}
+
 template <typename Port>
 void pong(Side& side, Port& port, Amount amount) {
     side.sync();

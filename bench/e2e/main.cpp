@@ -33,6 +33,7 @@ std::vector<Benchmark> all_benchmarks() {
     add_large_loan_rows(list);
     add_size_rows(list);
     add_blocking_rows(list);
+    add_call_rows(list);
     add_boost_mq_rows(list);
     add_mq_peer_rows(list);
     add_pipe_peer_rows(list);

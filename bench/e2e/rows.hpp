@@ -38,6 +38,7 @@ void add_topic_rows(std::vector<Benchmark>& list);
 void add_large_loan_rows(std::vector<Benchmark>& list);
 void add_size_rows(std::vector<Benchmark>& list);
 void add_blocking_rows(std::vector<Benchmark>& list);
+void add_call_rows(std::vector<Benchmark>& list);
 // Other people's transports, bench/peers/.
 void add_mq_peer_rows(std::vector<Benchmark>& list);
 void add_pipe_peer_rows(std::vector<Benchmark>& list);

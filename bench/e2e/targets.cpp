@@ -48,6 +48,8 @@ std::vector<Target> queue_targets() {
         {"loan 64 MiB / two lines", {"large_loan_64m"}, {"two_lines"}, false, 2.5},
         {"1 MiB there and back / its floor", {"touched_1m"}, {"floor_1m"}, false, 1.1},
         {"answered while spinning / two lines", {"blocking_awake"}, {"two_lines"}, false, 2.6},
+        {"call / two lines", {"call"}, {"two_lines"}, false, 1.6},
+        {"call answered while spinning / two lines", {"call_awake"}, {"two_lines"}, false, 1.9},
         {"both asleep / futex", {"blocking_asleep"}, {"futex"}, false, 1.15},
     };
 }

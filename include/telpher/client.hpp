@@ -1,6 +1,8 @@
 #pragma once
 // A Client uses a domain: local (`shm:NAME`) or, with the TCP component, remote.
 
+#include "telpher/function.hpp"
+#include "telpher/future.hpp"
 #include "telpher/options.hpp"
 #include "telpher/queue.hpp"
 #include "telpher/result.hpp"
@@ -91,6 +93,51 @@ class Client {
                             std::move(options));
     }
 
+    // Asks the function of that name, and waits for its response. Without a name: the one that is served
+    // without.
+    //
+    //   timeout  of the whole call; it travels with the request, and work is not begun after it
+    //   errors   did not happen: function_not_found (nobody serves it, after options.wait_for_server),
+    //            overloaded (inflight_max requests wait, for the whole timeout), bad_request (the name, the
+    //            message's first violated limit), message_too_large, out_of_memory, limit_reached
+    //            (threads), closed, domain_removed, forked; timed_out where the text says that nobody had
+    //            begun. May have happened: timed_out, cancelled, closed while it ran; peer_died (the process
+    //            that ran it died); handler_error (with the error id); message_too_large or out_of_memory for
+    //            the response
+    //   nested   a handler may call anything; one that calls its own function needs another thread or
+    //            process that serves it: it waits until its own timeout otherwise
+    //   cost     two contended atomic operations and no system call while both sides are awake
+    //   crash    killed anywhere: nobody waits for it, its memory comes back
+    Result<Message> send(std::string_view function,
+                         const Message& request,
+                         Duration timeout,
+                         const SendOptions& options = {});
+    Result<Message> send(const Message& request, Duration timeout, const SendOptions& options = {});
+    // The same without waiting here; thousands may be outstanding.
+    //
+    //   errors   in the future, as `send`; overloaded at once when inflight_max requests wait
+    //   cancel   gives the call up: a handler that has begun runs to its end
+    Future<Message> send_async(std::string_view function,
+                               const Message& request,
+                               Duration timeout,
+                               const SendOptions& options = {});
+    Future<Message> send_async(const Message& request,
+                               Duration timeout,
+                               const SendOptions& options = {});
+    // A request without a response. What was accepted and never handled is counted in the function's
+    // status: expired (its life span), abandoned, dropped.
+    //
+    //   timeout  how long to wait for room
+    //   errors   as the first kind of `send`: did not happen
+    Result<void> send_oneway(std::string_view function,
+                             const Message& request,
+                             Duration timeout = {},
+                             const SendOptions& options = {});
+    Result<void> send_oneway(const Message& request,
+                             Duration timeout = {},
+                             const SendOptions& options = {});
+    // Of the function of that name; empty: the one without. Error: function_not_found.
+    [[nodiscard]] Result<FunctionStatus> function_status(std::string_view function) const;
     [[nodiscard]] Result<bool> exists(std::string_view name) const;
     [[nodiscard]] bool running() const;
     // As Server::close; temporary queues end.

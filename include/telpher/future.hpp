@@ -1,5 +1,5 @@
 #pragma once
-// The result of an operation that completes later: Queue::poll_async, Queue::offer_async.
+// The result of an operation that completes later: Queue::poll_async, Queue::offer_async, Client::send_async.
 //
 //   auto next = queue.poll_async(10s);          // nothing is there: it waits by itself
 //   if (next.wait(1s)) use(next.get(0s));       // or, in a coroutine: auto order = co_await next;
@@ -59,9 +59,10 @@ class FutureBase {
 };
 }  // namespace detail
 
-// A Delivery or a sequence number that comes later. Move-only.
+// A Delivery, a sequence number or a response that comes later. Move-only.
 //
-//   Destructor   pending: the operation is withdrawn (an offer is not sent, a poll takes nothing);
+//   Destructor   pending: the operation is withdrawn (an offer is not sent, a poll takes nothing, a call
+//                is given up);
 //                finished and unread: a polled message goes back into the queue. Never waits, unless
 //                as many as the queue holds came back and nobody polled them: then up to 100 ms for
 //                a place; without one, or beyond limits.threads, the message is lost, and counted as
@@ -108,5 +109,7 @@ template <>
 Result<Delivery> Future<Delivery>::get(Duration timeout);
 template <>
 Result<std::uint64_t> Future<std::uint64_t>::get(Duration timeout);
+template <>
+Result<Message> Future<Message>::get(Duration timeout);
 
 }  // namespace telpher

@@ -90,6 +90,7 @@ class Message : public MessageFields<Message> {
     Message& expires_in(std::chrono::milliseconds lifetime) &;
     // What is left of the call's time: 0 ms to 49 days. Set by the runtime on every call.
     Message& with_timeout(std::chrono::milliseconds timeout) &;
+    Message& without_timeout() &;
     // Confirmed only when it is on disk; needs a durable queue.
     Message& durable(bool on = true) &;
     // No response is wanted.
@@ -134,6 +135,8 @@ class Message : public MessageFields<Message> {
     }
 
     // --- Use again without allocating: the memory of the old payload is kept ---
+    // Becomes an owning copy of a message read in place.
+    Message& assign(const MessageView& view) &;
     // The payload becomes a text/plain UTF-8 text.
     Message& assign_text(std::string_view text);
     // Mimetype and charset stay; the payload of a JSON message is checked again.

@@ -2,6 +2,8 @@
 // A Server makes a domain and its destinations. Any number of Servers may open one domain; none
 // leads.
 
+#include "telpher/function.hpp"
+#include "telpher/future.hpp"
 #include "telpher/options.hpp"
 #include "telpher/queue.hpp"
 #include "telpher/result.hpp"
@@ -35,10 +37,11 @@ struct VerifyReport {
     std::vector<std::string> problems;
     std::uint64_t chunks = 0;  // looked at
     std::uint64_t chunks_free = 0;
-    std::uint64_t chunks_owned = 0;    // loans, and chunks kept for reuse
-    std::uint64_t chunks_offered = 0;  // committed in a queue
-    std::uint64_t chunks_claimed = 0;  // deliveries
-    std::uint64_t chunks_retired = 0;  // taken out of topics, and perhaps still read
+    std::uint64_t chunks_owned = 0;     // loans, and chunks kept for reuse
+    std::uint64_t chunks_offered = 0;   // committed in a queue
+    std::uint64_t chunks_claimed = 0;   // deliveries, and requests that are being handled
+    std::uint64_t chunks_answered = 0;  // calls that have ended, and were not given back yet
+    std::uint64_t chunks_retired = 0;   // taken out of topics, and perhaps still read
     std::uint32_t queues = 0;
     std::uint32_t processes = 0;
 };
@@ -94,6 +97,48 @@ class Server {
     Result<std::uint64_t> reply(const Message& request, Message message, Duration timeout = {}) {
         return reply(request.view(), std::move(message), timeout);
     }
+    // Answers requests to the function `name` by calling `handler(const Message&)` on threads of its own,
+    // until the handle ends. Any number of processes may serve one name: a request goes to whichever is
+    // free. Without a name: requests that name no function.
+    //
+    //   handler  returns a Message, a Result<Message>, or nothing (an empty text); may call anything, and
+    //            stop its own handle. What it throws or returns as an error is told to
+    //            ServeOptions::on_error and counted; the caller gets handler_error and an error id. Request,
+    //            correlation and causation id and traceparent are copied to a response that has none. The
+    //            request's timeout() is what was left when its handler began.
+    //   errors   bad_request (name, an option out of range), mismatch (others serve it with another
+    //            inflight_max or idempotent), limit_reached (destinations, ring memory, threads),
+    //            timed_out (another process holds the directory lock), domain_removed, forked, closed
+    template <detail::CanHandle F>
+    Result<Function> serve(std::string_view name, F&& handler, const ServeOptions& options = {}) {
+        return serve_function(name, detail::make_handler(std::forward<F>(handler)), options);
+    }
+    template <detail::CanHandle F>
+    Result<Function> serve(F&& handler, const ServeOptions& options = {}) {
+        return serve_default(detail::make_handler(std::forward<F>(handler)), options);
+    }
+    // Functions are called as through a Client (client.hpp).
+    Result<Message> send(std::string_view function,
+                         const Message& request,
+                         Duration timeout,
+                         const SendOptions& options = {});
+    Result<Message> send(const Message& request, Duration timeout, const SendOptions& options = {});
+    Future<Message> send_async(std::string_view function,
+                               const Message& request,
+                               Duration timeout,
+                               const SendOptions& options = {});
+    Future<Message> send_async(const Message& request,
+                               Duration timeout,
+                               const SendOptions& options = {});
+    Result<void> send_oneway(std::string_view function,
+                             const Message& request,
+                             Duration timeout = {},
+                             const SendOptions& options = {});
+    Result<void> send_oneway(const Message& request,
+                             Duration timeout = {},
+                             const SendOptions& options = {});
+    [[nodiscard]] Result<FunctionStatus> function_status(std::string_view function) const;
+
     // Errors: queue_not_found, bad_request, domain_removed, forked.
     Result<Queue> queue(std::string_view name, const FindOptions& options = {});
     // Wakes waiters on both ends with queue_not_found. Nothing is accepted any more; what was
@@ -177,6 +222,10 @@ class Server {
     Result<Subscription> subscribe_to(std::vector<std::string> patterns,
                                       detail::SampleHandler handler,
                                       SubscribeOptions options);
+    Result<Function> serve_function(std::string_view name,
+                                    detail::Handler handler,
+                                    const ServeOptions& options);
+    Result<Function> serve_default(detail::Handler handler, const ServeOptions& options);
     explicit Server(std::shared_ptr<detail::DomainCore> core) : core_(std::move(core)) {}
     std::shared_ptr<detail::DomainCore> core_;
 };

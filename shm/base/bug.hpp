@@ -27,6 +27,10 @@ enum class Bug {
     cursor_before_validation,  // a subscriber believes its copy without a second look at the chunk
     join_at_hint,              // a subscriber begins where the tail hint points
     no_recheck_after_join,     // attach does not look at the domain's state after it joined
+    answer_stored,             // a server answers a call by a store, without a look at the word
+    reaper_frees_calls,        // a reaper frees what the dead server had claimed, and tells nobody
+    caller_not_checked,        // nobody looks whether the caller of an answered call still lives
+    second_chunk_kept,         // who frees an answer forgets the chunk that it names
 };
 #ifdef TELPHER_STEPS
 inline Bug seeded_bug = Bug::none;

@@ -14,6 +14,8 @@ inline std::uint64_t read_clock(clockid_t clock) noexcept {
            static_cast<std::uint64_t>(now.tv_nsec);
 }
 inline std::uint64_t monotonic_ns() noexcept { return read_clock(CLOCK_MONOTONIC); }
+// The same clock as it was at the last kernel tick (1 to 4 ms ago), at a tenth of the cost.
+inline std::uint64_t monotonic_coarse_ns() noexcept { return read_clock(CLOCK_MONOTONIC_COARSE); }
 // Resolution of a kernel tick (1 to 4 ms) at a tenth of the cost: stamps every message.
 inline std::uint64_t wall_coarse_ns() noexcept { return read_clock(CLOCK_REALTIME_COARSE); }
 

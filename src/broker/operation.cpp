@@ -31,6 +31,19 @@ Operation::Operation(std::shared_ptr<QueueCore> core, Parker& parker, OperationK
                                     std::memory_order_relaxed);  // relaxed: our next calls see it
 }
 
+Operation::Operation(std::shared_ptr<void> owner,
+                     Parker& parker,
+                     OperationKind kind,
+                     shm::Attachment& attachment)
+    : word_(kPending),
+      references_(2),
+      kind_(kind),
+      parker_(&parker),
+      owner_(std::move(owner)),
+      memory_(attachment.weak_from_this()) {}
+
+Status Operation::usable() const noexcept { return core_->usable(); }
+
 void Operation::hold() noexcept {
     references_.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller holds one
 }
@@ -119,6 +132,7 @@ void Operation::withdraw(std::uint32_t flags) noexcept {
         parker_->submit(*this);  // to be resumed
     }
     // Last: it may be the last handle, and take the parker with it.
+    const std::shared_ptr<void> owner = std::move(owner_);
     const std::shared_ptr<QueueCore> core = std::move(core_);
 }
 
@@ -203,7 +217,10 @@ void Operation::do_not_ring() noexcept {
     word_.fetch_and(~kRung, std::memory_order_relaxed);
 }
 
-void Operation::close_contents() noexcept { core_.reset(); }
+void Operation::close_contents() noexcept {
+    core_.reset();
+    owner_.reset();
+}
 
 bool Operation::claim() noexcept {
     // relaxed, all: the contents came with the submission, or were ours before; it only decides
@@ -240,6 +257,7 @@ bool Operation::finish() noexcept {
     const std::uint32_t flags = word_.fetch_add(kDone - kTaking, std::memory_order_acq_rel);
     if ((flags & kAbandoned) != 0) {
         put_back();
+        const std::shared_ptr<void> owner = std::move(owner_);
         const std::shared_ptr<QueueCore> core = std::move(core_);
         return false;
     }

@@ -35,7 +35,7 @@ class Parker;
 class QueueCore;
 struct Lane;
 
-enum class OperationKind : std::uint8_t { poll, offer };
+enum class OperationKind : std::uint8_t { poll, offer, call };
 
 class Operation : public boost::intrusive::list_base_hook<>,
                   public boost::intrusive::set_base_hook<> {
@@ -52,6 +52,11 @@ class Operation : public boost::intrusive::list_base_hook<>,
     explicit Operation(std::shared_ptr<QueueCore> core);
     // Pending, with a reference for the parker.
     Operation(std::shared_ptr<QueueCore> core, Parker& parker, OperationKind kind);
+    // The same for what concerns no queue; `owner` is let go with the contents.
+    Operation(std::shared_ptr<void> owner,
+              Parker& parker,
+              OperationKind kind,
+              shm::Attachment& attachment);
     Operation(const Operation&) = delete;
     Operation& operator=(const Operation&) = delete;
 
@@ -91,6 +96,10 @@ class Operation : public boost::intrusive::list_base_hook<>,
     // result is not set.
     virtual Status run() = 0;
     virtual void fail(Status status) = 0;
+    // Whether an attempt makes sense. Asked while PENDING.
+    [[nodiscard]] virtual bool ready() const noexcept { return true; }
+    // ok, closed, domain_removed, forked.
+    [[nodiscard]] virtual Status usable() const noexcept;
     [[nodiscard]] const std::shared_ptr<QueueCore>& core() const noexcept { return core_; }
     [[nodiscard]] OperationKind kind() const noexcept { return kind_; }
 
@@ -100,6 +109,7 @@ class Operation : public boost::intrusive::list_base_hook<>,
     // The parker's own notes; set before it is submitted, or by the parker alone.
     std::uint64_t deadline_ns = ~0ULL;
     Lane* lane = nullptr;
+    bool awaited = false;  // linked among the calls
     bool starved = false;  // the last attempt found no memory
     // The Future's own note: its result was read.
     bool read = false;
@@ -113,6 +123,7 @@ class Operation : public boost::intrusive::list_base_hook<>,
     virtual void forget_input() noexcept = 0;
     // Gives an unread result back.
     virtual void put_back() noexcept = 0;
+    virtual void account() noexcept;
 
   private:
     struct StopHook {
@@ -121,7 +132,6 @@ class Operation : public boost::intrusive::list_base_hook<>,
     };
     static bool is_over(std::uint32_t word) noexcept { return (word & kPhase) >= kDone; }
     void cancel_by_request() noexcept;
-    void account() noexcept;
     void withdraw(std::uint32_t flags) noexcept;
     void wake(std::uint32_t flags) noexcept;
 
@@ -132,6 +142,7 @@ class Operation : public boost::intrusive::list_base_hook<>,
     Parker* const parker_ = nullptr;
     const shm::Found found_{};
     std::shared_ptr<QueueCore> core_;
+    std::shared_ptr<void> owner_;
     std::weak_ptr<shm::Attachment> memory_;
     std::atomic<shm::ThreadRecord*> bell_{nullptr};
     std::coroutine_handle<> continuation_{};

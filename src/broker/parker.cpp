@@ -200,7 +200,7 @@ void Parker::round(std::uint64_t until_ns) {
 void Parker::sleep(std::uint32_t seen, std::uint64_t until_ns) {
     const std::uint64_t now = shm::monotonic_ns();
     auto longest = static_cast<std::uint64_t>(shm::kSleepMax.count());
-    if (lanes_.empty()) {
+    if (lanes_.empty() && calls_.empty()) {
         longest = kNothingToWatchNs;
     } else if (starving_) {
         longest = kMemoryLookNs;
@@ -223,11 +223,19 @@ void Parker::sleep(std::uint32_t seen, std::uint64_t until_ns) {
         starving_ = false;
     }
     idle_ = shm::monotonic_ns() >= until;
+    if (idle_ && !calls_.empty()) {
+        // Nobody answers: perhaps a server died, and nobody noticed.
+        attachment_->check_deaths();
+        attachment_->tidy_orphans();
+    }
 }
 
 // What is left when the last handle has gone: operations that were withdrawn.
 void Parker::drop_all() {
     adopt_submitted();
+    while (!calls_.empty()) {
+        let_go(calls_.front());
+    }
     for (auto& [destination, lane] : lanes_) {
         for (LaneEnd* end : {&lane.items, &lane.space}) {
             while (!end->pending.empty()) {

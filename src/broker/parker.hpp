@@ -1,6 +1,6 @@
 #pragma once
 // The thread that waits for all asynchronous operations of one Server or Client, and for its
-// queues' descriptors.
+// queues' descriptors. Calls name its thread record; each round looks at the words of all that are out.
 //
 //   One per    DomainCore, made at the first operation that has to wait: closing a Server or Client
 //              and ending its last handle concern no other, and its thread ends with it.
@@ -99,6 +99,10 @@ class Parker : public std::enable_shared_from_this<Parker> {
     // In a forked child: nothing of it is ours, and nothing of it is destroyed.
     void forget() noexcept { forgotten_ = weak_from_this().lock(); }
 
+    // Of its thread: what requests name whose answers it awaits.
+    [[nodiscard]] std::uint32_t thread_index() const noexcept { return context_->index; }
+    // For its thread alone.
+    [[nodiscard]] shm::ThreadContext& context() const noexcept { return *context_; }
     [[nodiscard]] static bool on_thread_of(const Parker* parker) noexcept;
     // On the parker's thread: serves everybody until `operation` is over. Returns whether it is.
     bool help(const Operation& operation, std::uint64_t deadline_ns);
@@ -118,10 +122,11 @@ class Parker : public std::enable_shared_from_this<Parker> {
     template <typename Left>
     void disarm_end(LaneEnd& end, shm::WaiterMap& map, bool wanted, Left&& left);
     void serve_watches(Lane& lane);
+    void serve_calls();
     bool attempt(Operation& operation);
     void expire();
     void sweep(bool ended);
-    void sweep(LaneEnd& end, bool ended);
+    void sweep(Operations& pending, bool ended);
     void sleep(std::uint32_t seen, std::uint64_t until_ns);
     void complete(Operation& operation);
     void let_go(Operation& operation);
@@ -147,6 +152,7 @@ class Parker : public std::enable_shared_from_this<Parker> {
 
     // The thread's own.
     std::map<std::uint64_t, Lane> lanes_;  // by destination
+    Operations calls_;                     // sent, and not answered when last looked at
     Deadlines deadlines_;
     std::int64_t linked_ = 0;
     // Something ended in this round: bits may be ours no longer, wakes may have to be passed on, and

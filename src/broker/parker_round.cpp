@@ -14,7 +14,7 @@ bool try_again(Status status) {
            status == Status::out_of_memory;
 }
 
-// Of a linked operation.
+// Of a linked poll or offer.
 LaneEnd& end_of(Operation& operation) {
     return operation.kind() == OperationKind::poll ? operation.lane->items : operation.lane->space;
 }
@@ -39,7 +39,7 @@ void Parker::adopt(Operation& operation) {
     if (operation.cancelled()) {
         changed_ = true;
         // Withdrawn before we saw it, or submitted again so that its coroutine is resumed.
-        if (operation.lane != nullptr) {
+        if (operation.lane != nullptr || operation.awaited) {
             let_go(operation);
         }
         if (operation.to_resume()) {
@@ -47,6 +47,15 @@ void Parker::adopt(Operation& operation) {
         } else {
             operation.drop();
         }
+        return;
+    }
+    if (operation.kind() == OperationKind::call) {
+        operation.awaited = true;
+        calls_.push_back(operation);
+        deadlines_.insert(operation);
+        ++linked_;
+        // CW3: pairs with shm/call.hpp:CW4. Before the look at its word.
+        context_->record->awaits_call.store(1, std::memory_order_seq_cst);
         return;
     }
     // Not claimed for this: a cancellation beside it is in time.
@@ -97,6 +106,10 @@ Lane* Parker::lane_of(const shm::Found& found) {
 // ---- bits --------------------------------------------------------------------------------------
 
 void Parker::arm() {
+    if (!calls_.empty()) {
+        // CW3: pairs with shm/call.hpp:CW4. The mark, then the looks at the words.
+        context_->record->awaits_call.store(1, std::memory_order_seq_cst);
+    }
     for (auto& [destination, lane] : lanes_) {
         if (!lane.items.pending.empty() || lane.watched()) {
             shm::arm(lane.ring.control().items, context_->index);
@@ -126,6 +139,8 @@ void Parker::disarm_end(LaneEnd& end, shm::WaiterMap& map, bool wanted, Left&& l
 // Passes on the wakes that chose us where nobody of ours wants what is there, and forgets queues
 // that nobody waits for.
 void Parker::disarm() {
+    // Awake: no answer needs to ring. relaxed: a ring too many is harmless
+    context_->record->awaits_call.store(0, std::memory_order_relaxed);
     for (auto at = lanes_.begin(); at != lanes_.end();) {
         Lane& lane = at->second;
         const bool polls = !lane.items.pending.empty() || lane.watched();
@@ -146,7 +161,19 @@ void Parker::look() {
         serve(lane.space, [&queue = lane] { return queue.writable(); });
         serve_watches(lane);
     }
+    serve_calls();
     expire();
+}
+
+void Parker::serve_calls() {
+    for (auto at = calls_.begin(); at != calls_.end();) {
+        Operation& operation = *at++;
+        if (operation.cancelled()) {
+            let_go(operation);
+        } else if (operation.ready()) {
+            static_cast<void>(attempt(operation));
+        }
+    }
 }
 
 template <typename Ready>
@@ -204,7 +231,8 @@ void Parker::expire() {
         Operation& operation = *deadlines_.begin();
         if (operation.claim()) {
             // Behind one that waits for memory, it waited for memory, too.
-            const bool starved = end_of(operation).pending.front().starved;
+            const bool starved =
+                operation.lane != nullptr && end_of(operation).pending.front().starved;
             operation.fail(starved ? Status::out_of_memory : Status::timed_out);
             complete(operation);
         } else {
@@ -217,14 +245,15 @@ void Parker::expire() {
 // concerns end.
 void Parker::sweep(bool ended) {
     for (auto& [destination, lane] : lanes_) {
-        sweep(lane.items, ended);
-        sweep(lane.space, ended);
+        sweep(lane.items.pending, ended);
+        sweep(lane.space.pending, ended);
     }
+    sweep(calls_, ended);
     withdrawn_.store(0, std::memory_order_relaxed);  // relaxed: only decides when to tidy
 }
 
-void Parker::sweep(LaneEnd& end, bool ended) {
-    for (auto at = end.pending.begin(); at != end.pending.end();) {
+void Parker::sweep(Operations& pending, bool ended) {
+    for (auto at = pending.begin(); at != pending.end();) {
         Operation& operation = *at++;
         if (operation.cancelled() || (ended && !operation.claim())) {
             let_go(operation);
@@ -233,7 +262,7 @@ void Parker::sweep(LaneEnd& end, bool ended) {
         if (!ended) {
             continue;
         }
-        if (const Status status = operation.core()->usable(); status != Status::ok) {
+        if (const Status status = operation.usable(); status != Status::ok) {
             operation.fail(status);
             complete(operation);
         } else if (!operation.unclaim()) {
@@ -245,13 +274,14 @@ void Parker::sweep(LaneEnd& end, bool ended) {
 // ---- ends --------------------------------------------------------------------------------------
 
 void Parker::unlink(Operation& operation) {
-    if (operation.lane == nullptr) {
+    if (operation.lane == nullptr && !operation.awaited) {
         return;
     }
-    Operations& pending = end_of(operation).pending;
+    Operations& pending = operation.awaited ? calls_ : end_of(operation).pending;
     pending.erase(pending.iterator_to(operation));
     deadlines_.erase(deadlines_.iterator_to(operation));
     operation.lane = nullptr;
+    operation.awaited = false;
     --linked_;
 }
 

@@ -4,6 +4,7 @@
 #include "shm/base/clock.hpp"
 #include "src/broker/parker.hpp"
 #include "src/broker/queue_core.hpp"
+#include "src/client/functions.hpp"
 #include "src/wire/names.hpp"
 
 #include <algorithm>
@@ -55,7 +56,10 @@ std::string describe(shm::Kind kind, std::uint32_t capacity, std::uint64_t byte_
 DomainCore::DomainCore(std::shared_ptr<shm::Attachment> attachment,
                        WaitStrategy strategy,
                        bool created)
-    : attachment_(std::move(attachment)), strategy_(strategy), created_(created) {}
+    : attachment_(std::move(attachment)),
+      strategy_(strategy),
+      created_(created),
+      functions_(std::make_unique<Functions>(*this)) {}
 
 Status DomainCore::usable() const noexcept {
     const Status status = attachment_->usable();
@@ -238,6 +242,7 @@ Result<VerifyReport> DomainCore::verify() const {
     report.chunks_offered = audit.offered;
     report.chunks_claimed = audit.claimed;
     report.chunks_retired = audit.retired;
+    report.chunks_answered = audit.ended_calls;
     report.queues = audit.queues;
     report.processes = audit.processes;
     return report;

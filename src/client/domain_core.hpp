@@ -21,6 +21,7 @@ namespace telpher::detail {
 // Nobody sees the difference to longer waits, and deadlines do not overflow.
 inline constexpr Duration kWaitMax = std::chrono::hours(24 * 365);
 
+class Functions;
 class Parker;
 
 class DomainCore : public std::enable_shared_from_this<DomainCore> {
@@ -65,6 +66,8 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     // Makes it look at everything, if it was started: something was closed.
     void nudge_parker() noexcept;
 
+    [[nodiscard]] Functions& functions() noexcept { return *functions_; }
+
     // ok, closed, forked, domain_removed.
     [[nodiscard]] Status usable() const noexcept;
     [[nodiscard]] shm::Attachment& attachment() const noexcept { return *attachment_; }
@@ -93,6 +96,7 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     std::map<std::string, std::shared_ptr<TopicCore>, std::less<>> topics_;
     std::mutex parker_mutex_;  // guards the making of parker_
     std::shared_ptr<Parker> parker_;
+    const std::unique_ptr<Functions> functions_;
 };
 
 // One attachment per process and domain, shared by all Servers and Clients of the process.

@@ -2,6 +2,7 @@
 
 #include "telpher/future.hpp"
 
+#include "src/broker/call_operation.hpp"
 #include "src/broker/operation.hpp"
 #include "src/broker/queue_core.hpp"
 
@@ -65,6 +66,11 @@ Result<T> take_result(Operation* operation, Duration timeout) {
 template <>
 Result<Delivery> Future<Delivery>::get(Duration timeout) {
     return detail::take_result<detail::PollOperation, Delivery>(operation(), timeout);
+}
+
+template <>
+Result<Message> Future<Message>::get(Duration timeout) {
+    return detail::take_result<detail::CallOperation, Message>(operation(), timeout);
 }
 
 template <>

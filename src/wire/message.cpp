@@ -56,9 +56,14 @@ std::string_view as_text(std::span<const std::byte> bytes) noexcept {
 
 }  // namespace
 
-Message::Message(const MessageView& view)
-    : head_(view.head()), topic_(view.topic()), payload_(as_text(view.payload())) {
+Message::Message(const MessageView& view) { assign(view); }
+
+Message& Message::assign(const MessageView& view) & {
     const detail::MessageParts& parts = view.parts();
+    head_ = parts.head;
+    topic_.assign(view.topic());
+    payload_.assign(as_text(view.payload()));
+    violation_ = {};
     extension_.assign(parts.extension, parts.head.extension_bytes);
     // Checked again as a copy: in memory that others can write, it may have changed since decode.
     if (!extension_.empty() && !wire::check_extension(head_, extension_)) {
@@ -68,6 +73,7 @@ Message::Message(const MessageView& view)
             head_.content = detail::kContentBinary;
         }
     }
+    return *this;
 }
 
 // --- Constructors ---
@@ -178,7 +184,24 @@ Message& Message::with_timeout(std::chrono::milliseconds timeout) & {
     const auto timeout_ms = static_cast<std::uint32_t>(timeout.count());
     std::array<char, sizeof timeout_ms> bytes{};
     std::memcpy(bytes.data(), &timeout_ms, sizeof timeout_ms);
+    if (extension_.empty()) {  // every request on its way to a handler
+        constexpr char kHead[wire::kEntryHeadBytes] = {
+            static_cast<char>(ExtensionId::timeout_ms), sizeof timeout_ms, 0};
+        extension_.assign(kHead, sizeof kHead);
+        extension_.append(bytes.data(), bytes.size());
+        return *this;
+    }
     set_extension(ExtensionId::timeout_ms, {bytes.data(), bytes.size()});
+    return *this;
+}
+
+Message& Message::without_timeout() & {
+    if (!extension_.empty() && extension_[0] == static_cast<char>(ExtensionId::timeout_ms) &&
+        extension_.size() == wire::kEntryHeadBytes + wire::kTimeoutEntryBytes) {
+        extension_.clear();
+    } else if (!extension_.empty()) {
+        set_extension(ExtensionId::timeout_ms, {});
+    }
     return *this;
 }
 

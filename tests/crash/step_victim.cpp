@@ -54,7 +54,11 @@ void meet_fate(const char* step) {
     t_plan = nullptr;
     g_plan.store(nullptr);
     plan->at->store(step);
-    ::kill(getpid(), plan->fate == StepVictim::Fate::killed ? SIGKILL : SIGSTOP);
+    if (plan->fate == StepVictim::Fate::killed) {
+        ::kill(getpid(), SIGKILL);
+    } else {
+        ::raise(SIGSTOP);  // to this thread: another one that sleeps would have to wake up first
+    }
 }
 
 }  // namespace

@@ -1,0 +1,114 @@
+// Question: what does a call of a function cost, complete messages through the public API?
+// Method:   one serving thread whose handler returns its request; 64 B payload, topic "order", timeout 10 s.
+//           call: one round trip after the other. call_awake: the caller rests 20 us between calls,
+//           awake, so that the serving thread has looked in vain for that long and still spins; only the
+//           call is timed.
+// Not here: large responses, several callers, asynchronous calls.
+#include "bench/e2e/domain.hpp"
+#include "bench/e2e/drivers.hpp"
+#include "bench/e2e/payload.hpp"
+#include "bench/e2e/rows.hpp"
+
+#include <atomic>
+
+namespace telpher::bench {
+
+namespace {
+
+constexpr Duration kWaitMax = std::chrono::seconds(10);
+constexpr std::string_view kName = "echo";
+
+class CallPort {
+  public:
+    CallPort(Side& side, Client& client)
+        : side_(side),
+          client_(client),
+          message_(Message::bytes("order", "application/octet-stream", payload_.bytes())) {}
+
+    void send(std::uint64_t sequence) {
+        payload_.number(sequence);
+        message_.set_payload(payload_.bytes());
+        auto reply = client_.send(kName, message_, kWaitMax);
+        if (!reply) [[unlikely]] {
+            side_.fail("send: " + to_string(reply.error()));
+        }
+        got_ = sequence_of(reply->payload());
+    }
+    [[nodiscard]] std::uint64_t receive() const { return got_; }
+
+  private:
+    Side& side_;
+    Client& client_;
+    Payload<kLineBytes> payload_{};
+    Message message_;
+    std::uint64_t got_ = 0;
+};
+
+// Side 0 calls (`act`), side 1 serves `amount` calls and sleeps meanwhile.
+Result<Sample> run_calls(const Context& context,
+                         Amount amount,
+                         const std::function<void(Side&, CallPort&)>& act) {
+    const std::string domain = context.new_name();
+    SharedBoard board;
+    auto end = run_in_domain(
+        context,
+        board,
+        domain,
+        {[&](Side& side) {
+             Server server =
+                 side.must(Server::open(domain, server_options(side.context())), "open");
+             side.sync();
+             side.sync();
+             Client client = join(side, domain);
+             CallPort port(side, client);
+             act(side, port);
+             side.sync();
+             side.must(server.remove_domain(), "remove_domain");
+         },
+         [&](Side& side) {
+             side.sync();
+             ServerOptions options;
+             options.mode = OpenMode::attach;
+             options.wait_strategy = strategy_of(side.context());
+             Server server = side.must(Server::open(domain, options), "open");
+             std::atomic<std::uint64_t> left{amount.warm_up + amount.measured};
+             const Function served =
+                 side.must(server.serve(kName,
+                                        [&left](const Message& request) {
+                                            // relaxed: only counts
+                                            left.fetch_sub(1, std::memory_order_relaxed);
+                                            return request;
+                                        }),
+                           "serve");
+             side.sync();
+             side.sync();
+             for (std::uint64_t now = left.load(std::memory_order_relaxed); now != 0;
+                  now = left.load(std::memory_order_relaxed)) {  // relaxed, both: as above
+                 std::this_thread::sleep_for(std::chrono::milliseconds(10));
+             }
+             side.sync();
+             side.sync();
+         }});
+    return end ? Result<Sample>(board->sample) : Result<Sample>(end.error());
+}
+
+Result<Sample> busy(const Context& context) {
+    const Amount amount = amount_of(context.scale.round_trips);
+    return run_calls(
+        context, amount, [&](Side& side, CallPort& port) { ping(side, port, amount); });
+}
+
+Result<Sample> awake(const Context& context) {
+    const Amount amount = amount_of(context.scale.round_trips / 30 + 1);
+    return run_calls(
+        context, amount, [&](Side& side, CallPort& port) { ping_rested(side, port, amount); });
+}
+
+}  // namespace
+
+void add_call_rows(std::vector<Benchmark>& list) {
+    list.push_back(one_row("call", "telpher function, round trip, 64 B", busy));
+    list.push_back(one_row("call_awake", "the same, answered while the server spins", awake));
+}
+
+}  // namespace telpher::bench

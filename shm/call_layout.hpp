@@ -1,0 +1,33 @@
+#pragma once
+// What a chunk that carries a call holds between its header and its message.
+
+#include "shm/layout.hpp"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace telpher::shm {
+
+// Behind the header of a chunk that carries a call: a request, or a response that did not fit into
+// its request's chunk. Written by the caller before the request is OFFERED, then by who has it CLAIMED.
+struct CallBlock {
+    Word client;    // identity of the caller's process
+    Word thread;    // thread record whose doorbell the answer rings:32 | flags:32
+    Word deadline;  // coarse monotonic clock, ns; work is not started after it; ~0 = none
+    Word reply;     // reference of the chunk that holds the response; kNoRef: this one does
+    Word outcome;   // status of the answer; a message is there only if it is 0 (ok)
+    Word error_id;  // names the server's account of what went wrong
+    Word reserved[2];
+};
+static_assert(sizeof(CallBlock) == 64, "payloads keep their alignment to the chunk's lines");
+inline constexpr std::uint32_t kCallOneway = 1;  // nobody waits for an answer
+inline constexpr std::size_t kCallMessageOffset = kMessageOffset + sizeof(CallBlock);
+constexpr std::uint64_t make_call_thread(std::uint32_t thread, std::uint32_t flags) {
+    return (static_cast<std::uint64_t>(flags) << 32) | thread;
+}
+constexpr std::uint32_t call_thread(std::uint64_t word) { return static_cast<std::uint32_t>(word); }
+constexpr std::uint32_t call_flags(std::uint64_t word) {
+    return static_cast<std::uint32_t>(word >> 32);
+}
+
+}  // namespace telpher::shm

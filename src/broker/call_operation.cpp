@@ -1,0 +1,83 @@
+#include "src/broker/call_operation.hpp"
+
+#include "src/broker/parker.hpp"
+#include "src/client/domain_core.hpp"
+
+namespace telpher::detail {
+
+CallOperation::CallOperation(Result<Message> outcome) : Operation(nullptr) {
+    result.emplace(std::move(outcome));
+}
+
+CallOperation::CallOperation(const std::shared_ptr<DomainCore>& domain,
+                             Parker& parker,
+                             std::shared_ptr<CallTarget> target)
+    : Operation(domain, parker, OperationKind::call, domain->attachment()),
+      target_(std::move(target)),
+      domain_(domain.get()),
+      awaits_(&parker) {}
+
+Result<Future<Message>> CallOperation::start(std::shared_ptr<DomainCore> domain,
+                                             std::shared_ptr<CallTarget> target,
+                                             const Message& request,
+                                             Duration timeout) {
+    auto context = domain->attachment().context();
+    if (!context) {
+        return context.error();
+    }
+    auto parker = domain->parker();
+    if (!parker) {
+        return parker.error();
+    }
+    // No room is `overloaded` at once; the deadline that travels is the call's.
+    const std::stop_token never;
+    const CallOptions options{timeout, &never, &domain->closed(), domain->strategy(), false};
+    CallClock clock({});
+    const auto chunk = target->begin(
+        request, **context, shm::make_call_thread((*parker)->thread_index(), 0), options, clock);
+    if (!chunk) {
+        return chunk.error();
+    }
+    auto* operation = new CallOperation(domain, **parker, std::move(target));
+    operation->chunk_ = *chunk;
+    operation->deadline_ns = deadline_after(timeout);
+    auto future = FutureAccess::make<Message>(operation);
+    if (!(*parker)->try_submit(*operation)) {
+        if (operation->claim()) {
+            operation->fail(Status::overloaded);
+            static_cast<void>(operation->finish());
+        }
+        operation->drop();
+    }
+    if (domain->usable() != Status::ok) {
+        (*parker)->look_at_all();  // closed meanwhile: its sweep may have been before
+    }
+    return future;
+}
+
+// Nobody changes the target and the chunk's number, and a look at the chunk does no harm when the call
+// was withdrawn.
+bool CallOperation::ready() const noexcept { return target_->moved_last(chunk_); }
+
+Status CallOperation::run() {
+    auto outcome = target_->advance(chunk_, awaits_->context(), attempts_);
+    const Status status = outcome.status();
+    if (status != Status::queue_empty) {
+        result.emplace(std::move(outcome));
+    }
+    return status;
+}
+
+void CallOperation::fail(Status status) { result.emplace(target_->give_up(chunk_, status)); }
+
+Status CallOperation::usable() const noexcept { return domain_->usable(); }
+
+void CallOperation::forget_input() noexcept {
+    static_cast<void>(target_->give_up(chunk_, Status::cancelled));
+}
+
+Future<Message> ready_future(Result<Message> result) {
+    return FutureAccess::make<Message>(new CallOperation(std::move(result)));
+}
+
+}  // namespace telpher::detail

@@ -1,0 +1,399 @@
+#include "src/broker/call_target.hpp"
+
+#include "src/broker/call_memory.hpp"
+#include "src/wire/codec.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstdio>
+
+namespace telpher::detail {
+namespace {
+
+// The coarse clock lags by that much: a deadline by it is never early.
+constexpr std::uint64_t kCoarseNs = 10'000'000;
+
+std::uint64_t coarse_deadline(Duration timeout) noexcept {
+    const std::uint64_t now = shm::monotonic_coarse_ns() + kCoarseNs;
+    const auto wait = static_cast<std::uint64_t>(timeout.count());
+    return wait > ~0ULL - now ? ~0ULL : now + wait;
+}
+
+}  // namespace
+
+CallTarget::CallTarget(std::shared_ptr<shm::Attachment> attachment,
+                       const shm::Found& found,
+                       const shm::Ring& ring,
+                       const shm::Ring& lane)
+    : attachment_(std::move(attachment)),
+      ring_(ring),
+      lane_(lane),
+      calls_(attachment_->calls()),
+      found_(found),
+      slot_(attachment_->slot()),
+      idempotent_((found.info.flags & shm::kEntryIdempotent) != 0) {}
+
+CallTarget::~CallTarget() {
+    if (attachment_->forked()) {
+        return;
+    }
+    const bool ended = gone();
+    attachment_->directory().detach(found_.entry);
+    if (ended) {
+        attachment_->tidy_directory();  // we may have been the last who used it
+    }
+}
+
+Result<std::shared_ptr<CallTarget>> CallTarget::open(std::shared_ptr<shm::Attachment> attachment,
+                                                     const shm::Found& found) {
+    shm::Directory& directory = attachment->directory();
+    const auto ring = directory.ring(found);
+    const auto lane = directory.returns_lane(found);
+    if (!ring || !lane) {
+        return Error{Status::corrupt, 0, "the control block of the function is damaged"};
+    }
+    if (!directory.attach(found)) {
+        return Status::function_not_found;
+    }
+    return std::make_shared<CallTarget>(std::move(attachment), found, *ring, *lane);
+}
+
+bool CallTarget::gone() const noexcept {
+    // E8: pairs with shm/directory.cpp:E6. After a mark (call_wait.hpp:CW3): whoever closes sees that, or we
+    // see CLOSED.
+    const std::uint64_t word = entry().word.load(std::memory_order_seq_cst);
+    return shm::entry_generation(word) != found_.generation ||
+           shm::entry_state(word) != shm::EntryState::live;
+}
+
+std::string CallTarget::label() const {
+    return found_.name() == kDefaultFunction ? "the function without a name"
+                                             : "function '" + found_.name() + "'";
+}
+
+Error CallTarget::refused(Status status) const {
+    switch (status) {
+        case Status::function_not_found:
+            return {status, 0, label() + " has no server any more; nobody had begun"};
+        case Status::overloaded:
+            return {status,
+                    0,
+                    "inflight_max of " + label() + " is " + std::to_string(found_.info.capacity) +
+                        ", as many requests wait for a free thread"};
+        case Status::corrupt:
+            return {status, 0, "the ring of " + label() + " is damaged"};
+        default:
+            return {status, 0, {}};
+    }
+}
+
+// ---- sending -----------------------------------------------------------------------------------
+
+Result<std::uint32_t> CallTarget::begin(const Message& request,
+                                        shm::ThreadContext& context,
+                                        std::uint64_t thread,
+                                        const CallOptions& options,
+                                        CallClock& clock) {
+    if (auto sound = request.check(); !sound) [[unlikely]] {
+        return sound.error();
+    }
+    ring_.prepare_commit();
+    const std::size_t bytes = wire::encoded_bytes(request);
+    std::uint32_t chunk = take_call_chunk(*attachment_, context, bytes);
+    if (chunk == shm::kNoChunk) [[unlikely]] {
+        auto taken = take_call_chunk_slowly(*attachment_, context, bytes, clock.deadline_ns());
+        if (!taken) {
+            return taken.error();
+        }
+        chunk = *taken;
+    }
+    const bool oneway = (shm::call_flags(thread) & shm::kCallOneway) != 0;
+    calls_.open(
+        chunk, attachment_->identity(), thread, oneway ? ~0ULL : coarse_deadline(options.timeout));
+    const auto out = calls_.message(chunk).first(bytes);
+    const wire::Stamp stamp{MessageId{context.id_prefix, ++context.id_counter},
+                            shm::wall_coarse_ns(),
+                            MessageType::request};
+    wire::encode(request, stamp, out);
+    if (oneway) {
+        out[offsetof(MessageHead, flags)] |= std::byte{kFlagOneway};
+    }
+    const Status status = commit(context, chunk, options, clock);
+    if (status != Status::ok) [[unlikely]] {
+        attachment_->pool().release(chunk, slot_, context.cursor);
+        return refused(status);
+    }
+    return chunk;
+}
+
+// Waits for room as long as the call may take.
+Status CallTarget::commit(shm::ThreadContext& context,
+                          std::uint32_t chunk,
+                          const CallOptions& options,
+                          CallClock& clock) {
+    std::uint64_t position = 0;
+    Status status = ring_.commit(chunk, slot_, *context.record, &position);
+    if (status == Status::queue_full && options.timeout.count() > 0 && options.waits_for_room)
+        [[unlikely]] {
+        const WaitOptions wait{
+            clock.left(), options.stop, {options.closed, options.closed}, options.strategy};
+        Waiter waiter(*attachment_, context, ring_.control().space, wait);
+        const auto writable = [this] { return ring_.writable(); };
+        const auto maybe = [this](std::uint32_t /*look*/) { return ring_.room_hint() != 0; };
+        while (status == Status::queue_full) {
+            status = waiter.wait(maybe, writable);
+            if (status == Status::ok) {
+                status = ring_.commit(chunk, slot_, *context.record, &position);
+            }
+        }
+        waiter.leave(writable);
+    }
+    if (status == Status::ok) [[likely]] {
+        shm::wake(
+            ring_.control().items, attachment_->threads(), [this] { return ring_.readable(); });
+        return status;
+    }
+    return status == Status::queue_full || status == Status::timed_out ? Status::overloaded
+           : status == Status::queue_not_found                         ? Status::function_not_found
+                                                                       : status;
+}
+
+Result<void> CallTarget::post(const Message& request, const CallOptions& options) {
+    auto context = attachment_->context();
+    if (!context) {
+        return context.error();
+    }
+    CallClock clock(options.timeout);
+    const auto sent =
+        begin(request, **context, shm::make_call_thread(0, shm::kCallOneway), options, clock);
+    return sent ? Result<void>() : Result<void>(sent.error());
+}
+
+// ---- waiting -----------------------------------------------------------------------------------
+
+Result<Message> CallTarget::call(const Message& request, const CallOptions& options) {
+    shm::ThreadContext* context = attachment_->quick_context();
+    if (context == nullptr) [[unlikely]] {
+        auto made = attachment_->context();
+        if (!made) {
+            return made.error();
+        }
+        context = *made;
+    }
+    CallClock clock(options.timeout);
+    const auto sent =
+        begin(request, *context, shm::make_call_thread(context->index, 0), options, clock);
+    if (!sent) [[unlikely]] {
+        return sent.error();
+    }
+    const std::uint32_t chunk = *sent;
+    std::uint32_t attempts = 1;
+    CallWait waiting(*attachment_, *context, options, clock);
+    for (;;) {
+        const Status status = waiting.wait(
+            [&] { return calls_.look(chunk, slot_) != shm::Calls::Look::pending; },
+            [&] { return calls_.look_before_sleep(chunk, slot_) != shm::Calls::Look::pending; },
+            [&] { return gone() && calls_.queued(chunk); },
+            [&] {
+                attachment_->check_deaths();
+                attachment_->tidy_orphans();
+            });
+        if (status != Status::ok) [[unlikely]] {
+            auto result = give_up(chunk, status);
+            if (result.status() != Status::queue_empty) {
+                return result;
+            }
+            continue;
+        }
+        if (calls_.look(chunk, slot_) == shm::Calls::Look::replied) [[likely]] {
+            return take(chunk, *context);
+        }
+        auto result = advance(chunk, *context, attempts);
+        if (result.status() != Status::queue_empty) {
+            return result;
+        }
+    }
+}
+
+Result<Message> CallTarget::advance(std::uint32_t chunk,
+                                    shm::ThreadContext& context,
+                                    std::uint32_t& attempts) {
+    switch (calls_.look(chunk, slot_)) {
+        case shm::Calls::Look::pending:
+            // What a server has begun it will end.
+            return gone() && calls_.queued(chunk) ? give_up(chunk, Status::function_not_found)
+                                                  : Result<Message>(Status::queue_empty);
+        case shm::Calls::Look::replied:
+            return take(chunk, context);
+        case shm::Calls::Look::lost:
+            return Error{Status::corrupt, 0, "the word of a call of " + label() + " is damaged"};
+        case shm::Calls::Look::failed:
+            break;
+    }
+    if (!idempotent_ || attempts >= kAttemptsMax || gone()) {
+        return failed(chunk);
+    }
+    ++attempts;
+    calls_.reopen(chunk);
+    std::uint64_t place = 0;
+    // Into the lane: it is older than what is queued.
+    if (lane_.commit(chunk, slot_, *context.record, &place) != Status::ok) {
+        return failed(chunk);
+    }
+    shm::wake(ring_.control().items, attachment_->threads(), [this] {
+        return lane_.readable() || ring_.readable();
+    });
+    return Status::queue_empty;
+}
+
+Result<Message> CallTarget::failed(std::uint32_t chunk) {
+    calls_.free_second(chunk);
+    release(chunk);
+    return Error{Status::peer_died, 0, "the process that ran the call of " + label() + " died"};
+}
+
+// The chunk is ours again, whatever it holds.
+void CallTarget::release(std::uint32_t chunk) noexcept {
+    if (shm::ThreadContext* context = attachment_->known_context(); context != nullptr) {
+        attachment_->pool().release(chunk, slot_, context->cursor);
+    } else {
+        attachment_->pool().free_now(chunk);
+    }
+}
+
+Result<Message> CallTarget::give_up(std::uint32_t chunk, Status reason) {
+    const shm::Calls::GivenUp how =
+        calls_.give_up(chunk,
+                       slot_,
+                       reason == Status::function_not_found ? shm::Calls::Give::up_unless_begun
+                                                            : shm::Calls::Give::up);
+    if (how == shm::Calls::GivenUp::ended) {
+        const shm::Calls::Look look = calls_.look(chunk, slot_);
+        if (look == shm::Calls::Look::pending) {
+            return Status::queue_empty;  // begun after all: it will end
+        }
+        if (look == shm::Calls::Look::failed) {
+            return failed(chunk);
+        }
+        shm::ThreadContext* context = attachment_->known_context();
+        if (look == shm::Calls::Look::replied) {
+            shm::ThreadContext none;  // of a thread without a record: nothing is kept in it
+            auto result = take(chunk, context != nullptr ? *context : none);
+            attachment_->pool().flush(none.cursor);
+            return result;
+        }
+        return Error{Status::corrupt, 0, "the word of a call of " + label() + " is damaged"};
+    }
+    if (reason == Status::timed_out) {
+        // relaxed: a statistic
+        entry().timed_out.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (how == shm::Calls::GivenUp::unsent) {
+        release(chunk);
+        return reason == Status::timed_out
+                   ? Error{reason, 0, "no server of " + label() + " was free: nobody had begun"}
+                   : refused(reason);
+    }
+    return Error{reason, 0, "a server of " + label() + " had begun, and may go on"};
+}
+
+// ---- the answer --------------------------------------------------------------------------------
+
+// Killed before the second chunk is freed, or between: REPLIED, and swept with it.
+Result<Message> CallTarget::take(std::uint32_t chunk, shm::ThreadContext& context) {
+    const shm::CallBlock& block = calls_.block(chunk);
+    // relaxed, both: written before REPLIED, which we have seen
+    const std::uint64_t outcome = block.outcome.load(std::memory_order_relaxed);
+    shm::ChunkPool& pool = attachment_->pool();
+    if (outcome != 0) [[unlikely]] {
+        const std::uint64_t error_id =
+            block.error_id.load(std::memory_order_relaxed);  // relaxed: as above
+        calls_.free_second(chunk);
+        pool.release(chunk, slot_, context.cursor);
+        return answered_with(static_cast<Status>(outcome & 0xFFU), error_id);
+    }
+    const std::uint32_t from = calls_.response(chunk, slot_);
+    if (from == shm::kNoChunk) [[unlikely]] {
+        pool.release(chunk, slot_, context.cursor);
+        return Error{Status::out_of_memory,
+                     0,
+                     "the response of " + label() +
+                         " lies in a data segment that cannot be mapped into this process"};
+    }
+    Result<Message> result(std::in_place);
+    // To be read now, and written by the next call.
+    const auto* line = reinterpret_cast<const std::byte*>(pool.header(from));
+    shm::prefetch_for_write(line + shm::kCacheLine);
+    shm::prefetch_for_write(line + 2 * shm::kCacheLine);
+    MessageView view;
+    if (wire::decode_in_place(calls_.message(from), view)) [[likely]] {
+        result->assign(view);
+    } else if (auto rare = wire::decode(calls_.message(from)); rare) {
+        result->assign(*rare);
+    } else {
+        result = rare.error();
+    }
+    if (from != chunk) {
+        SHM_STEP("call.take.second");
+        pool.release(from, slot_, context.cursor);
+    }
+    SHM_STEP("call.take.release");
+    pool.release(chunk, slot_, context.cursor);
+    return result;
+}
+
+Error CallTarget::answered_with(Status outcome, std::uint64_t error_id) const {
+    char id[32] = {};
+    std::snprintf(id, sizeof id, "%016llx", static_cast<unsigned long long>(error_id));
+    switch (outcome) {
+        case Status::handler_error:
+            return {outcome, 0, "the handler of " + label() + " failed, error id " + id};
+        case Status::timed_out:
+            return {outcome, 0, "its time had passed before a server of " + label() + " began"};
+        case Status::message_too_large:
+        case Status::out_of_memory:
+        case Status::bad_request:
+            return {
+                outcome, 0, "the response of " + label() + " could not be sent, error id " + id};
+        default:
+            return {outcome, 0, "from a server of " + label()};
+    }
+}
+
+// ---- figures -----------------------------------------------------------------------------------
+
+FunctionStatus function_status(shm::Attachment& attachment,
+                               const shm::Found& found,
+                               const shm::Ring& ring,
+                               const shm::Ring& lane) {
+    FunctionStatus status;
+    const std::string name = found.name();
+    status.name = name == kDefaultFunction ? std::string() : name;
+    status.inflight_max = found.info.capacity;
+    status.idempotent = (found.info.flags & shm::kEntryIdempotent) != 0;
+    const shm::DirectoryEntry& e = attachment.directory().entry(found.entry);
+    for (const shm::Word& bits : e.consumers) {
+        status.servers += static_cast<std::uint32_t>(
+            std::popcount(bits.load(std::memory_order_relaxed)));  // relaxed: a statistic
+    }
+    const std::uint64_t claimed = ring.claimed();
+    status.calls = ring.committed();
+    const std::uint64_t returned = lane.claimed();
+    status.queued = status.calls - std::min(claimed, status.calls) + lane.committed() -
+                    std::min(returned, lane.committed());
+    // relaxed, all: statistics
+    status.errors = e.errors.load(std::memory_order_relaxed);
+    status.late = e.late.load(std::memory_order_relaxed);                // relaxed: as above
+    status.timed_out = e.timed_out.load(std::memory_order_relaxed);      // relaxed: as above
+    status.expired = e.expired.load(std::memory_order_relaxed);          // relaxed: as above
+    status.abandoned = e.abandoned.load(std::memory_order_relaxed);      // relaxed: as above
+    status.redelivered = e.redelivered.load(std::memory_order_relaxed);  // relaxed: as above
+    status.dropped = e.dropped.load(std::memory_order_relaxed);          // relaxed: as above
+    return status;
+}
+
+Result<FunctionStatus> CallTarget::status() const {
+    return function_status(*attachment_, found_, ring_, lane_);
+}
+
+}  // namespace telpher::detail

@@ -1,0 +1,87 @@
+#pragma once
+// A function as its server sees it: threads that claim requests, call the handler, and answer.
+//
+//   Threads    those of the handle, named telpher-serve; the members any number at once.
+//   Lifetime   each thread holds this object, this object the Server's connection; the last thread to go
+//              ends the serving, whoever asked for it.
+//   Crash      a claimed request is FAILED by the reaper; the response's chunk is OWNED, handed over, or
+//              answered (shm/call.hpp). The function ends with its last server: Directory::unserved.
+
+#include "telpher/function.hpp"
+
+#include "shm/attachment.hpp"
+#include "shm/call.hpp"
+#include "src/broker/waiter.hpp"
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace telpher::detail {
+
+class DomainCore;
+
+inline constexpr std::uint32_t kServeThreadsMax = 64;
+
+class Serving : public std::enable_shared_from_this<Serving> {
+  public:
+    // `found` counts this process as a server of it already (Directory::create): started or not, this
+    // ends it. Errors: limit_reached (threads), function_not_found, corrupt.
+    static Result<std::shared_ptr<Serving>> start(std::shared_ptr<DomainCore> domain,
+                                                  const shm::Found& found,
+                                                  Handler handler,
+                                                  const ServeOptions& options);
+    Serving(std::shared_ptr<DomainCore> domain,
+            const shm::Found& found,
+            const std::pair<shm::Ring, shm::Ring>& rings,
+            Handler handler,
+            const ServeOptions& options);
+    Serving(const Serving&) = delete;
+    Serving& operator=(const Serving&) = delete;
+    ~Serving();
+
+    void stop() noexcept;
+    [[nodiscard]] bool running() const noexcept;
+    [[nodiscard]] Result<FunctionStatus> status() const;
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+  private:
+    // What one thread needs again and again.
+    struct Work {
+        shm::ThreadContext& context;
+        Message request{};
+    };
+
+    Result<void> start_threads(std::uint32_t count);
+    void run(shm::ThreadContext& context);
+    void end() noexcept;
+    [[nodiscard]] Status claim(std::uint32_t* chunk) noexcept;
+    void serve(Work& work, std::uint32_t chunk);
+    // Whether the request is to be begun; answered or freed if not.
+    [[nodiscard]] bool begin(Work& work, std::uint32_t chunk, MessageView& view, bool oneway);
+    void respond(Work& work, std::uint32_t chunk, const MessageView& view, Message& response);
+    [[nodiscard]] Result<void> put_response(Work& work, std::uint32_t chunk, Message& response);
+    void answer(Work& work, std::uint32_t chunk, const Message* response);
+    void refuse(Work& work, std::uint32_t chunk, Status outcome, std::uint64_t error_id);
+    std::uint64_t report(Work& work, Status status, const std::string& text) noexcept;
+    void count(shm::Word& counter) const noexcept;
+
+    std::shared_ptr<DomainCore> domain_;
+    shm::Attachment& attachment_;
+    shm::Ring ring_;
+    shm::Ring lane_;
+    shm::Calls calls_;
+    const shm::Found found_;
+    const std::string name_;
+    const bool idempotent_;
+    Handler handler_;
+    ServeOptions options_;
+    std::atomic<bool> stopping_{false};
+    std::atomic<std::uint32_t> running_{0};
+    std::mutex threads_mutex_;  // guards threads_, and is held by who joins them
+    std::vector<std::thread> threads_;
+};
+
+}  // namespace telpher::detail

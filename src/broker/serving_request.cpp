@@ -1,0 +1,188 @@
+// What a serving thread does with one request.
+
+#include "src/broker/call_memory.hpp"
+#include "src/broker/call_target.hpp"
+#include "src/broker/serving.hpp"
+#include "src/wire/codec.hpp"
+
+#include <algorithm>
+#include <exception>
+
+namespace telpher::detail {
+namespace {
+
+// How long a response waits for memory.
+constexpr std::uint64_t kResponsePatienceNs = 1'000'000'000;
+
+}  // namespace
+
+void Serving::count(shm::Word& counter) const noexcept {
+    counter.fetch_add(1, std::memory_order_relaxed);  // relaxed: a statistic
+}
+
+// Killed before the request is answered or freed: FAILED by the reaper, or freed and counted as abandoned.
+void Serving::serve(Work& work, std::uint32_t chunk) {
+    // relaxed: written before OFFERED, which the claim has seen
+    const std::uint64_t thread = calls_.block(chunk).thread.load(std::memory_order_relaxed);
+    const bool oneway = (shm::call_flags(thread) & shm::kCallOneway) != 0;
+    MessageView view;
+    if (!begin(work, chunk, view, oneway)) [[unlikely]] {
+        return;
+    }
+    Status failed = Status::handler_error;
+    std::string text;
+    try {
+        Result<Message> response = handler_(work.request);
+        if (response) [[likely]] {
+            if (oneway) {
+                attachment_.pool().release(chunk, attachment_.slot(), work.context.cursor);
+            } else {
+                respond(work, chunk, view, *response);
+            }
+            return;
+        }
+        failed = response.status();
+        text = to_string(response.error());
+    } catch (const std::exception& thrown) {
+        text = thrown.what();
+    } catch (...) {
+        text = "something that is no std::exception was thrown";
+    }
+    const std::uint64_t error_id = report(work, failed, text);
+    if (oneway) {
+        count(attachment_.directory().entry(found_.entry).errors);
+        attachment_.pool().release(chunk, attachment_.slot(), work.context.cursor);
+    } else {
+        refuse(work, chunk, Status::handler_error, error_id);
+    }
+}
+
+bool Serving::begin(Work& work, std::uint32_t chunk, MessageView& view, bool oneway) {
+    const std::span<const std::byte> bytes = calls_.message(chunk);
+    Status status = oneway || calls_.wanted(chunk) ? Status::ok : Status::closed;
+    if (status == Status::ok && !wire::decode_in_place(bytes, view)) [[unlikely]] {
+        if (auto rare = wire::decode(bytes); rare) {
+            view = *rare;
+        } else {
+            status = Status::corrupt;
+        }
+    }
+    // relaxed: as in `serve`
+    const std::uint64_t deadline = calls_.block(chunk).deadline.load(std::memory_order_relaxed);
+    const std::uint64_t now = deadline != ~0ULL ? shm::monotonic_coarse_ns() : 0;
+    if (status == Status::ok && deadline != ~0ULL && now >= deadline) [[unlikely]] {
+        status = Status::timed_out;
+    }
+    if (status == Status::ok && view.head().expires_ms != 0 &&
+        view.expired(std::chrono::system_clock::now())) [[unlikely]] {
+        status = Status::expired;
+    }
+    if (status == Status::ok) [[likely]] {
+        work.request.assign(view);
+        if (deadline != ~0ULL) {
+            constexpr auto kMost = static_cast<std::uint64_t>(limits::kTimeoutMax.count());
+            work.request.with_timeout(std::chrono::milliseconds(
+                std::clamp<std::uint64_t>((deadline - now) / 1'000'000, 1, kMost)));
+        }
+        return true;
+    }
+    if (status != Status::corrupt) {
+        count(attachment_.directory().entry(found_.entry).expired);
+    }
+    if (oneway || status == Status::closed) {
+        attachment_.pool().release(chunk, attachment_.slot(), work.context.cursor);
+    } else {
+        refuse(work, chunk, status, 0);
+    }
+    return false;
+}
+
+void Serving::respond(Work& work, std::uint32_t chunk, const MessageView& view, Message& response) {
+    if (view.head().extension_bytes != 0) [[unlikely]] {
+        response.answering(view);
+    }
+    response.without_timeout().with_response_status(Status::ok);
+    if (auto put = put_response(work, chunk, response); !put) [[unlikely]] {
+        const std::uint64_t error_id = report(work, put.status(), to_string(put.error()));
+        refuse(work, chunk, put.status(), error_id);
+        return;
+    }
+    answer(work, chunk, &response);
+}
+
+// Into the request's own chunk, unless the request must stay whole or the response does not fit. Killed
+// anywhere: nobody reads a response before the answer's CAS.
+Result<void> Serving::put_response(Work& work, std::uint32_t chunk, Message& response) {
+    if (auto sound = response.check(); !sound) [[unlikely]] {
+        return sound;
+    }
+    const wire::Stamp stamp{MessageId{work.context.id_prefix, ++work.context.id_counter},
+                            shm::wall_coarse_ns(),
+                            MessageType::response};
+    const std::size_t bytes = wire::encoded_bytes(response);
+    const auto own = calls_.message(chunk);
+    if (!idempotent_ && bytes <= own.size()) [[likely]] {
+        wire::encode(response, stamp, own.first(bytes));
+        return {};
+    }
+    std::uint32_t second = take_call_chunk(attachment_, work.context, bytes);
+    if (second == shm::kNoChunk) {
+        auto taken = take_call_chunk_slowly(
+            attachment_, work.context, bytes, shm::monotonic_ns() + kResponsePatienceNs);
+        if (!taken) {
+            return taken.error();
+        }
+        second = *taken;
+    }
+    wire::encode(response, stamp, calls_.message(second).first(bytes));
+    calls_.hand_over(chunk, second);
+    return {};
+}
+
+// Answers. A caller that had given up leaves the chunk, and what it names, to us.
+void Serving::answer(Work& work, std::uint32_t chunk, const Message* response) {
+    if (calls_.answer(chunk, attachment_.slot())) [[likely]] {
+        return;
+    }
+    calls_.free_second(chunk);
+    attachment_.pool().release(chunk, attachment_.slot(), work.context.cursor);
+    if (response == nullptr) {
+        return;
+    }
+    count(attachment_.directory().entry(found_.entry).late);
+    if (options_.on_late) {
+        try {
+            options_.on_late(*response);
+        } catch (...) {
+            // A hook that fails concerns nobody else.
+            static_cast<void>(0);
+        }
+    }
+}
+
+void Serving::refuse(Work& work, std::uint32_t chunk, Status outcome, std::uint64_t error_id) {
+    shm::CallBlock& block = calls_.block(chunk);
+    // relaxed, both: ours until the answer, which publishes them
+    block.error_id.store(error_id, std::memory_order_relaxed);
+    block.outcome.store(static_cast<std::uint64_t>(outcome),
+                        std::memory_order_relaxed);  // relaxed: as above
+    count(attachment_.directory().entry(found_.entry).errors);
+    answer(work, chunk, nullptr);
+}
+
+// Tells the server's log; returns the error id.
+std::uint64_t Serving::report(Work& work, Status status, const std::string& text) noexcept {
+    const std::uint64_t error_id =
+        (work.context.id_prefix ^ ++work.context.id_counter) * 0x9E3779B97F4A7C15ULL;
+    if (options_.on_error) {
+        try {
+            options_.on_error({name_, error_id, status, text});
+        } catch (...) {
+            // As above.
+            static_cast<void>(0);
+        }
+    }
+    return error_id;
+}
+
+}  // namespace telpher::detail

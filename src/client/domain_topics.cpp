@@ -193,6 +193,25 @@ Result<void> DomainCore::remove_topic(std::string_view name) {
     return {};
 }
 
+Result<TopicStatus> DomainCore::topic_status(std::string_view name) {
+    if (const Status status = usable(); status != Status::ok) {
+        return status;
+    }
+    if (auto named = wire::check_name("topic", name); !named) {
+        return named.error();
+    }
+    const auto found = attachment_->directory().find(name, shm::Family::topic);
+    if (!found) {
+        return Error{Status::topic_not_found,
+                     0,
+                     "no topic '" + std::string(name) + "' in domain '" + this->name() + "'"};
+    }
+    // A core of its own, not one of topics_: that would keep the memory of a topic that others remove
+    // for as long as we look at the domain.
+    auto opened = TopicCore::open(*this, *found);
+    return opened ? (*opened)->status() : Result<TopicStatus>(opened.error());
+}
+
 Result<Published> DomainCore::publish(const Message& message,
                                       Duration timeout,
                                       const std::stop_token& stop) {

@@ -86,6 +86,7 @@ void add_all(CLI::App& app, Command& command) {
     add_see_commands(app, command);
     add_top_command(app, command);
     add_events_command(app, command);
+    add_create_command(app, command);
     add_manage_commands(app, command);
     add_explain_command(app, command);
 }

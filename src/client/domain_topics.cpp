@@ -85,8 +85,18 @@ Result<std::shared_ptr<TopicCore>> DomainCore::open_topic(const shm::Found& foun
     if (!opened) {
         return opened;
     }
-    std::shared_ptr<TopicCore> old;  // ends after the lock
+    std::vector<std::shared_ptr<TopicCore>> removed;  // end after the lock, as the next
+    std::shared_ptr<TopicCore> old;
     const std::unique_lock hold(topics_mutex_);
+    // Others remove topics, too: a core kept here would keep its ring as long as our connection lives.
+    for (auto entry = topics_.begin(); entry != topics_.end();) {
+        if (entry->second->ring().closed()) {
+            removed.push_back(std::move(entry->second));
+            entry = topics_.erase(entry);
+        } else {
+            ++entry;
+        }
+    }
     auto& place = topics_[name];
     if (place != nullptr && place->found().dest() == found.dest()) {
         old = std::move(*opened);

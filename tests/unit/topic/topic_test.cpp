@@ -271,6 +271,20 @@ TEST_F(TopicTest, a_look_at_a_topic_makes_none_and_keeps_nothing_of_one_that_goe
     EXPECT_TRUE(server_.verify()->problems.empty());
 }
 
+TEST_F(TopicTest, a_publisher_keeps_nothing_of_topics_that_others_remove) {
+    // More rings than the domain began with memory for, so that it grows unless they go.
+    Server other = domain_.open({});
+    const std::size_t bytes = server_.status()->segment_bytes;
+    for (int i = 0; i < 100; ++i) {
+        const std::string name = "t" + std::to_string(i);
+        ASSERT_TRUE(other.create_topic(name, {.capacity = 1U << 16U}));
+        ASSERT_TRUE(server_.publish(Message::text(name, "x")));
+        ASSERT_TRUE(other.remove_topic(name));
+    }
+    EXPECT_EQ(server_.status()->segment_bytes, bytes);
+    EXPECT_TRUE(server_.verify()->problems.empty());
+}
+
 TEST_F(TopicTest, input_that_is_wrong_is_refused_by_name) {
     EXPECT_EQ(server_.create_topic("price", {.capacity = 0}).status(), Status::bad_request);
     EXPECT_EQ(server_.create_topic("price", {.capacity = 4, .history = 5}).status(),

@@ -155,9 +155,10 @@ Result<Topic> DomainCore::create_topic(std::string_view name, const TopicOptions
                      "topic '" + std::string(name) + "' exists with other options: capacity " +
                          std::to_string(found->info.capacity) + ", history " +
                          std::to_string(found->info.history) + ", slow " +
-                         std::to_string(found->info.policy) + ", subscribers " +
-                         std::to_string(found->info.subscribers_max) + ", byte_budget " +
-                         std::to_string(found->info.byte_budget) +
+                         policy_name(static_cast<shm::SlowPolicy>(found->info.policy)) +
+                         ", disconnect_after " + std::to_string(found->info.disconnect_after) +
+                         ", subscribers " + std::to_string(found->info.subscribers_max) +
+                         ", byte_budget " + std::to_string(found->info.byte_budget) +
                          "; a topic made at first use has the default ones"};
     }
     auto opened = open_topic(*found);

@@ -210,6 +210,7 @@ TEST_F(TopicTest, other_options_are_a_mismatch) {
     const auto other = server_.create_topic("price", {.capacity = 9});
     EXPECT_EQ(other.status(), Status::mismatch);
     EXPECT_NE(other.error().detail.find("capacity 8"), std::string::npos);
+    EXPECT_NE(other.error().detail.find("slow drop_oldest, disconnect_after 0"), std::string::npos);
 }
 
 TEST_F(TopicTest, removal_hands_out_what_is_there_and_then_ends) {

@@ -73,7 +73,8 @@ enum class SlowSubscriber : std::uint8_t {
     drop_oldest,  // it loses the oldest messages, and is told which
     block,        // publishers wait for it, up to their timeouts
     latest_only,  // it is given the newest message alone, and told what it passed by
-    disconnect    // its subscription ends when it has lost more than `disconnect_after`
+    // Its subscription, with all its topics, ends when it has lost more than `disconnect_after`.
+    disconnect
 };
 
 struct TopicOptions {

@@ -201,6 +201,9 @@ class Server {
     // topic_not_found, bad_request, timed_out, domain_removed, forked.
     Result<void> remove_topic(std::string_view name);
     [[nodiscard]] Result<std::vector<std::string>> topics() const;
+    // As Topic::status, but of a topic that exists: makes none, and keeps nothing of it.
+    // Errors: topic_not_found, bad_request (name), domain_removed, closed, forked, corrupt.
+    [[nodiscard]] Result<TopicStatus> topic_status(std::string_view name) const;
 
     [[nodiscard]] Result<DomainStatus> status() const;
     [[nodiscard]] Result<std::vector<ProcessInfo>> processes() const;

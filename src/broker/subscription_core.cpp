@@ -44,15 +44,27 @@ void SubscriptionCore::lose(TopicReader& reader, std::uint64_t count) noexcept {
     reader.lost += count;
     reader.lost_before += count;
     reader.record->lost.store(reader.lost, std::memory_order_relaxed);  // relaxed: a statistic
-    shm::TopicRing& ring = reader.topic->ring();
     if (reader.policy == shm::SlowPolicy::disconnect &&
         reader.lost > reader.topic->found().info.disconnect_after) {
-        reader.ended = true;
-        reader.end = Status::disconnected;
-        ring.retire_subscriber(*reader.record);
+        disconnect();
     }
     // relaxed: one writer
     lost_.store(lost_.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
+}
+
+// Too slow for one of its topics, the subscription ends with all of them: that one alone would end
+// unnoticed, and who follows a pattern would join it again.
+void SubscriptionCore::disconnect() noexcept {
+    for (auto& reader : readers_) {
+        if (reader->ended) {
+            continue;
+        }
+        reader->ended = true;
+        reader->end = Status::disconnected;
+        reader->topic->ring().retire_subscriber(*reader->record);
+        // A publisher may wait for us.
+        shm::wake_all(reader->topic->ring().control().space, attachment_.threads());
+    }
 }
 
 // Tells publishers how far we are. Killed before it: they wait for a dead subscriber until it is
@@ -225,6 +237,9 @@ Status SubscriptionCore::take(Sample& sample, Error* error) {
     for (std::size_t i = 0; i < count; ++i) {
         TopicReader& reader = *readers_[(turn_ + i) % count];
         if (reader.ended) {
+            if (reader.end == Status::disconnected) {
+                return reader.end;
+            }
             end = reader.end;
             ++ended;
             continue;
@@ -235,6 +250,9 @@ Status SubscriptionCore::take(Sample& sample, Error* error) {
             // relaxed: one writer
             received_.store(received_.load(std::memory_order_relaxed) + 1,
                             std::memory_order_relaxed);
+            return status;
+        }
+        if (status == Status::disconnected) {
             return status;
         }
         if (reader.ended) {

@@ -81,6 +81,7 @@ class SubscriptionCore : public std::enable_shared_from_this<SubscriptionCore> {
                                        MessageView& view,
                                        Error* error);
     void lose(TopicReader& reader, std::uint64_t count) noexcept;
+    void disconnect() noexcept;
     void tell_cursor(TopicReader& reader) noexcept;
     void tell_cursors() noexcept;
     [[nodiscard]] Status next_into(Sample& sample,

@@ -4,6 +4,7 @@
 #include "src/client/domain_core.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace telpher::detail {
 namespace {
@@ -27,6 +28,13 @@ void store_words(std::span<std::byte> to, const std::byte* from) noexcept {
 }
 
 }  // namespace
+
+const char* policy_name(shm::SlowPolicy policy) noexcept {
+    // Read from shared memory, where anything may have been written.
+    static constexpr const char* kNames[] = {"drop_oldest", "block", "latest_only", "disconnect"};
+    const auto index = static_cast<std::size_t>(policy);
+    return index < std::size(kNames) ? kNames[index] : "unknown";
+}
 
 Result<std::shared_ptr<TopicCore>> TopicCore::open(DomainCore& domain, const shm::Found& found) {
     shm::Directory& directory = domain.attachment().directory();
@@ -369,9 +377,7 @@ Result<TopicStatus> TopicCore::status() const {
         std::max(ring_.floor(), tail - std::min<std::uint64_t>(tail, ring_.slots()));
     TopicStatus status;
     status.name = name_;
-    static constexpr const char* kPolicies[] = {
-        "drop_oldest", "block", "latest_only", "disconnect"};
-    status.slow = kPolicies[static_cast<std::size_t>(ring_.policy())];
+    status.slow = policy_name(ring_.policy());
     status.capacity = ring_.capacity();
     status.history = found_.info.history;
     status.published = tail;

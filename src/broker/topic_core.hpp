@@ -19,6 +19,9 @@
 
 namespace telpher::detail {
 
+// "drop_oldest" and so on, as TopicStatus::slow.
+[[nodiscard]] const char* policy_name(shm::SlowPolicy policy) noexcept;
+
 class TopicCore {
   public:
     // Pins the destination. Errors: topic_not_found (gone meanwhile), corrupt.

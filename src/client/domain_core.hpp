@@ -42,6 +42,7 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     Result<Topic> create_topic(std::string_view name, const TopicOptions& options);
     Result<Topic> find_topic(std::string_view name);
     Result<void> remove_topic(std::string_view name);
+    Result<TopicStatus> topic_status(std::string_view name);
     Result<Published> publish(const Message& message,
                               Duration timeout,
                               const std::stop_token& stop);

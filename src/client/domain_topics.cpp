@@ -85,8 +85,18 @@ Result<std::shared_ptr<TopicCore>> DomainCore::open_topic(const shm::Found& foun
     if (!opened) {
         return opened;
     }
-    std::shared_ptr<TopicCore> old;  // ends after the lock
+    std::vector<std::shared_ptr<TopicCore>> removed;  // end after the lock, as the next
+    std::shared_ptr<TopicCore> old;
     const std::unique_lock hold(topics_mutex_);
+    // Others remove topics, too: a core kept here would keep its ring as long as our connection lives.
+    for (auto entry = topics_.begin(); entry != topics_.end();) {
+        if (entry->second->ring().closed()) {
+            removed.push_back(std::move(entry->second));
+            entry = topics_.erase(entry);
+        } else {
+            ++entry;
+        }
+    }
     auto& place = topics_[name];
     if (place != nullptr && place->found().dest() == found.dest()) {
         old = std::move(*opened);
@@ -145,9 +155,10 @@ Result<Topic> DomainCore::create_topic(std::string_view name, const TopicOptions
                      "topic '" + std::string(name) + "' exists with other options: capacity " +
                          std::to_string(found->info.capacity) + ", history " +
                          std::to_string(found->info.history) + ", slow " +
-                         std::to_string(found->info.policy) + ", subscribers " +
-                         std::to_string(found->info.subscribers_max) + ", byte_budget " +
-                         std::to_string(found->info.byte_budget) +
+                         policy_name(static_cast<shm::SlowPolicy>(found->info.policy)) +
+                         ", disconnect_after " + std::to_string(found->info.disconnect_after) +
+                         ", subscribers " + std::to_string(found->info.subscribers_max) +
+                         ", byte_budget " + std::to_string(found->info.byte_budget) +
                          "; a topic made at first use has the default ones"};
     }
     auto opened = open_topic(*found);
@@ -191,6 +202,25 @@ Result<void> DomainCore::remove_topic(std::string_view name) {
         attachment_->directory().recycle();
     }
     return {};
+}
+
+Result<TopicStatus> DomainCore::topic_status(std::string_view name) {
+    if (const Status status = usable(); status != Status::ok) {
+        return status;
+    }
+    if (auto named = wire::check_name("topic", name); !named) {
+        return named.error();
+    }
+    const auto found = attachment_->directory().find(name, shm::Family::topic);
+    if (!found) {
+        return Error{Status::topic_not_found,
+                     0,
+                     "no topic '" + std::string(name) + "' in domain '" + this->name() + "'"};
+    }
+    // A core of its own, not one of topics_: that would keep the memory of a topic that others remove
+    // for as long as we look at the domain.
+    auto opened = TopicCore::open(*this, *found);
+    return opened ? (*opened)->status() : Result<TopicStatus>(opened.error());
 }
 
 Result<Published> DomainCore::publish(const Message& message,

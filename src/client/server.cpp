@@ -137,6 +137,10 @@ Result<std::vector<std::string>> Server::topics() const {
     TELPHER_NEED_CORE();
     return core_->names(shm::Family::topic);
 }
+Result<TopicStatus> Server::topic_status(std::string_view name) const {
+    TELPHER_NEED_CORE();
+    return core_->topic_status(name);
+}
 Result<DomainStatus> Server::status() const {
     TELPHER_NEED_CORE();
     return core_->status();

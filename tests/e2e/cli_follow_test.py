@@ -27,7 +27,8 @@ class Top(CliTest):
         objects = self.top("--count", "2")
         self.assertEqual(len(objects), 2)
         for entry in objects:
-            self.assertEqual(list(entry), ["domain", "time_ms", "segment_bytes", "reaped", "queues", "processes"])
+            self.assertEqual(list(entry), ["domain", "time_ms", "segment_bytes", "reaped", "queues", "topics",
+                                           "processes"])
             self.assertEqual(entry["domain"], self.domain)
             self.assertEqual([process["pid"] for process in entry["processes"]], [waiting.pid])
             queue = entry["queues"][0]
@@ -44,6 +45,24 @@ class Top(CliTest):
         # On a busy machine an interval may see few; over all of them it is the rate.
         self.assertGreater(sum(rates) / len(rates), 100)
         self.assertLess(sum(rates) / len(rates), 2000)
+
+    def test_topics_with_subscribers_and_rates(self):
+        self.on("create", "topic", "prices")
+        self.assertNotIn(b"QUEUE", self.on("top", "--count", "1", "--interval", "20ms").stdout)
+        self.create()
+        subscriber = self.start("sub", "prices", "-d", self.domain)
+        wait_until(lambda: self.json_of("info", "prices")["subscribers"] == 1, "it is subscribed")
+        subscriber.send_signal(signal.SIGSTOP)
+        self.on("pub", "prices", "x", "--repeat", "3")
+        topic = self.top("--count", "1")[0]["topics"][0]
+        self.assertEqual([topic[key] for key in ("name", "published", "subscribers", "slowest_lag", "published_per_s")],
+                         ["prices", 3, 1, 3, 0])
+        self.start("pub", "prices", "x", "--repeat", "1000000", "--rate", "1000/s", "-d", self.domain)
+        top = self.start("top", "-d", self.domain, "--interval", "50ms", "--json")
+        wait_until(lambda: json.loads(top.stdout.readline())["topics"][0]["published_per_s"] > 0, "it has a rate")
+        text = self.on("top", "--count", "1", "--interval", "50ms").stdout.decode()
+        for word in ("orders", "prices", "PUBLISHED/s", "SUBSCRIBERS", "BEHIND", "LOST"):
+            self.assertIn(word, text)
 
     def test_a_queue_made_anew_counts_from_zero(self):
         self.create()
@@ -162,6 +181,20 @@ class Events(CliTest):
         self.assertEqual((events[0]["kind"], events[0]["capacity"]), ("circular", 9))
         self.assertEqual(events[0]["domain"], self.domain)
         self.assertLess(abs(events[0]["time_ms"] / 1000 - time.time()), 600)
+
+    def test_topics_that_are_made_and_removed(self):
+        self.on("create", "topic", "alarms")
+        process = self.follow("--timeout", "60s")
+        self.on("create", "topic", "prices", "--capacity", "8", "--history", "2", "--slow", "block")
+        events = self.wait_for(process, event="topic_created")
+        self.on("pub", "tea", "x")
+        events += self.wait_for(process, event="topic_created")
+        self.on("rm", "alarms")
+        events += self.wait_for(process, event="topic_removed")
+        events = [entry for entry in events if entry["event"].startswith("topic")]
+        self.assertEqual([(entry["event"], entry["topic"]) for entry in events],
+                         [("topic_created", "prices"), ("topic_created", "tea"), ("topic_removed", "alarms")])
+        self.assertEqual([events[0][key] for key in ("slow", "capacity", "history")], ["block", 8, 2])
 
     def test_processes_that_join_leave_and_die(self):
         self.create()

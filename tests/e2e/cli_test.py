@@ -13,10 +13,12 @@ from _cli import (BIN, DENIED, ERROR, LIMIT_S, NOT_FOUND, OK, USAGE, CliTest, le
                   wait_until)
 
 
-COMMANDS = [["demo"], ["ls"], ["info"], ["ps"], ["create"], ["create", "queue"], ["rm"], ["peek"], ["purge"], ["offer"], ["poll"],
-            ["gc"], ["verify"], ["explain"], ["top"], ["events"]]
+COMMANDS = [["demo"], ["ls"], ["info"], ["ps"], ["create"], ["create", "queue"], ["create", "topic"], ["rm"], ["peek"],
+            ["purge"], ["offer"], ["poll"], ["pub"], ["sub"], ["tail"], ["gc"], ["verify"], ["explain"], ["top"], ["events"]]
 QUEUE_FIELDS = ["name", "kind", "capacity", "depth", "bytes", "offered", "polled", "dropped", "expired",
                 "redelivered", "abandoned", "consumers", "oldest_age_ms", "removed"]
+TOPIC_FIELDS = ["name", "kind", "slow", "capacity", "history", "depth", "bytes", "published", "subscribers", "slowest_lag",
+                "lost", "removed"]
 
 
 class Contract(CliTest):
@@ -45,7 +47,7 @@ class Contract(CliTest):
         self.assertIn("brew", self.error_of("brew", code=USAGE)["detail"])
 
     def test_commands_and_options_of_later_versions_say_so(self):
-        for arguments in (["pub", "prices"], ["bridge"], ["offer", "orders", "x", "--durable"],
+        for arguments in (["send", "price"], ["bridge"], ["offer", "orders", "x", "--durable"],
                           ["poll", "orders", "--ack"], ["poll", "orders", "--hold", "2s"],
                           ["create", "queue", "orders", "--kind", "durable"],
                           ["create", "queue", "orders", "--delivery", "exactly-once"],
@@ -63,7 +65,8 @@ class Contract(CliTest):
 
     def test_a_missing_target_is_a_usage_error(self):
         for arguments in (["offer", "orders", "x"], ["poll", "orders"], ["info", "orders"], ["ps"], ["verify"], ["top"], ["events"],
-                          ["create", "queue", "orders"], ["rm", "orders"], ["rm", "--domain"]):
+                          ["create", "queue", "orders"], ["create", "topic", "prices"], ["pub", "prices", "x"],
+                          ["sub", "prices"], ["tail", "prices"], ["rm", "orders"], ["rm", "--domain"]):
             self.run_cli(*arguments, code=USAGE)
         self.run_cli("ps", "-d", "a", "-u", "shm:a", code=USAGE)
 
@@ -74,6 +77,10 @@ class Contract(CliTest):
         for arguments in (["poll", "tea"], ["offer", "tea", "x"], ["info", "tea"], ["rm", "tea"]):
             error = self.error_of(*arguments, "-d", self.domain, code=NOT_FOUND)
             self.assertEqual(error["status"], "queue_not_found")
+
+        for arguments in (["tail", "tea"], ["info", "tea", "--topic"], ["rm", "tea", "--topic"]):
+            error = self.error_of(*arguments, "-d", self.domain, code=NOT_FOUND)
+            self.assertEqual(error["status"], "topic_not_found")
 
     def test_an_error_for_people_says_what_why_and_what_to_do(self):
         done = self.run_cli("poll", "orders", "-d", self.domain, code=NOT_FOUND)
@@ -138,6 +145,39 @@ class Manage(CliTest):
         self.on("create", "queue", "orders", "--capacity", "-1", code=USAGE)
         self.run_cli("create", "queue", "orders", "-d", "two words", code=USAGE)
 
+    def test_create_topic_makes_domain_and_topic_once(self):
+        options = ("--capacity", "8", "--history", "3", "--slow", "latest-only", "--disconnect-after", "7",
+                   "--subscribers", "5", "--byte-budget", "1MB")
+        first = self.json_of("create", "topic", "prices", *options)
+        self.assertEqual(first, {"domain": self.domain, "topic": "prices", "slow": "latest-only", "capacity": 8,
+                                 "history": 3, "created": True, "domain_created": True})
+        again = self.json_of("create", "topic", "prices", *options)
+        self.assertEqual((again["created"], again["domain_created"]), (False, False))
+        error = self.error_of("create", "topic", "prices", "-d", self.domain, code=ERROR)
+        self.assertEqual(error["status"], "mismatch")
+        self.assertEqual(self.on("create", "topic", "tea").stdout.decode(),
+                         "created topic tea for 1,024 messages in domain %s\n" % self.domain)
+
+    def test_create_topic_with_bad_options_leaves_no_domain(self):
+        for arguments in (["two words"], ["prices.*"], ["prices", "--capacity", "0"], ["prices", "--slow", "never"],
+                          ["prices", "--capacity", "4", "--history", "5"], ["prices", "--subscribers", "2000"],
+                          ["prices", "--byte-budget", "512"], ["prices", "--kind", "circular"]):
+            self.on("create", "topic", *arguments, code=USAGE)
+            self.assertEqual(leftovers(self.domain), [])
+
+    def test_a_name_of_both_a_queue_and_a_topic_needs_a_word_more(self):
+        self.create()
+        self.on("pub", "orders", "x")
+        for command in ("info", "rm"):
+            error = self.error_of(command, "orders", "-d", self.domain, code=USAGE)
+            self.assertIn("--topic", error["detail"])
+            self.on(command, "orders", "--queue", "--topic", code=USAGE)
+        self.assertEqual(self.json_of("info", "orders", "--topic")["kind"], "topic")
+        self.assertEqual(self.json_of("info", "orders", "--queue")["kind"], "bounded")
+        self.assertEqual(self.json_of("rm", "orders", "--queue")["queue"], "orders")
+        self.assertEqual(self.json_of("rm", "orders")["topic"], "orders")
+        self.on("rm", "orders", code=NOT_FOUND)
+
     def test_rm_removes_a_queue_and_then_the_domain(self):
         self.create()
         self.assertEqual(self.json_of("rm", "orders"),
@@ -195,11 +235,26 @@ class See(CliTest):
         self.assertEqual((mine[0]["lifetime"], mine[0]["processes"], mine[0]["destinations"]),
                          ("persistent", 0, 2))
         listing = self.json_of("ls")
-        self.assertEqual(list(listing), ["domain", "queues"])
+        self.assertEqual(list(listing), ["domain", "queues", "topics"])
         self.assertEqual(sorted(queue["name"] for queue in listing["queues"]), ["orders", "tea"])
         self.assertEqual(list(listing["queues"][0]), QUEUE_FIELDS)
         self.assertIn(self.domain.encode(), self.run_cli("ls", code=OK).stdout)
+        self.assertEqual(listing["topics"], [])
         self.assertIn(b"orders", self.on("ls").stdout)
+
+    def test_ls_and_info_show_topics(self):
+        self.on("create", "topic", "prices", "--history", "2")
+        self.assertNotIn(b"QUEUE", self.on("ls").stdout)
+        self.on("create", "queue", "tea")
+        self.on("pub", "prices", "x", "--repeat", "3")
+        info = self.json_of("info", "prices")
+        self.assertEqual(list(info), TOPIC_FIELDS)
+        self.assertEqual([info[key] for key in TOPIC_FIELDS[:5]], ["prices", "topic", "drop-oldest", 1024, 2])
+        self.assertEqual([info[key] for key in ("depth", "published", "subscribers", "lost")], [3, 3, 0, 0])
+        self.assertEqual(self.json_of("ls")["topics"], [info])
+        for word in (b"tea", b"prices", b"PUBLISHED", b"drop-oldest"):
+            self.assertIn(word, self.on("ls").stdout)
+        self.assertIn(b"slowest_lag", self.on("info", "prices").stdout)
 
     def test_ls_shows_a_damaged_domain_and_goes_on(self):
         self.create()

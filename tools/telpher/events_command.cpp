@@ -1,4 +1,5 @@
-// telpher events: who comes and goes in a domain, and which queues are made and removed.
+// telpher events: who comes and goes in a domain, and which queues and topics are made and
+// removed.
 //
 // Nobody writes events down: they are the differences between two looks. What comes and goes again
 // between two of them is not seen, but for deaths, which the domain counts.
@@ -6,6 +7,7 @@
 #include "tools/telpher/options.hpp"
 #include "tools/telpher/output.hpp"
 #include "tools/telpher/snapshot.hpp"
+#include "tools/telpher/status_json.hpp"
 #include "tools/telpher/units.hpp"
 
 #include <algorithm>
@@ -31,8 +33,9 @@ struct EventsOptions {
 };
 
 struct Event {
-    std::string what;  // join, leave, death, reap, queue_created, queue_removed, domain_removed
-    Json facts;        // besides what, time and domain
+    std::string
+        what;    // join, leave, death, reap, queue_ and topic_created and _removed, domain_removed
+    Json facts;  // besides what, time and domain
     std::string text;  // the same for people
 };
 
@@ -74,21 +77,8 @@ class Comparison {
                 events_.push_back(process_event("join", "joined:", process));
             }
         }
-        for (const QueueStatus& queue : before_.queues) {
-            if (!continues(queue, after_.queues)) {
-                events_.push_back(
-                    {"queue_removed", {{"queue", queue.name}}, "removed: queue " + queue.name});
-            }
-        }
-        for (const QueueStatus& queue : after_.queues) {
-            if (!began(queue, before_.queues)) {
-                events_.push_back(
-                    {"queue_created",
-                     {{"queue", queue.name}, {"kind", queue.kind}, {"capacity", queue.capacity}},
-                     "created: queue " + queue.name + ", " + queue.kind + ", capacity " +
-                         format_count(queue.capacity)});
-            }
-        }
+        add_queues();
+        add_topics();
         return std::move(events_);
     }
 
@@ -122,6 +112,42 @@ class Comparison {
                                    format_count(after_.domain.reaped) + " in all"});
         }
     }
+    void add_queues() {
+        for (const QueueStatus& queue : before_.queues) {
+            if (!is_among(after_.queues, [&](const auto& now) { return same(queue, now); })) {
+                events_.push_back(
+                    {"queue_removed", {{"queue", queue.name}}, "removed: queue " + queue.name});
+            }
+        }
+        for (const QueueStatus& queue : after_.queues) {
+            if (!is_among(before_.queues, [&](const auto& old) { return same(old, queue); })) {
+                events_.push_back(
+                    {"queue_created",
+                     {{"queue", queue.name}, {"kind", queue.kind}, {"capacity", queue.capacity}},
+                     "created: queue " + queue.name + ", " + queue.kind + ", capacity " +
+                         format_count(queue.capacity)});
+            }
+        }
+    }
+    void add_topics() {
+        for (const TopicStatus& topic : before_.topics) {
+            if (!is_among(after_.topics, [&](const auto& now) { return same(topic, now); })) {
+                events_.push_back(
+                    {"topic_removed", {{"topic", topic.name}}, "removed: topic " + topic.name});
+            }
+        }
+        for (const TopicStatus& topic : after_.topics) {
+            if (!is_among(before_.topics, [&](const auto& old) { return same(old, topic); })) {
+                events_.push_back({"topic_created",
+                                   {{"topic", topic.name},
+                                    {"slow", slow_text(topic)},
+                                    {"capacity", topic.capacity},
+                                    {"history", topic.history}},
+                                   "created: topic " + topic.name + ", " + slow_text(topic) +
+                                       ", capacity " + format_count(topic.capacity)});
+            }
+        }
+    }
     [[nodiscard]] bool was_there(const ProcessInfo& process) const {
         return std::any_of(
             before_.processes.begin(), before_.processes.end(), [&process](const ProcessInfo& old) {
@@ -129,19 +155,17 @@ class Comparison {
             });
     }
     // The same queue, not one of the same name that was made anew: its figures only grow.
-    static bool same_queue(const QueueStatus& old, const QueueStatus& now) {
+    static bool same(const QueueStatus& old, const QueueStatus& now) {
         return old.name == now.name && old.kind == now.kind && old.capacity == now.capacity &&
                old.offered <= now.offered && old.polled <= now.polled;
     }
-    static bool continues(const QueueStatus& old, const std::vector<QueueStatus>& queues) {
-        return std::any_of(queues.begin(), queues.end(), [&old](const QueueStatus& now) {
-            return same_queue(old, now);
-        });
+    static bool same(const TopicStatus& old, const TopicStatus& now) {
+        return old.name == now.name && old.slow == now.slow && old.capacity == now.capacity &&
+               old.history == now.history && old.published <= now.published;
     }
-    static bool began(const QueueStatus& now, const std::vector<QueueStatus>& queues) {
-        return std::any_of(queues.begin(), queues.end(), [&now](const QueueStatus& old) {
-            return same_queue(old, now);
-        });
+    template <typename Status, typename Predicate>
+    static bool is_among(const std::vector<Status>& all, const Predicate& predicate) {
+        return std::any_of(all.begin(), all.end(), predicate);
     }
 
     const Snapshot& before_;
@@ -226,11 +250,12 @@ ExitCode run_events(const EventsOptions& options, Interrupt& interrupt) {
 
 void add_events_command(CLI::App& app, Command& command) {
     auto options = std::make_shared<EventsOptions>();
-    auto* const events = add_command(app,
-                                     "events",
-                                     "Follow joins, leaves, deaths, and queues made and removed",
-                                     "  telpher events -d cafe --timeout 1s\n"
-                                     "  telpher events -d cafe --count 1 --timeout 1s --json");
+    auto* const events =
+        add_command(app,
+                    "events",
+                    "Follow joins, leaves, deaths, and queues and topics made and removed",
+                    "  telpher events -d cafe --timeout 1s\n"
+                    "  telpher events -d cafe --count 1 --timeout 1s --json");
     events->add_option("--count", options->count, "End after so many; default: when interrupted")
         ->check(at_least_one())
         ->type_name("N");

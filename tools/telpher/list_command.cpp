@@ -1,4 +1,4 @@
-// telpher ls: the domains of this machine, or the queues of one.
+// telpher ls: the domains of this machine, or the queues and topics of one.
 
 #include "telpher/server.hpp"
 
@@ -8,6 +8,7 @@
 #include "tools/telpher/status_json.hpp"
 #include "tools/telpher/units.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -35,6 +36,27 @@ Json to_json(const QueueStatus& status) {
     json["oldest_age_ms"] = status.oldest_age ? Json(status.oldest_age->count()) : Json(nullptr);
     json["removed"] = status.removed;
     return json;
+}
+
+std::string slow_text(const TopicStatus& status) {
+    std::string text = status.slow;
+    std::replace(text.begin(), text.end(), '_', '-');
+    return text;
+}
+
+Json to_json(const TopicStatus& status) {
+    return Json{{"name", status.name},
+                {"kind", "topic"},
+                {"slow", slow_text(status)},
+                {"capacity", status.capacity},
+                {"history", status.history},
+                {"depth", status.depth},
+                {"bytes", status.bytes},
+                {"published", status.published},
+                {"subscribers", status.subscribers},
+                {"slowest_lag", status.slowest_lag},
+                {"lost", status.lost},
+                {"removed", status.removed}};
 }
 
 Json to_json(const DomainStatus& status) {
@@ -81,7 +103,7 @@ ExitCode list_all_domains(bool json) {
         return print_error(names.error(), json);
     }
     Json domains = Json::array();
-    Table table({"DOMAIN", "STATE", "LIFETIME", "PROCESSES", "QUEUES", "SIZE", "REAPED"});
+    Table table({"DOMAIN", "STATE", "LIFETIME", "PROCESSES", "DESTINATIONS", "SIZE", "REAPED"});
     table.align_right({3, 4, 5, 6});
     for (const auto& name : *names) {
         list_domain(name, domains, table);
@@ -89,17 +111,7 @@ ExitCode list_all_domains(bool json) {
     return json ? print_json(Json{{"domains", domains}}) : print_text(table.text());
 }
 
-ExitCode list_queues(const Common& common) {
-    const bool json = common.json;
-    auto server = common.attach();
-    if (!server) {
-        return print_error(server.error(), json);
-    }
-    const auto queues = all_queues(*server);
-    if (!queues) {
-        return print_error(queues.error(), json);
-    }
-    Json list = Json::array();
+std::string queues_text(const std::vector<QueueStatus>& queues) {
     Table table({"QUEUE",
                  "KIND",
                  "CAPACITY",
@@ -110,8 +122,7 @@ ExitCode list_queues(const Common& common) {
                  "CONSUMERS",
                  "OLDEST"});
     table.align_right({2, 3, 4, 5, 6, 7, 8});
-    for (const auto& queue : *queues) {
-        list.push_back(to_json(queue));
+    for (const auto& queue : queues) {
         table.add({queue.name,
                    queue.kind,
                    format_count(queue.capacity),
@@ -122,21 +133,73 @@ ExitCode list_queues(const Common& common) {
                    std::to_string(queue.consumers),
                    age_text(queue)});
     }
-    return json ? print_json(Json{{"domain", server->name()}, {"queues", list}})
-                : print_text(table.text());
+    return table.text();
+}
+
+std::string topics_text(const std::vector<TopicStatus>& topics) {
+    Table table({"TOPIC",
+                 "SLOW",
+                 "CAPACITY",
+                 "HISTORY",
+                 "DEPTH",
+                 "BYTES",
+                 "PUBLISHED",
+                 "SUBSCRIBERS",
+                 "BEHIND",
+                 "LOST"});
+    table.align_right({2, 3, 4, 5, 6, 7, 8, 9});
+    for (const auto& topic : topics) {
+        table.add({topic.name,
+                   slow_text(topic),
+                   format_count(topic.capacity),
+                   format_count(topic.history),
+                   format_count(topic.depth),
+                   format_size(topic.bytes),
+                   format_count(topic.published),
+                   std::to_string(topic.subscribers),
+                   format_count(topic.slowest_lag),
+                   format_count(topic.lost)});
+    }
+    return table.text();
+}
+
+ExitCode list_destinations(const Common& common) {
+    const bool json = common.json;
+    auto server = common.attach();
+    const auto queues =
+        server ? all_queues(*server) : Result<std::vector<QueueStatus>>(server.error());
+    const auto topics =
+        queues ? all_topics(*server) : Result<std::vector<TopicStatus>>(queues.error());
+    if (!topics) {
+        return print_error(topics.error(), json);
+    }
+    if (!json) {
+        return print_text(
+            joined(queues_text(*queues), queues->size(), topics_text(*topics), topics->size()));
+    }
+    Json object{{"domain", server->name()}, {"queues", Json::array()}, {"topics", Json::array()}};
+    for (const auto& queue : *queues) {
+        object["queues"].push_back(to_json(queue));
+    }
+    for (const auto& topic : *topics) {
+        object["topics"].push_back(to_json(topic));
+    }
+    return print_json(object);
 }
 
 }  // namespace
 
 void add_list_command(CLI::App& app, Command& command) {
     auto common = std::make_shared<Common>();
-    auto* const ls = add_command(app,
-                                 "ls",
-                                 "List the domains of this machine, or the queues of one",
-                                 "  telpher ls\n"
-                                 "  telpher ls -d cafe --json");
+    auto* const ls =
+        add_command(app,
+                    "ls",
+                    "List the domains of this machine, or the queues and topics of one",
+                    "  telpher ls\n"
+                    "  telpher ls -d cafe --json");
     finish_command(*ls, *common, TargetNeed::optional, command, [common](Interrupt&) {
-        return common->target_uri().empty() ? list_all_domains(common->json) : list_queues(*common);
+        return common->target_uri().empty() ? list_all_domains(common->json)
+                                            : list_destinations(*common);
     });
 }
 

@@ -1,7 +1,9 @@
-// telpher create, rm, peek, purge, gc: what manages a domain.
+// telpher rm, peek, purge, gc: what manages a domain.
 
 #include "telpher/server.hpp"
 
+#include "tools/telpher/message_line.hpp"
+#include "tools/telpher/name_of.hpp"
 #include "tools/telpher/options.hpp"
 #include "tools/telpher/output.hpp"
 #include "tools/telpher/units.hpp"
@@ -12,51 +14,18 @@
 namespace telpher::cli {
 namespace {
 
-struct CreateOptions {
-    Common common;
-    std::string queue;
-    QueueOptions queue_options;
-};
-
 struct RemoveOptions {
     Common common;
     std::string name;
     bool domain = false;
     bool force = false;
+    NameOf name_of = NameOf::either;
 };
 
 struct CollectOptions {
     Common common;
     bool dry_run = false;
 };
-
-ExitCode run_create_queue(const CreateOptions& options) {
-    const bool json = options.common.json;
-    const auto name = options.common.domain_name();
-    auto server = name ? Server::open(*name) : Result<Server>(name.error());
-    if (!server) {
-        return print_error(server.error(), json);
-    }
-    const auto queue = server->create_queue(options.queue, options.queue_options);
-    if (!queue) {
-        const Error error = queue.error();
-        if (server->created()) {
-            // A domain made only for this queue would be a leftover of a command that failed.
-            [[maybe_unused]] const auto removed = server->remove_domain();
-        }
-        return print_error(error, json);
-    }
-    if (json) {
-        return print_json(Json{{"domain", *name},
-                               {"queue", options.queue},
-                               {"capacity", queue->capacity()},
-                               {"created", queue->created()},
-                               {"domain_created", server->created()}});
-    }
-    return print_text((queue->created() ? "created queue " : "there already is the queue ") +
-                      options.queue + " for " + format_count(queue->capacity()) + " messages in " +
-                      (server->created() ? "the new domain " : "domain ") + *name + "\n");
-}
 
 ExitCode run_remove_domain(const RemoveOptions& options) {
     const bool json = options.common.json;
@@ -71,25 +40,39 @@ ExitCode run_remove_domain(const RemoveOptions& options) {
                 : print_text("removed domain " + *name + "\n");
 }
 
+ExitCode remove_destination(const RemoveOptions& options) {
+    const bool json = options.common.json;
+    auto server = options.common.attach();
+    const auto meant =
+        server ? what_is(*server, options.name, options.name_of) : Result<NameOf>(server.error());
+    if (!meant) {
+        return print_error(meant.error(), json);
+    }
+    const bool topic = *meant == NameOf::topic;
+    const auto removed =
+        topic ? server->remove_topic(options.name) : server->remove_queue(options.name);
+    if (!removed) {
+        return print_error(removed.error(), json);
+    }
+    const char* const kind = topic ? "topic" : "queue";
+    return json ? print_json(
+                      Json{{"domain", server->name()}, {kind, options.name}, {"removed", true}})
+                : print_text("removed " + std::string(kind) + " " + options.name + "\n");
+}
+
 ExitCode run_remove(const RemoveOptions& options) {
     const bool json = options.common.json;
     const bool has_target = !options.common.target_uri().empty();
     if (options.domain ? options.name.empty() != has_target : options.name.empty() || !has_target) {
-        return print_usage_error("rm needs NAME -d DOMAIN for a queue, or --domain -d DOMAIN",
-                                 "run `telpher rm --help` to see examples",
-                                 json);
+        return print_usage_error(
+            "rm needs NAME -d DOMAIN for a queue or topic, or --domain -d DOMAIN",
+            "run `telpher rm --help` to see examples",
+            json);
     }
     if (options.domain) {
         return run_remove_domain(options);
     }
-    auto server = options.common.attach();
-    const auto removed = server ? server->remove_queue(options.name) : Result<void>(server.error());
-    if (!removed) {
-        return print_error(removed.error(), json);
-    }
-    return json ? print_json(
-                      Json{{"domain", server->name()}, {"queue", options.name}, {"removed", true}})
-                : print_text("removed queue " + options.name + "\n");
+    return remove_destination(options);
 }
 
 ExitCode run_peek(const RemoveOptions& options) {
@@ -99,12 +82,7 @@ ExitCode run_peek(const RemoveOptions& options) {
     if (!message) {
         return print_error(message.error(), json);
     }
-    if (json) {
-        return print_text(message->to_json() + '\n');
-    }
-    const auto payload = message->payload();
-    return print_text(std::string(reinterpret_cast<const char*>(payload.data()), payload.size()) +
-                      '\n');
+    return print_text(json ? json_line(*message) : payload_line(*message));
 }
 
 ExitCode run_purge(const RemoveOptions& options) {
@@ -137,57 +115,16 @@ ExitCode run_collect(const CollectOptions& options) {
     return print_text(table.empty() ? "nothing to collect\n" : table.text());
 }
 
-void add_create(CLI::App& app, Command& command) {
-    auto* const create =
-        add_command(app,
-                    "create",
-                    "Create a queue, and its domain if there is none",
-                    "  telpher create queue orders -d cafe --capacity 100\n"
-                    "  telpher create queue prices -u shm:cafe --kind circular --json");
-    create->require_subcommand(1);
-    auto options = std::make_shared<CreateOptions>();
-    auto* const queue =
-        add_command(*create,
-                    "queue",
-                    "Create a queue, and its domain if there is none",
-                    "  telpher create queue orders -d cafe --capacity 100\n"
-                    "  telpher create queue prices -u shm:cafe --kind circular --json");
-    queue->add_option("NAME", options->queue, "Name: letters, digits and . _ / -")->required();
-    queue->add_option("--capacity", options->queue_options.capacity, "Messages; default 1024")
-        ->type_name("N");
-    add_choice(
-        *queue,
-        "--kind",
-        {"bounded", "circular"},
-        [options](std::size_t index) {
-            options->queue_options.kind = static_cast<QueueKind>(index);
-        },
-        "bounded: an offer to a full queue waits or fails; circular: it drops the oldest message");
-    add_size(*queue,
-             "--byte-budget",
-             options->queue_options.byte_budget,
-             "Memory that queued messages may take; default: no limit");
-    add_choice(
-        *queue,
-        "--delivery",
-        {"at-most-once"},
-        [](std::size_t) {},
-        "How often a message is handed out");
-    add_later_option(*queue, "--deliveries-max", "redeliveries");
-    add_later_option(*queue, "--log-dir", "durable queues");
-    finish_command(*queue, options->common, TargetNeed::required, command, [options](Interrupt&) {
-        return run_create_queue(*options);
-    });
-}
-
 void add_remove(CLI::App& app, Command& command) {
     auto options = std::make_shared<RemoveOptions>();
     auto* const remove = add_command(app,
                                      "rm",
-                                     "Remove a queue, or a whole domain",
+                                     "Remove a queue, a topic, or a whole domain",
                                      "  telpher rm orders -d cafe\n"
+                                     "  telpher rm prices.espresso -d cafe --topic\n"
                                      "  telpher rm --domain -d cafe --force");
-    remove->add_option("NAME", options->name, "Queue; with --domain, the domain");
+    remove->add_option("NAME", options->name, "Queue or topic; with --domain, the domain");
+    add_name_of(*remove, options->name_of);
     remove->add_flag("--domain", options->domain, "Remove the whole domain");
     add_later_option(*remove, "--keep-log", "durable queues");
     remove->add_flag("--force", options->force, "Also while processes are attached");
@@ -238,7 +175,6 @@ void add_collect(CLI::App& app, Command& command) {
 }  // namespace
 
 void add_manage_commands(CLI::App& app, Command& command) {
-    add_create(app, command);
     add_remove(app, command);
     add_peek(app, command);
     add_purge(app, command);

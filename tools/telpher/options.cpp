@@ -3,6 +3,7 @@
 #include "tools/telpher/units.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 namespace telpher::cli {
@@ -172,6 +173,51 @@ void add_choice(CLI::App& command,
             },
             description + "; default " + values.front())
         ->type_name(CLI::detail::join(values, "|"));
+}
+
+void add_slow(CLI::App& command,
+              std::optional<SlowSubscriber>& value,
+              const std::string& description) {
+    static const std::vector<std::string> kNames{
+        "drop-oldest", "block", "latest-only", "disconnect"};  // in the order of SlowSubscriber
+    command
+        .add_option_function<std::string>(
+            "--slow",
+            [&value](const std::string& text) {
+                const auto found = std::find(kNames.begin(), kNames.end(), text);
+                if (found == kNames.end()) {
+                    throw CLI::ValidationError(
+                        "--slow", "\"" + text + "\" is none of " + CLI::detail::join(kNames, ", "));
+                }
+                value = static_cast<SlowSubscriber>(found - kNames.begin());
+            },
+            description)
+        ->type_name(CLI::detail::join(kNames, "|"));
+}
+
+void add_from(CLI::App& command, From& value, const std::string& description) {
+    command
+        .add_option_function<std::string>(
+            "--from",
+            [&value](const std::string& text) {
+                std::uint64_t number = 0;
+                const char* const end = text.data() + text.size();
+                const auto parsed = std::from_chars(text.data(), end, number);
+                if (text == "latest") {
+                    value = From::latest();
+                } else if (text == "earliest") {
+                    value = From::earliest();
+                } else if (parsed.ec == std::errc{} && parsed.ptr == end && number > 0) {
+                    value = From::sequence(number);
+                } else {
+                    throw CLI::ValidationError(
+                        "--from",
+                        "\"" + text +
+                            "\" is neither latest nor earliest nor a message's number from 1 on");
+                }
+            },
+            description)
+        ->type_name("latest|earliest|N");
 }
 
 }  // namespace telpher::cli

@@ -79,18 +79,28 @@ void add_choice(CLI::App& command,
                 const std::function<void(std::size_t index)>& chosen,
                 const std::string& description);
 
+// drop-oldest, block, latest-only or disconnect. `value` stays as it is without the option.
+void add_slow(CLI::App& command,
+              std::optional<SlowSubscriber>& value,
+              const std::string& description);
+// latest, earliest or a message's number.
+void add_from(CLI::App& command, From& value, const std::string& description);
+
 // A count of at least 1, named N in the help.
 [[nodiscard]] CLI::Validator at_least_one();
 
 // The commands, each file its own.
 void add_offer_command(CLI::App& app, Command& command);
 void add_poll_command(CLI::App& app, Command& command);
-void add_manage_commands(CLI::App& app, Command& command);  // create rm gc
-void add_list_command(CLI::App& app, Command& command);     // ls
-void add_see_commands(CLI::App& app, Command& command);     // info ps verify
-void add_top_command(CLI::App& app, Command& command);      // top
-void add_events_command(CLI::App& app, Command& command);   // events
-void add_explain_command(CLI::App& app, Command& command);  // explain
-void add_demo_commands(CLI::App& app, Command& command);    // demo, and its hidden processes
+void add_publish_command(CLI::App& app, Command& command);     // pub
+void add_subscribe_commands(CLI::App& app, Command& command);  // sub tail
+void add_create_command(CLI::App& app, Command& command);      // create
+void add_manage_commands(CLI::App& app, Command& command);     // rm peek purge gc
+void add_list_command(CLI::App& app, Command& command);        // ls
+void add_see_commands(CLI::App& app, Command& command);        // info ps verify
+void add_top_command(CLI::App& app, Command& command);         // top
+void add_events_command(CLI::App& app, Command& command);      // events
+void add_explain_command(CLI::App& app, Command& command);     // explain
+void add_demo_commands(CLI::App& app, Command& command);       // demo, and its hidden processes
 
 }  // namespace telpher::cli

@@ -111,6 +111,11 @@ ExitCode print_usage_error(std::string_view detail, std::string_view fix, bool j
     return kExitUsage;
 }
 
+void print_note(std::string_view text, const Json& object, bool json) {
+    const std::string line = json ? dump(object) : "telpher: " + printable(text);
+    [[maybe_unused]] const bool written = write_all(STDERR_FILENO, line + '\n');
+}
+
 std::string dump(const Json& json) {
     return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -42,6 +42,9 @@ ExitCode print_error(const Error& error, bool json);
 // The same for arguments that cannot be understood.
 ExitCode print_usage_error(std::string_view detail, std::string_view fix, bool json);
 
+// Tells something beside the results that is no failure, on stderr: as text, or as one object.
+void print_note(std::string_view text, const Json& object, bool json);
+
 // JSON text, with bytes that are not UTF-8 replaced.
 [[nodiscard]] std::string dump(const Json& json);
 

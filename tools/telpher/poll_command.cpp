@@ -2,6 +2,7 @@
 
 #include "telpher/client.hpp"
 
+#include "tools/telpher/message_line.hpp"
 #include "tools/telpher/options.hpp"
 #include "tools/telpher/output.hpp"
 #include "tools/telpher/signals.hpp"
@@ -28,18 +29,14 @@ struct PollOptions {
 };
 
 std::string line_of(const Delivery& delivery, bool json) {
-    if (json) {
-        // to_json writes one object; the number in the queue belongs to the delivery.
-        std::string object = delivery.to_json();
-        std::string own = "\"sequence\":" + std::to_string(delivery.sequence()) + ",";
-        if (delivery.dropped_before() != 0) {
-            own += "\"dropped_before\":" + std::to_string(delivery.dropped_before()) + ",";
-        }
-        return object.insert(1, own) + '\n';
+    if (!json) {
+        return payload_line(delivery);
     }
-    const auto payload = delivery.payload();
-    std::string line(reinterpret_cast<const char*>(payload.data()), payload.size());
-    return line += '\n';
+    std::string own = "\"sequence\":" + std::to_string(delivery.sequence()) + ",";
+    if (delivery.dropped_before() != 0) {
+        own += "\"dropped_before\":" + std::to_string(delivery.dropped_before()) + ",";
+    }
+    return json_line(delivery, own);
 }
 
 ExitCode run_poll(const PollOptions& options, Interrupt& interrupt) {

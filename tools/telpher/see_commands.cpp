@@ -4,6 +4,7 @@
 
 #include "telpher/server.hpp"
 
+#include "tools/telpher/name_of.hpp"
 #include "tools/telpher/options.hpp"
 #include "tools/telpher/output.hpp"
 #include "tools/telpher/snapshot.hpp"
@@ -20,6 +21,7 @@ namespace {
 struct Options {
     Common common;
     std::string object;
+    NameOf name_of = NameOf::either;
 };
 
 ExitCode print_fields(const Json& object) {
@@ -33,28 +35,34 @@ ExitCode print_fields(const Json& object) {
     return print_text(table.text());
 }
 
+template <typename AnyStatus>
+Result<Json> json_of(const Result<AnyStatus>& status) {
+    return status ? Result<Json>(to_json(*status)) : Result<Json>(status.error());
+}
+
+Result<Json> figures(Server& server, const Options& options) {
+    if (options.object.empty()) {
+        return json_of(server.status());
+    }
+    const auto meant = what_is(server, options.object, options.name_of);
+    if (!meant) {
+        return meant.error();
+    }
+    if (*meant == NameOf::topic) {
+        return json_of(server.topic_status(options.object));
+    }
+    auto queue = server.queue(options.object);
+    return json_of(queue ? queue->status() : Result<QueueStatus>(queue.error()));
+}
+
 ExitCode run_info(const Options& options) {
     const bool json = options.common.json;
     auto server = options.common.attach();
-    if (!server) {
-        return print_error(server.error(), json);
+    const auto object = server ? figures(*server, options) : Result<Json>(server.error());
+    if (!object) {
+        return print_error(object.error(), json);
     }
-    Json object;
-    if (options.object.empty()) {
-        const auto status = server->status();
-        if (!status) {
-            return print_error(status.error(), json);
-        }
-        object = to_json(*status);
-    } else {
-        auto queue = server->queue(options.object);
-        const auto status = queue ? queue->status() : Result<QueueStatus>(queue.error());
-        if (!status) {
-            return print_error(status.error(), json);
-        }
-        object = to_json(*status);
-    }
-    return json ? print_json(object) : print_fields(object);
+    return json ? print_json(*object) : print_fields(*object);
 }
 
 ExitCode run_ps(const Options& options) {
@@ -93,7 +101,7 @@ ExitCode run_verify(const Options& options) {
     text += " (" + format_count(report->chunks) + " chunks: " + format_count(report->chunks_free) +
             " free, " + format_count(report->chunks_owned) + " owned, " +
             format_count(report->chunks_offered) + " in queues, " +
-            format_count(report->chunks_claimed) + " being read; queues " +
+            format_count(report->chunks_claimed) + " being read; queues and topics " +
             std::to_string(report->queues) + ")\n";
     for (const auto& problem : report->problems) {
         text += "  " + printable(problem) + "\n";
@@ -122,7 +130,9 @@ void add_see_commands(CLI::App& app, Command& command) {
         auto options = std::make_shared<Options>();
         auto* const added = add_command(app, name, description, examples);
         if (std::string_view(name) == "info") {
-            added->add_option("OBJECT", options->object, "Queue; none = the domain itself");
+            added->add_option(
+                "OBJECT", options->object, "Queue or topic; none = the domain itself");
+            add_name_of(*added, options->name_of);
         }
         finish_command(
             *added, options->common, TargetNeed::required, command, [options, run](Interrupt&) {
@@ -130,8 +140,8 @@ void add_see_commands(CLI::App& app, Command& command) {
             });
     };
     add("info",
-        "Show a queue's or a domain's figures",
-        "  telpher info orders -d cafe\n  telpher info orders -d cafe --json",
+        "Show the figures of a queue, a topic or the domain",
+        "  telpher info orders -d cafe\n  telpher info prices.espresso -d cafe --topic --json",
         run_info);
     add("ps",
         "List the processes attached to a domain",

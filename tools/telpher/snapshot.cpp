@@ -25,6 +25,23 @@ Result<std::vector<QueueStatus>> all_queues(Server& server) {
     return all;
 }
 
+Result<std::vector<TopicStatus>> all_topics(const Server& server) {
+    const auto names = server.topics();
+    if (!names) {
+        return names.error();
+    }
+    std::vector<TopicStatus> all;
+    for (const auto& name : *names) {
+        auto status = server.topic_status(name);
+        if (status && !status->removed) {
+            all.push_back(std::move(*status));
+        } else if (!status && status.status() != Status::topic_not_found) {
+            return status.error();
+        }
+    }
+    return all;
+}
+
 Result<std::vector<ProcessInfo>> other_processes(const Server& server) {
     auto processes = server.processes();
     if (processes) {
@@ -44,12 +61,17 @@ Result<Snapshot> take_snapshot(Server& server) {
     if (!queues) {
         return queues.error();
     }
+    auto topics = all_topics(server);
+    if (!topics) {
+        return topics.error();
+    }
     auto domain = server.status();
     if (!domain) {
         return domain.error();
     }
     return Snapshot{std::move(*domain),
                     std::move(*queues),
+                    std::move(*topics),
                     std::move(*processes),
                     std::chrono::steady_clock::now()};
 }
@@ -64,6 +86,16 @@ Json to_json(const ProcessInfo& process) {
                 {"state", process.state},
                 {"attached_ms", process.attached_for.count()},
                 {"slot", process.slot}};
+}
+
+std::string joined(const std::string& queues,
+                   std::size_t queue_count,
+                   const std::string& topics,
+                   std::size_t topic_count) {
+    if (topic_count == 0) {
+        return queues;
+    }
+    return queue_count == 0 ? topics : queues + "\n" + topics;
 }
 
 bool sleep_until(const Interrupt& interrupt, std::chrono::steady_clock::time_point when) {

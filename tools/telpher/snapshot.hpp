@@ -7,6 +7,8 @@
 #include "tools/telpher/signals.hpp"
 
 #include <chrono>
+#include <cstddef>
+#include <string>
 #include <vector>
 
 namespace telpher::cli {
@@ -14,15 +16,17 @@ namespace telpher::cli {
 struct Snapshot {
     DomainStatus domain;
     std::vector<QueueStatus> queues;     // by name
+    std::vector<TopicStatus> topics;     // by name
     std::vector<ProcessInfo> processes;  // without the one that looks, by slot
     std::chrono::steady_clock::time_point taken{};
 };
 
-// Errors: those of Server's members; corrupt when a queue cannot be looked at.
+// Errors: those of Server's members; corrupt when a queue or topic cannot be looked at.
 [[nodiscard]] Result<Snapshot> take_snapshot(Server& server);
 
-// Every queue of the domain; one that is removed while we look is not there.
+// Every queue, every topic of the domain; one that is removed while we look is not there.
 [[nodiscard]] Result<std::vector<QueueStatus>> all_queues(Server& server);
+[[nodiscard]] Result<std::vector<TopicStatus>> all_topics(const Server& server);
 // Without the process that looks.
 [[nodiscard]] Result<std::vector<ProcessInfo>> other_processes(const Server& server);
 
@@ -31,6 +35,12 @@ struct Snapshot {
 [[nodiscard]] bool keeps_alive(const Snapshot& snapshot);
 
 [[nodiscard]] Json to_json(const ProcessInfo& process);
+
+// The two tables of a domain, less the one without rows; the first if neither has any.
+[[nodiscard]] std::string joined(const std::string& queues,
+                                 std::size_t queue_count,
+                                 const std::string& topics,
+                                 std::size_t topic_count);
 
 // Sleeps until `when`, or until the interrupt. False = stopped, or nobody reads our stdout.
 [[nodiscard]] bool sleep_until(const Interrupt& interrupt,

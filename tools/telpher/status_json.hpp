@@ -1,4 +1,4 @@
-// The figures of queues and domains as JSON: the stable names that scripts rely on.
+// The figures of queues, topics and domains as JSON: the stable names that scripts rely on.
 #pragma once
 
 #include "telpher/queue.hpp"
@@ -6,12 +6,16 @@
 
 #include "tools/telpher/output.hpp"
 
+#include <string>
 #include <string_view>
 
 namespace telpher::cli {
 
 [[nodiscard]] std::string_view name_of(Lifetime lifetime);
 [[nodiscard]] Json to_json(const QueueStatus& status);
+[[nodiscard]] Json to_json(const TopicStatus& status);
+// The policy as the option --slow spells it: "drop-oldest".
+[[nodiscard]] std::string slow_text(const TopicStatus& status);
 // Its processes without the one that looks.
 [[nodiscard]] Json to_json(const DomainStatus& status);
 

@@ -52,6 +52,22 @@ Rates rates_of(const QueueStatus& now, const Snapshot& snapshot, const Snapshot*
     return {rate(now.offered, same ? old->offered : 0), rate(now.polled, same ? old->polled : 0)};
 }
 
+// The same for a topic: published per second.
+std::optional<double> rate_of(const TopicStatus& now,
+                              const Snapshot& snapshot,
+                              const Snapshot* before) {
+    if (before == nullptr) {
+        return {};
+    }
+    const double seconds = std::chrono::duration<double>(snapshot.taken - before->taken).count();
+    const auto old = std::find_if(before->topics.begin(),
+                                  before->topics.end(),
+                                  [&now](const TopicStatus& t) { return t.name == now.name; });
+    const bool same = old != before->topics.end() && old->published <= now.published;
+    const std::uint64_t published = now.published - (same ? old->published : 0);
+    return seconds > 0 ? static_cast<double>(published) / seconds : 0;
+}
+
 std::string rate_text(const std::optional<double>& rate) {
     return rate ? format_count(static_cast<std::uint64_t>(std::llround(*rate))) : "-";
 }
@@ -87,6 +103,23 @@ std::string queues_text(const Snapshot& snapshot, const Snapshot* before) {
     return table.text();
 }
 
+std::string topics_text(const Snapshot& snapshot, const Snapshot* before) {
+    Table table(
+        {"TOPIC", "PUBLISHED/s", "SUBSCRIBERS", "BEHIND", "LOST", "DEPTH", "CAPACITY", "BYTES"});
+    table.align_right({1, 2, 3, 4, 5, 6, 7});
+    for (const TopicStatus& topic : snapshot.topics) {
+        table.add({topic.name,
+                   rate_text(rate_of(topic, snapshot, before)),
+                   std::to_string(topic.subscribers),
+                   format_count(topic.slowest_lag),
+                   format_count(topic.lost),
+                   format_count(topic.depth),
+                   format_count(topic.capacity),
+                   format_size(topic.bytes)});
+    }
+    return table.text();
+}
+
 std::string processes_text(const Snapshot& snapshot) {
     Table table({"PID", "COMMAND", "STATE", "ATTACHED", "SLOT"});
     table.align_right({0, 3, 4});
@@ -105,7 +138,12 @@ std::string text_of(const Snapshot& snapshot, const Snapshot* before) {
     return domain.name + ": " + std::string(name_of(domain.lifetime)) + ", " +
            format_size(domain.segment_bytes) + ", processes " +
            std::to_string(snapshot.processes.size()) + ", reaped " + format_count(domain.reaped) +
-           "\n\n" + queues_text(snapshot, before) + "\n" + processes_text(snapshot);
+           "\n\n" +
+           joined(queues_text(snapshot, before),
+                  snapshot.queues.size(),
+                  topics_text(snapshot, before),
+                  snapshot.topics.size()) +
+           "\n" + processes_text(snapshot);
 }
 
 Json json_of(const Snapshot& snapshot, const Snapshot* before) {
@@ -117,6 +155,12 @@ Json json_of(const Snapshot& snapshot, const Snapshot* before) {
         object["polled_per_s"] = rate_json(rates.polled);
         queues.push_back(std::move(object));
     }
+    Json topics = Json::array();
+    for (const TopicStatus& topic : snapshot.topics) {
+        Json object = to_json(topic);
+        object["published_per_s"] = rate_json(rate_of(topic, snapshot, before));
+        topics.push_back(std::move(object));
+    }
     Json processes = Json::array();
     for (const ProcessInfo& process : snapshot.processes) {
         processes.push_back(to_json(process));
@@ -127,6 +171,7 @@ Json json_of(const Snapshot& snapshot, const Snapshot* before) {
                 {"segment_bytes", snapshot.domain.segment_bytes},
                 {"reaped", snapshot.domain.reaped},
                 {"queues", std::move(queues)},
+                {"topics", std::move(topics)},
                 {"processes", std::move(processes)}};
 }
 
@@ -187,11 +232,12 @@ ExitCode run_top(const TopOptions& options, Interrupt& interrupt) {
 
 void add_top_command(CLI::App& app, Command& command) {
     auto options = std::make_shared<TopOptions>();
-    auto* const top = add_command(app,
-                                  "top",
-                                  "Show a domain's rates, queues and processes again and again",
-                                  "  telpher top -d cafe\n"
-                                  "  telpher top -d cafe --interval 500ms --count 1 --json");
+    auto* const top =
+        add_command(app,
+                    "top",
+                    "Show a domain's rates, queues, topics and processes again and again",
+                    "  telpher top -d cafe\n"
+                    "  telpher top -d cafe --interval 500ms --count 1 --json");
     add_duration(*top,
                  "--interval",
                  options->interval,

@@ -132,6 +132,25 @@ TEST_F(TopicSlow, disconnect_ends_who_lost_too_much) {
     EXPECT_EQ(server_.publish(price(1))->subscribers, 0U);
 }
 
+TEST_F(TopicSlow, who_is_disconnected_from_one_topic_is_told_and_joins_none_again) {
+    const TopicOptions options{.capacity = 4, .slow = SlowSubscriber::disconnect};
+    ASSERT_TRUE(server_.create_topic("cafe.price", options));
+    ASSERT_TRUE(server_.create_topic("cafe.news", {.slow = SlowSubscriber::block}));
+    auto pattern = server_.subscribe("cafe.>").value();
+    auto names = server_.subscribe(std::vector<std::string>{"cafe.news", "cafe.price"}).value();
+    for (int i = 0; i < 40; ++i) {
+        ASSERT_TRUE(server_.publish(Message::text("cafe.price", "x")));
+    }
+    EXPECT_EQ(pattern.next().status(), Status::disconnected);
+    EXPECT_EQ(names.next().status(), Status::disconnected);
+    ASSERT_TRUE(server_.publish(Message::text("cafe.news", "x")));
+    ASSERT_TRUE(server_.publish(Message::text("cafe.new", "x")));
+    EXPECT_EQ(pattern.next().status(), Status::disconnected);
+    EXPECT_EQ(names.next(1s).status(), Status::disconnected);
+    EXPECT_EQ(server_.publish(Message::text("cafe.price", "x"))->subscribers, 0U);
+    EXPECT_EQ(server_.publish(Message::text("cafe.news", "x"))->subscribers, 0U);
+}
+
 TEST_F(TopicSlow, block_is_for_topics_that_say_so) {
     ASSERT_TRUE(server_.create_topic("price"));
     EXPECT_EQ(server_.subscribe("price", SubscribeOptions{.slow = SlowSubscriber::block}).status(),

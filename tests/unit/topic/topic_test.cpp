@@ -210,6 +210,7 @@ TEST_F(TopicTest, other_options_are_a_mismatch) {
     const auto other = server_.create_topic("price", {.capacity = 9});
     EXPECT_EQ(other.status(), Status::mismatch);
     EXPECT_NE(other.error().detail.find("capacity 8"), std::string::npos);
+    EXPECT_NE(other.error().detail.find("slow drop_oldest, disconnect_after 0"), std::string::npos);
 }
 
 TEST_F(TopicTest, removal_hands_out_what_is_there_and_then_ends) {
@@ -247,6 +248,42 @@ TEST_F(TopicTest, status_tells_every_figure) {
     EXPECT_EQ(status.subscribers, 1U);
     EXPECT_EQ(status.slowest_lag, 5U);
     EXPECT_FALSE(status.removed);
+}
+
+TEST_F(TopicTest, a_look_at_a_topic_makes_none_and_keeps_nothing_of_one_that_goes) {
+    EXPECT_EQ(server_.topic_status("price").status(), Status::topic_not_found);
+    EXPECT_EQ(server_.topic_status("two words").status(), Status::bad_request);
+    EXPECT_TRUE(server_.topics()->empty());
+    // More rings than the domain began with memory for, so that it grows unless each of them goes.
+    Server other = domain_.open({});
+    const std::size_t bytes = server_.status()->segment_bytes;
+    for (int i = 0; i < 100; ++i) {
+        const std::string name = "t" + std::to_string(i);
+        ASSERT_TRUE(other.create_topic(name, {.capacity = 1U << 16U, .history = 2}));
+        ASSERT_TRUE(other.publish(Message::text(name, "x")));
+        const auto status = server_.topic_status(name);
+        ASSERT_TRUE(status);
+        EXPECT_EQ(status->name, name);
+        EXPECT_EQ(status->published, 1U);
+        EXPECT_EQ(status->history, 2U);
+        ASSERT_TRUE(other.remove_topic(name));
+    }
+    EXPECT_EQ(server_.status()->segment_bytes, bytes);
+    EXPECT_TRUE(server_.verify()->problems.empty());
+}
+
+TEST_F(TopicTest, a_publisher_keeps_nothing_of_topics_that_others_remove) {
+    // More rings than the domain began with memory for, so that it grows unless they go.
+    Server other = domain_.open({});
+    const std::size_t bytes = server_.status()->segment_bytes;
+    for (int i = 0; i < 100; ++i) {
+        const std::string name = "t" + std::to_string(i);
+        ASSERT_TRUE(other.create_topic(name, {.capacity = 1U << 16U}));
+        ASSERT_TRUE(server_.publish(Message::text(name, "x")));
+        ASSERT_TRUE(other.remove_topic(name));
+    }
+    EXPECT_EQ(server_.status()->segment_bytes, bytes);
+    EXPECT_TRUE(server_.verify()->problems.empty());
 }
 
 TEST_F(TopicTest, input_that_is_wrong_is_refused_by_name) {

@@ -1,0 +1,189 @@
+// telpher create: makes queues and topics, and the domain for the first of them.
+
+#include "telpher/server.hpp"
+
+#include "tools/telpher/options.hpp"
+#include "tools/telpher/output.hpp"
+#include "tools/telpher/status_json.hpp"
+#include "tools/telpher/units.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace telpher::cli {
+namespace {
+
+struct QueueCommand {
+    Common common;
+    std::string name;
+    QueueOptions options;
+};
+
+struct TopicCommand {
+    Common common;
+    std::string name;
+    TopicOptions options;
+    std::optional<SlowSubscriber> slow;
+};
+
+Result<Server> open_domain(const Common& common) {
+    const auto name = common.domain_name();
+    return name ? Server::open(*name) : Result<Server>(name.error());
+}
+
+// A domain made only for what could not be made would be a leftover of a command that failed.
+ExitCode give_up(Server& server, const Error& error, bool json) {
+    if (server.created()) {
+        [[maybe_unused]] const auto removed = server.remove_domain();
+    }
+    return print_error(error, json);
+}
+
+// "created queue orders for 100 messages in the new domain cafe"
+std::string made_text(const char* what,
+                      const std::string& name,
+                      bool created,
+                      std::uint64_t capacity,
+                      const Server& server) {
+    return (created ? "created " : "there already is the ") + std::string(what) + " " + name +
+           " for " + format_count(capacity) + " messages in " +
+           (server.created() ? "the new domain " : "domain ") + server.name() + "\n";
+}
+
+ExitCode run_create_queue(const QueueCommand& command) {
+    const bool json = command.common.json;
+    auto server = open_domain(command.common);
+    if (!server) {
+        return print_error(server.error(), json);
+    }
+    const auto queue = server->create_queue(command.name, command.options);
+    if (!queue) {
+        return give_up(*server, queue.error(), json);
+    }
+    if (json) {
+        return print_json(Json{{"domain", server->name()},
+                               {"queue", command.name},
+                               {"capacity", queue->capacity()},
+                               {"created", queue->created()},
+                               {"domain_created", server->created()}});
+    }
+    return print_text(
+        made_text("queue", command.name, queue->created(), queue->capacity(), *server));
+}
+
+ExitCode run_create_topic(const TopicCommand& command) {
+    const bool json = command.common.json;
+    auto server = open_domain(command.common);
+    if (!server) {
+        return print_error(server.error(), json);
+    }
+    TopicOptions options = command.options;
+    options.slow = command.slow.value_or(options.slow);
+    const auto topic = server->create_topic(command.name, options);
+    const auto status = topic ? topic->status() : Result<TopicStatus>(topic.error());
+    if (!status) {
+        return give_up(*server, status.error(), json);
+    }
+    if (json) {
+        return print_json(Json{{"domain", server->name()},
+                               {"topic", command.name},
+                               {"slow", slow_text(*status)},
+                               {"capacity", status->capacity},
+                               {"history", status->history},
+                               {"created", topic->created()},
+                               {"domain_created", server->created()}});
+    }
+    return print_text(
+        made_text("topic", command.name, topic->created(), status->capacity, *server));
+}
+
+void add_queue(CLI::App& create, Command& command) {
+    auto options = std::make_shared<QueueCommand>();
+    auto* const queue =
+        add_command(create,
+                    "queue",
+                    "Create a queue, and its domain if there is none",
+                    "  telpher create queue orders -d cafe --capacity 100\n"
+                    "  telpher create queue prices -u shm:cafe --kind circular --json");
+    queue->add_option("NAME", options->name, "Name: letters, digits and . _ / -")->required();
+    queue->add_option("--capacity", options->options.capacity, "Messages; default 1024")
+        ->type_name("N");
+    add_choice(
+        *queue,
+        "--kind",
+        {"bounded", "circular"},
+        [options](std::size_t index) { options->options.kind = static_cast<QueueKind>(index); },
+        "bounded: an offer to a full queue waits or fails; circular: it drops the oldest message");
+    add_size(*queue,
+             "--byte-budget",
+             options->options.byte_budget,
+             "Memory that queued messages may take; default: no limit");
+    add_choice(
+        *queue,
+        "--delivery",
+        {"at-most-once"},
+        [](std::size_t) {},
+        "How often a message is handed out");
+    add_later_option(*queue, "--deliveries-max", "redeliveries");
+    add_later_option(*queue, "--log-dir", "durable queues");
+    finish_command(*queue, options->common, TargetNeed::required, command, [options](Interrupt&) {
+        return run_create_queue(*options);
+    });
+}
+
+void add_topic(CLI::App& create, Command& command) {
+    auto options = std::make_shared<TopicCommand>();
+    auto* const topic =
+        add_command(create,
+                    "topic",
+                    "Create a topic with options of its own, and its domain if there is none",
+                    "  telpher create topic prices.espresso -d cafe --history 10\n"
+                    "  telpher create topic alarms -u shm:cafe --capacity 64 --slow block --json");
+    topic->add_option("NAME", options->name, "Name: letters, digits and . _ / -")->required();
+    topic
+        ->add_option("--capacity",
+                     options->options.capacity,
+                     "Messages that a subscriber may be behind; default 1024. Rounded up to a "
+                     "power of two unless subscribers block")
+        ->type_name("N");
+    topic
+        ->add_option("--history",
+                     options->options.history,
+                     "Messages kept for those who subscribe later; default 0")
+        ->type_name("N");
+    add_slow(*topic,
+             options->slow,
+             "A subscriber that is farther behind: it loses the oldest messages, publishers wait "
+             "for it, it is given the newest alone, or it is ended; default drop-oldest");
+    topic
+        ->add_option("--disconnect-after",
+                     options->options.disconnect_after,
+                     "With --slow disconnect: not before it has lost so many; default 0")
+        ->type_name("N");
+    topic->add_option("--subscribers", options->options.subscribers, "At once; default 64")
+        ->type_name("N");
+    add_size(*topic,
+             "--byte-budget",
+             options->options.byte_budget,
+             "Memory that the messages kept may take; default: no limit");
+    finish_command(*topic, options->common, TargetNeed::required, command, [options](Interrupt&) {
+        return run_create_topic(*options);
+    });
+}
+
+}  // namespace
+
+void add_create_command(CLI::App& app, Command& command) {
+    auto* const create =
+        add_command(app,
+                    "create",
+                    "Create a queue or a topic, and its domain if there is none",
+                    "  telpher create queue orders -d cafe --capacity 100\n"
+                    "  telpher create topic prices.espresso -d cafe --history 10 --json");
+    create->require_subcommand(1);
+    add_queue(*create, command);
+    add_topic(*create, command);
+}
+
+}  // namespace telpher::cli

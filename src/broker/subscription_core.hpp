@@ -100,6 +100,7 @@ class SubscriptionCore : public std::enable_shared_from_this<SubscriptionCore> {
     [[nodiscard]] Error explain(Status status, Duration timeout) const;
     Result<void> join(const shm::Found& found, const From& from);
     Result<void> follow();
+    void forget_removed();
     [[nodiscard]] bool wanted(const std::string& topic) const noexcept;
     [[nodiscard]] std::uint64_t directory_generation() const noexcept;
     void handle();

@@ -5,6 +5,7 @@
 #include "src/wire/names.hpp"
 
 #include <algorithm>
+#include <vector>
 
 namespace telpher::detail {
 
@@ -54,6 +55,29 @@ Result<void> SubscriptionCore::start() {
     return {};
 }
 
+// A pattern outlives topics: of removed ones nothing is kept that nobody reads, or their rings and
+// places in the directory would never be free again.
+void SubscriptionCore::forget_removed() {
+    std::vector<std::unique_ptr<TopicReader>> removed;  // end after the lock
+    {
+        const std::lock_guard hold(readers_mutex_);
+        const auto goes = [](const std::unique_ptr<TopicReader>& reader) {
+            // H7: pairs with src/broker/subscription_core.cpp:H8: who let go of the last sample does
+            // not touch the reader any more.
+            return reader->ended && reader->pinned.load(std::memory_order_acquire) == 0;
+        };
+        for (auto& reader : readers_) {
+            if (goes(reader)) {
+                removed.push_back(std::move(reader));
+            }
+        }
+        std::erase(readers_, nullptr);
+    }
+    for (auto& reader : removed) {
+        reader->topic->ring().leave(*reader->record);
+    }
+}
+
 // Topics that were made since, for patterns: from their first message on, because none of them was
 // published before we could know.
 Result<void> SubscriptionCore::follow() {
@@ -61,6 +85,7 @@ Result<void> SubscriptionCore::follow() {
     if (generation == seen_generation_) {
         return {};
     }
+    forget_removed();
     for (const shm::Found& found : attachment_.directory().list()) {
         if (found.state == shm::EntryState::live && found.family() == shm::Family::topic &&
             wanted(found.name())) {

@@ -74,9 +74,8 @@ class CliTest(unittest.TestCase):
         self.assertTrue(error["cause"] and error["fix"])
         return error
 
-    def start(self, *arguments, stdin=subprocess.DEVNULL):
-        process = subprocess.Popen([BIN, *arguments], stdin=stdin, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE)
+    def start(self, *arguments, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE):
+        process = subprocess.Popen([BIN, *arguments], stdin=stdin, stdout=subprocess.PIPE, stderr=stderr)
         self.started.append(process)
         return process
 

@@ -286,6 +286,34 @@ TEST_F(TopicTest, a_publisher_keeps_nothing_of_topics_that_others_remove) {
     EXPECT_TRUE(server_.verify()->problems.empty());
 }
 
+TEST_F(TopicTest, a_pattern_keeps_nothing_of_removed_topics_but_samples_that_are_read) {
+    // As above.
+    Server other = domain_.open({});
+    const std::size_t bytes = server_.status()->segment_bytes;
+    auto subscription = server_.subscribe("t.>").value();
+    std::vector<Sample> held;
+    for (int i = 0; i < 100; ++i) {
+        const std::string name = "t." + std::to_string(i);
+        ASSERT_TRUE(other.create_topic(name, {.capacity = 1U << 16U}));
+        ASSERT_TRUE(other.publish(Message::text(name, name + std::string(3000, 'x'))));
+        auto sample = subscription.next();
+        ASSERT_TRUE(sample);
+        if (i < 2) {
+            held.push_back(std::move(*sample));
+        } else {
+            sample = Status::queue_empty;
+        }
+        ASSERT_TRUE(other.remove_topic(name));
+        EXPECT_EQ(subscription.next().status(), Status::queue_empty);
+    }
+    EXPECT_EQ(server_.status()->segment_bytes, bytes);
+    EXPECT_LE(subscription.status().topics, 4U);
+    EXPECT_TRUE(held[0].in_place());
+    EXPECT_EQ(held[1].text(), "t.1" + std::string(3000, 'x'));
+    held.clear();
+    EXPECT_TRUE(server_.verify()->problems.empty());
+}
+
 TEST_F(TopicTest, input_that_is_wrong_is_refused_by_name) {
     EXPECT_EQ(server_.create_topic("price", {.capacity = 0}).status(), Status::bad_request);
     EXPECT_EQ(server_.create_topic("price", {.capacity = 4, .history = 5}).status(),

@@ -127,8 +127,8 @@ class Sample : public MessageView {
 
     // Its number in its topic: 1, 2, 3, ... in the one order that all subscribers see.
     [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; }
-    // How many messages of this topic the subscription lost since the sample before: those with the
-    // numbers sequence() - lost_before() to sequence() - 1.
+    // How many messages of this topic the subscription lost since the sample before. Where none expired
+    // in between, those with the numbers sequence() - lost_before() to sequence() - 1.
     [[nodiscard]] std::uint64_t lost_before() const noexcept { return lost_before_; }
     // Whether it is read where the publisher wrote it.
     [[nodiscard]] bool in_place() const noexcept { return reader_ != nullptr; }

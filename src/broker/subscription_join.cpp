@@ -140,6 +140,8 @@ Result<void> SubscriptionCore::join(const shm::Found& found, const From& from) {
         reader->cursor = begin;
         ring.start_at(*reader->record, begin);
     }
+    // Until it stood at the tail, a publisher may have taken it for one that is far behind.
+    shm::wake_all(ring.control().space, attachment_.threads());
     const std::lock_guard hold(readers_mutex_);
     readers_.push_back(std::move(reader));
     return {};

@@ -143,6 +143,9 @@ Result<void> SubscriptionCore::join(const shm::Found& found, const From& from) {
     // Until it stood at the tail, a publisher may have taken it for one that is far behind.
     shm::wake_all(ring.control().space, attachment_.threads());
     const std::lock_guard hold(readers_mutex_);
+    if (ended_.load(std::memory_order_acquire)) {  // Q1: pairs with subscription_run.cpp:Q2
+        ring.retire_subscriber(*reader->record);   // `end` has come by already
+    }
     readers_.push_back(std::move(reader));
     return {};
 }

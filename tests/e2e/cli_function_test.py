@@ -28,7 +28,7 @@ class FunctionTest(CliTest):
         process = self.serve("--echo", "--json")
         self.assertEqual(self.send("hello"), "hello\n")
         response = json.loads(self.send('{"a":1}', "--mimetype", "application/json", "--json"))
-        self.assertEqual((response["type"], response["mimetype"]), ("RESPONSE", "application/json"))
+        self.assertEqual((response["type"], response["payload-mimetype"]), ("RESPONSE", "application/json"))
         out, _ = self.end(process)
         self.assertEqual(json.loads(out), {"function": "f", "calls": 3, "errors": 0})
 
@@ -53,7 +53,7 @@ class FunctionTest(CliTest):
         self.assertIn("status 3", err)
 
     def test_a_program_is_killed_when_its_callers_time_is_over(self):
-        process = self.serve("--exec", "if read line; then sleep 60; fi")
+        process = self.serve("--exec", "read line; [ -z \"$line\" ] || sleep 60")
         self.on("send", "f", "x", "--timeout", "200ms", code=TIMEOUT)
         # The next one is served: nobody sleeps a minute.
         self.assertEqual(self.send("-", "--timeout", "30s", stdin=b"\n"), "\n")
@@ -65,7 +65,7 @@ class FunctionTest(CliTest):
         self.assertEqual(error["status"], "function_not_found")
 
     def test_a_killed_server_is_told_at_once(self):
-        process = self.serve("--exec", "if read line; then sleep 5; fi")
+        process = self.serve("--exec", "read line; [ -z \"$line\" ] || sleep 5")
         caller = self.start("send", "f", "x", "--timeout", "60s", "--json", "-d", self.domain)
         wait_until(lambda: self.json_of("verify")["chunks_claimed"] == 1, "the call has begun")
         process.kill()

@@ -278,6 +278,18 @@ bool TopicRing::has_room() noexcept {
     return policy_ != SlowPolicy::block || closed() || gate(tail(), fresh);
 }
 
+bool TopicRing::has_room(std::uint64_t byte_budget) noexcept {
+    if (!has_room()) {
+        return false;
+    }
+    if (byte_budget == 0 || policy_ != SlowPolicy::block || closed()) {
+        return true;
+    }
+    // What blocking subscribers have yet to read may not be trimmed for the budget.
+    const std::uint64_t lowest = lowest_cursor(true);
+    return lowest == ~0ULL || bytes_between(lowest, tail()) < byte_budget;
+}
+
 // Killed in it: the floor stays, and the next trim begins there again; what is retired stays so.
 void TopicRing::trim(std::uint64_t position, std::uint32_t me, RetiredList& list) noexcept {
     const std::uint64_t end = std::min(position, tail());

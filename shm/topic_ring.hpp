@@ -77,9 +77,12 @@ class TopicRing : public Ring {
     // Puts `chunk`, OWNED by `me`, at the tail. ok (`*position`; `*evicted` is the reference to be
     // handed to `retire`, or kNoRef), queue_full (a blocking subscriber has not read what would be
     // evicted), topic_not_found (closed), corrupt. On any failure the chunk is OWNED by `me` again.
-    [[nodiscard]] Status publish(std::uint32_t chunk,
-                                 Lane lane,
-                                 std::uint32_t me,
+    struct Outgoing {
+        std::uint32_t chunk;
+        Lane lane;
+        std::uint32_t me;
+    };
+    [[nodiscard]] Status publish(const Outgoing& what,
                                  ThreadRecord& thread,
                                  GateCache& known,
                                  std::uint64_t* position,
@@ -145,6 +148,8 @@ class TopicRing : public Ring {
 
     // Whether a publisher would find room.
     [[nodiscard]] bool has_room() noexcept;
+    // The same where blocking subscribers may be at most `byte_budget` bytes behind; 0 = any.
+    [[nodiscard]] bool has_room(std::uint64_t byte_budget) noexcept;
     // The lowest position that an active subscriber (or only a blocking one) has yet to read; the
     // tail if there is none.
     [[nodiscard]] std::uint64_t lowest_cursor(bool blocking_only) const noexcept;
@@ -163,6 +168,7 @@ class TopicRing : public Ring {
 
   private:
     [[nodiscard]] bool gate(std::uint64_t t, GateCache& known) noexcept;
+    std::uint64_t put_forward(const Outgoing& what, ThreadRecord& thread) noexcept;
     void fetch_victim(std::uint64_t position) const noexcept;
     void disown(std::uint64_t ref) noexcept;
     void free_or_keep(std::uint64_t ref, RetiredList& list) noexcept;

@@ -5,27 +5,32 @@
 
 namespace telpher::shm {
 
-inline Status TopicRing::publish(std::uint32_t chunk,
-                                 Lane lane,
-                                 std::uint32_t me,
-                                 ThreadRecord& thread,
-                                 GateCache& known,
-                                 std::uint64_t* position,
-                                 std::uint64_t* evicted) noexcept {
-    ChunkHeader& header = *pool_->header(chunk);
+// Makes `what` OFFERED, to be found in `thread` by the reaper. Returns its reference.
+inline std::uint64_t TopicRing::put_forward(const Outgoing& what, ThreadRecord& thread) noexcept {
+    ChunkHeader& header = *pool_->header(what.chunk);
     // relaxed: the word is ours (OWNED), nobody else changes it
     const std::uint64_t generation =
         (word_generation(header.word.load(std::memory_order_relaxed)) + 1) & kGenerationMask;
-    const std::uint64_t mine = make_ref(generation, chunk);
+    const std::uint64_t mine = make_ref(generation, what.chunk);
     SHM_STEP("topic.publish.dest");
-    header.dest.store(dest_ | static_cast<std::uint64_t>(lane) << 20,
+    header.dest.store(dest_ | static_cast<std::uint64_t>(what.lane) << 20,
                       std::memory_order_relaxed);  // relaxed: published by T10
     SHM_STEP("topic.publish.inflight");
     thread.inflight.store(mine, std::memory_order_relaxed);  // relaxed: published by T10
     SHM_STEP("topic.publish.offered");
     // T10: pairs with T12 and the reaper's load (reaper.cpp:K1). Whoever sees OFFERED sees the
     // message, its destination and our in-flight word.
-    header.word.store(make_word(ChunkState::offered, me, generation), std::memory_order_release);
+    header.word.store(make_word(ChunkState::offered, what.me, generation),
+                      std::memory_order_release);
+    return mine;
+}
+
+inline Status TopicRing::publish(const Outgoing& what,
+                                 ThreadRecord& thread,
+                                 GateCache& known,
+                                 std::uint64_t* position,
+                                 std::uint64_t* evicted) noexcept {
+    const std::uint64_t mine = put_forward(what, thread);
     SHM_STEP("topic.publish.load_tail");
     // R2: pairs with R1 (ring_inline.hpp:R1). Never leads.
     std::uint64_t t = control_->tail.load(std::memory_order_acquire);
@@ -63,7 +68,10 @@ inline Status TopicRing::publish(std::uint32_t chunk,
     }
     SHM_STEP("topic.publish.undo");
     // C2: pairs with the reaper's load (reaper.cpp:K1). The chunk is a loan again.
-    header.word.store(make_word(ChunkState::owned, me, generation), std::memory_order_release);
+    Word& word = pool_->header(what.chunk)->word;
+    // relaxed: OFFERED by us, nobody else changes it while we live
+    const std::uint64_t generation = word_generation(word.load(std::memory_order_relaxed));
+    word.store(make_word(ChunkState::owned, what.me, generation), std::memory_order_release);
     return status == Status::queue_not_found ? Status::topic_not_found : status;
 }
 

@@ -52,6 +52,10 @@ class Client {
     Result<Published> publish(const Message& message,
                               Duration timeout = {},
                               std::stop_token stop = {});
+    // The same without waiting: as Topic::publish_async.
+    Future<Published> publish_async(Message message,
+                                    Duration timeout = {},
+                                    std::stop_token stop = {});
     // A handle to a topic, made with default options if there is none.
     //   errors   bad_request (name), limit_reached (destinations, ring memory), out_of_memory,
     //            timed_out (another process holds the directory lock), domain_removed, closed, forked
@@ -72,6 +76,7 @@ class Client {
                                    SubscribeOptions options = {}) {
         return subscribe_to(std::move(patterns), {}, std::move(options));
     }
+    // NOLINTBEGIN(performance-unnecessary-value-param): moved, which the check does not see in templates
     template <typename Handler>
     requires std::is_invocable_v<Handler&, const Message&> ||
         std::is_invocable_v<Handler&, const Sample&>
@@ -92,6 +97,7 @@ class Client {
                             detail::make_sample_handler(std::forward<Handler>(handler)),
                             std::move(options));
     }
+    // NOLINTEND(performance-unnecessary-value-param)
 
     // Asks the function of that name, and waits for its response. Without a name: the one that is served
     // without.

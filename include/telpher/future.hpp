@@ -1,5 +1,6 @@
 #pragma once
-// The result of an operation that completes later: Queue::poll_async, Queue::offer_async, Client::send_async.
+// The result of an operation that completes later: Queue::poll_async, Queue::offer_async,
+// Topic::publish_async, Client::send_async.
 //
 //   auto next = queue.poll_async(10s);          // nothing is there: it waits by itself
 //   if (next.wait(1s)) use(next.get(0s));       // or, in a coroutine: auto order = co_await next;
@@ -59,10 +60,10 @@ class FutureBase {
 };
 }  // namespace detail
 
-// A Delivery, a sequence number or a response that comes later. Move-only.
+// A Delivery, a sequence number, what a publish did, or a response, that comes later. Move-only.
 //
-//   Destructor   pending: the operation is withdrawn (an offer is not sent, a poll takes nothing, a call
-//                is given up);
+//   Destructor   pending: the operation is withdrawn (an offer is not sent, nothing is published, a poll
+//                takes nothing, a call is given up);
 //                finished and unread: a polled message goes back into the queue. Never waits, unless
 //                as many as the queue holds came back and nobody polled them: then up to 100 ms for
 //                a place; without one, or beyond limits.threads, the message is lost, and counted as

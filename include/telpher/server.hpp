@@ -154,6 +154,10 @@ class Server {
     Result<Published> publish(const Message& message,
                               Duration timeout = {},
                               std::stop_token stop = {});
+    // The same without waiting: as Topic::publish_async.
+    Future<Published> publish_async(Message message,
+                                    Duration timeout = {},
+                                    std::stop_token stop = {});
     // A handle to a topic, made with default options if there is none.
     //   errors   bad_request (name), limit_reached (destinations, ring memory), out_of_memory,
     //            timed_out (another process holds the directory lock), domain_removed, closed, forked
@@ -174,6 +178,7 @@ class Server {
                                    SubscribeOptions options = {}) {
         return subscribe_to(std::move(patterns), {}, std::move(options));
     }
+    // NOLINTBEGIN(performance-unnecessary-value-param): moved, which the check does not see in templates
     template <typename Handler>
     requires std::is_invocable_v<Handler&, const Message&> ||
         std::is_invocable_v<Handler&, const Sample&>
@@ -194,6 +199,7 @@ class Server {
                             detail::make_sample_handler(std::forward<Handler>(handler)),
                             std::move(options));
     }
+    // NOLINTEND(performance-unnecessary-value-param)
     // Makes the topic, or finds it.
     //   errors   bad_request, mismatch (exists with other options), and as `topic`
     Result<Topic> create_topic(std::string_view name, const TopicOptions& options = {});

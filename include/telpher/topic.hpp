@@ -2,6 +2,7 @@
 // Publish and subscribe: every subscriber sees every message published after it joined, all of them in
 // one order.
 
+#include "telpher/future.hpp"
 #include "telpher/loan.hpp"
 #include "telpher/message.hpp"
 #include "telpher/options.hpp"
@@ -49,6 +50,9 @@ struct TopicStatus {
     bool removed = false;
 };
 
+template <>
+Result<Published> Future<Published>::get(Duration timeout);
+
 // A handle to one topic. Copies share it. Keeps its connection alive.
 //
 //   Threads   all members any number at once.
@@ -78,6 +82,17 @@ class Topic {
                               std::stop_token stop = {}) {
         return publish(std::move(loan.untyped()), timeout, std::move(stop));
     }
+    // The same without waiting: the future is ready at once unless there is no memory or a blocking
+    // subscriber is too far behind. Those of one Server or Client: in the order of the calls.
+    //
+    //   timeout  how long it may be pending; 0 = not at all: the future is ready
+    //   errors   in the future: as publish, and overloaded (the thread that serves all futures is kept
+    //            busy), limit_reached (threads)
+    //   cost     as publish, and an allocation; pending: woken once by a subscriber
+    //   crash    killed with it pending: not published
+    Future<Published> publish_async(Message message,
+                                    Duration timeout = {},
+                                    std::stop_token stop = {});
     // Memory for `payload_bytes` in the segment, as Queue::loan.
     Result<Loan> loan(std::size_t payload_bytes, Duration timeout = {});
     template <typename T>
@@ -114,7 +129,8 @@ class Topic {
 class Sample : public MessageView {
   public:
     // Not `= default`, which would zero the buffer.
-    Sample() noexcept {}  // NOLINT(modernize-use-equals-default)
+    Sample() noexcept {
+    }  // NOLINT(modernize-use-equals-default, cppcoreguidelines-pro-type-member-init)
     Sample(Sample&& other) noexcept;
     Sample& operator=(Sample&& other) noexcept;
     Sample(const Sample&) = delete;

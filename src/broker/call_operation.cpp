@@ -42,13 +42,7 @@ Result<Future<Message>> CallOperation::start(std::shared_ptr<DomainCore> domain,
     operation->chunk_ = *chunk;
     operation->deadline_ns = deadline_after(timeout);
     auto future = FutureAccess::make<Message>(operation);
-    if (!(*parker)->try_submit(*operation)) {
-        if (operation->claim()) {
-            operation->fail(Status::overloaded);
-            static_cast<void>(operation->finish());
-        }
-        operation->drop();
-    }
+    operation->submit();
     if (domain->usable() != Status::ok) {
         (*parker)->look_at_all();  // closed meanwhile: its sweep may have been before
     }

@@ -34,11 +34,13 @@ Operation::Operation(std::shared_ptr<QueueCore> core, Parker& parker, OperationK
 Operation::Operation(std::shared_ptr<void> owner,
                      Parker& parker,
                      OperationKind kind,
-                     shm::Attachment& attachment)
+                     shm::Attachment& attachment,
+                     const shm::Found& found)
     : word_(kPending),
       references_(2),
       kind_(kind),
       parker_(&parker),
+      found_(found),
       owner_(std::move(owner)),
       memory_(attachment.weak_from_this()) {}
 
@@ -220,6 +222,24 @@ void Operation::do_not_ring() noexcept {
 void Operation::close_contents() noexcept {
     core_.reset();
     owner_.reset();
+}
+
+void Operation::submit() {
+    if (!parker_->try_submit(*this)) {
+        if (claim()) {
+            fail(Status::overloaded);
+            static_cast<void>(finish());
+        }
+        drop();
+    }
+}
+
+void Operation::submit(Duration timeout, const std::stop_token& stop) {
+    deadline_ns = deadline_after(timeout);
+    if (stop.stop_possible()) {
+        cancel_by(stop);
+    }
+    submit();
 }
 
 bool Operation::claim() noexcept {

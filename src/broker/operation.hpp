@@ -1,5 +1,5 @@
 #pragma once
-// One asynchronous poll or offer: what a Future and the parker share.
+// One asynchronous poll, offer, publish or call: what a Future and the parker share.
 //
 //   Word       a phase and flags, in one atomic:
 //                PENDING -> TAKING      the parker alone, before each attempt
@@ -35,7 +35,7 @@ class Parker;
 class QueueCore;
 struct Lane;
 
-enum class OperationKind : std::uint8_t { poll, offer, call };
+enum class OperationKind : std::uint8_t { poll, offer, publish, call };
 
 class Operation : public boost::intrusive::list_base_hook<>,
                   public boost::intrusive::set_base_hook<> {
@@ -52,11 +52,13 @@ class Operation : public boost::intrusive::list_base_hook<>,
     explicit Operation(std::shared_ptr<QueueCore> core);
     // Pending, with a reference for the parker.
     Operation(std::shared_ptr<QueueCore> core, Parker& parker, OperationKind kind);
-    // The same for what concerns no queue; `owner` is let go with the contents.
+    // The same for a topic, or for what concerns no destination (`found` empty); `owner` is let go with
+    // the contents.
     Operation(std::shared_ptr<void> owner,
               Parker& parker,
               OperationKind kind,
-              shm::Attachment& attachment);
+              shm::Attachment& attachment,
+              const shm::Found& found = {});
     Operation(const Operation&) = delete;
     Operation& operator=(const Operation&) = delete;
 
@@ -78,9 +80,13 @@ class Operation : public boost::intrusive::list_base_hook<>,
     void cancel_by(const std::stop_token& stop) { on_stop_.emplace(stop, StopHook{this}); }
     // The result was read: queue and connection are let go.
     void close_contents() noexcept;
+    // Hands it to the parker, whose reference is gone afterwards; `overloaded` if it does not get through.
+    void submit();
+    // The same, to end after `timeout`, or when asked to stop.
+    void submit(Duration timeout, const std::stop_token& stop);
 
     // ---- the parker's side --------------------------------------------------------------------
-    // Which queue; may be read in every phase.
+    // Which queue or topic; may be read in every phase.
     [[nodiscard]] const shm::Found& found() const noexcept { return found_; }
     // PENDING -> TAKING. False: it was withdrawn.
     [[nodiscard]] bool claim() noexcept;

@@ -17,6 +17,7 @@
 
 #include "shm/attachment.hpp"
 #include "shm/ring.hpp"
+#include "shm/topic_ring.hpp"
 #include "src/broker/operation.hpp"
 #include "src/broker/watch.hpp"
 
@@ -27,6 +28,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -40,27 +42,32 @@ std::uint64_t deadline_after(Duration timeout) noexcept;
 using Operations = boost::intrusive::list<Operation>;
 using Deadlines = boost::intrusive::multiset<Operation>;
 
-// One end of one queue.
+// One end of one queue; of a topic, whose publishers wait for space.
 struct LaneEnd {
     Operations pending;
     bool armed = false;
     bool chosen = false;  // a waker took our bit, and nobody has had the message or the room yet
 };
 
-// One queue that somebody waits for; pinned for as long as our bits may be in its maps.
+// One queue or topic that somebody waits for; pinned for as long as our bits may be in its maps.
 struct Lane {
     Lane(shm::Directory& from,
          const shm::Found& what,
          const shm::Ring& where,
          const shm::Ring& returns_where)
         : directory(from), found(what), ring(where), returns(returns_where) {}
+    Lane(shm::Directory& from, const shm::Found& what, const shm::TopicRing& where)
+        : directory(from), found(what), ring(static_cast<const shm::Ring&>(where)), topic(where) {}
     Lane(const Lane&) = delete;
     Lane& operator=(const Lane&) = delete;
     ~Lane() { directory.detach(found.entry); }
 
-    [[nodiscard]] bool readable() { return returns.readable() || ring.readable(); }
+    // Of queues only.
+    [[nodiscard]] bool readable() { return !topic && (returns.readable() || ring.readable()); }
     // A circular queue always takes a message: what waits there waits for memory.
-    [[nodiscard]] bool writable() { return circular || ring.writable(); }
+    [[nodiscard]] bool writable() {
+        return topic ? topic->has_room(found.info.byte_budget) : circular || ring.writable();
+    }
     [[nodiscard]] bool watched() const noexcept;  // by a descriptor that is to be raised
 
     shm::Directory& directory;
@@ -68,6 +75,7 @@ struct Lane {
     const bool circular = found.info.kind == static_cast<std::uint8_t>(shm::Kind::circular);
     shm::Ring ring;
     shm::Ring returns;  // what was polled and put back
+    std::optional<shm::TopicRing> topic;
     LaneEnd items;
     LaneEnd space;
     std::vector<std::shared_ptr<Watch>> watches;

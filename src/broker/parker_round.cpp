@@ -14,7 +14,7 @@ bool try_again(Status status) {
            status == Status::out_of_memory;
 }
 
-// Of a linked poll or offer.
+// Of a linked poll, offer or publish.
 LaneEnd& end_of(Operation& operation) {
     return operation.kind() == OperationKind::poll ? operation.lane->items : operation.lane->space;
 }
@@ -66,7 +66,8 @@ void Parker::adopt(Operation& operation) {
             return;
         }
         if (try_again(operation.run())) {
-            operation.fail(Status::queue_not_found);
+            operation.fail(operation.kind() == OperationKind::publish ? Status::topic_not_found
+                                                                      : Status::queue_not_found);
         }
         complete(operation);
         return;
@@ -95,6 +96,13 @@ Lane* Parker::lane_of(const shm::Found& found) {
         return &known->second;
     }
     shm::Directory& directory = attachment_->directory();
+    if (found.family() == shm::Family::topic) {
+        const auto ring = directory.topic(found);
+        if (!ring || !directory.attach(found)) {
+            return nullptr;
+        }
+        return &lanes_.try_emplace(found.dest(), directory, found, *ring).first->second;
+    }
     const auto ring = directory.ring(found);
     const auto returns = directory.returns_lane(found);
     if (!ring || !returns || !directory.attach(found)) {

@@ -14,21 +14,6 @@ bool may_wait(Status status) {
            status == Status::out_of_memory;
 }
 
-// Hands a pending operation to the parker.
-void start(Operation& operation, Parker& parker, Duration timeout, const std::stop_token& stop) {
-    operation.deadline_ns = deadline_after(timeout);
-    if (stop.stop_possible()) {
-        operation.cancel_by(stop);
-    }
-    if (!parker.try_submit(operation)) {
-        if (operation.claim()) {
-            operation.fail(Status::overloaded);
-            static_cast<void>(operation.finish());
-        }
-        operation.drop();
-    }
-}
-
 }  // namespace
 
 Future<Delivery> QueueCore::poll_async(Duration timeout, const std::stop_token& stop) {
@@ -51,7 +36,7 @@ Future<Delivery> QueueCore::poll_async(Duration timeout, const std::stop_token& 
         return ready_future(Result<Delivery>(parker.error()));
     }
     auto* operation = new PollOperation(shared_from_this(), **parker, OperationKind::poll);
-    start(*operation, **parker, timeout, stop);
+    operation->submit(timeout, stop);
     if (refuse({}) != Status::ok) {
         (*parker)->look_at_all();  // closed meanwhile: its sweep may have been before
     }
@@ -86,7 +71,7 @@ Future<std::uint64_t> QueueCore::offer_async(Message message,
     }
     auto* operation = new OfferOperation(shared_from_this(), **parker, OperationKind::offer);
     operation->message = std::move(message);
-    start(*operation, **parker, timeout, stop);
+    operation->submit(timeout, stop);
     if (refuse({}) != Status::ok) {
         (*parker)->look_at_all();  // closed meanwhile: its sweep may have been before
     }

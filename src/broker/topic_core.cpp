@@ -73,6 +73,8 @@ TopicCore::~TopicCore() {
     }
 }
 
+Status TopicCore::usable() const noexcept { return domain_.usable(); }
+
 Status TopicCore::refuse(Duration timeout) const noexcept {
     const Status status = domain_.usable();
     return status != Status::ok || timeout.count() >= 0 ? status : Status::bad_request;
@@ -232,16 +234,15 @@ Status TopicCore::try_send(shm::ThreadContext& context,
                            std::uint32_t chunk,
                            shm::Lane lane,
                            std::uint64_t* position) {
-    if (budget_ != 0 && ring_.policy() == shm::SlowPolicy::block && !has_room()) [[unlikely]] {
+    if (budget_ != 0 && ring_.policy() == shm::SlowPolicy::block && !ring_.has_room(budget_))
+        [[unlikely]] {
         return Status::queue_full;
     }
     const std::uint64_t bytes = attachment_.pool().class_of(chunk).chunk_bytes;
     std::uint64_t evicted = shm::kNoRef;
     Publisher* mine = publisher_of(context);
     shm::GateCache nothing_known;
-    const Status status = ring_.publish(chunk,
-                                        lane,
-                                        attachment_.slot(),
+    const Status status = ring_.publish({chunk, lane, attachment_.slot()},
                                         *context.record,
                                         mine != nullptr ? mine->gate : nothing_known,
                                         position,
@@ -276,8 +277,10 @@ Status TopicCore::send_later(shm::ThreadContext& context,
                              const WaitOptions& options,
                              std::uint64_t* position) {
     Waiter waiter(attachment_, context, ring_.control().space, options);
-    const auto ready = [this] { return has_room(); };
-    const auto maybe = [this](std::uint32_t look) { return (look & 15U) == 15U && has_room(); };
+    const auto ready = [this] { return ring_.has_room(budget_); };
+    const auto maybe = [this](std::uint32_t look) {
+        return (look & 15U) == 15U && ring_.has_room(budget_);
+    };
     Status status = Status::queue_full;
     context.pause = kFullPause;
     while (status == Status::queue_full) {
@@ -289,18 +292,6 @@ Status TopicCore::send_later(shm::ThreadContext& context,
     context.pause = 1;
     waiter.leave(ready);
     return status;
-}
-
-bool TopicCore::has_room() noexcept {
-    if (!ring_.has_room()) {
-        return false;
-    }
-    if (budget_ == 0 || ring_.policy() != shm::SlowPolicy::block || ring_.closed()) {
-        return true;
-    }
-    // What blocking subscribers have yet to read may not be trimmed for the budget.
-    const std::uint64_t lowest = ring_.lowest_cursor(true);
-    return lowest == ~0ULL || ring_.bytes_between(lowest, ring_.tail()) < budget_;
 }
 
 // Killed in it: retired chunks are freed by others, the floor is raised by the next who trims.

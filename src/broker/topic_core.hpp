@@ -22,7 +22,7 @@ namespace telpher::detail {
 // "drop_oldest" and so on, as TopicStatus::slow.
 [[nodiscard]] const char* policy_name(shm::SlowPolicy policy) noexcept;
 
-class TopicCore {
+class TopicCore : public std::enable_shared_from_this<TopicCore> {
   public:
     // Pins the destination. Errors: topic_not_found (gone meanwhile), corrupt.
     static Result<std::shared_ptr<TopicCore>> open(DomainCore& domain, const shm::Found& found);
@@ -35,6 +35,8 @@ class TopicCore {
                               Duration timeout,
                               const std::stop_token& stop);
     Result<Published> publish(Loan& loan, Duration timeout, const std::stop_token& stop);
+    // publish, and if that has to wait, by the parker (topic_async.cpp).
+    Future<Published> publish_async(Message message, Duration timeout, const std::stop_token& stop);
     Result<Loan> loan(const wire::LoanPlan& plan, Duration timeout);
     [[nodiscard]] Result<TopicStatus> status() const;
 
@@ -42,6 +44,10 @@ class TopicCore {
     [[nodiscard]] shm::TopicRing& ring() noexcept { return ring_; }
     [[nodiscard]] shm::Attachment& attachment() const noexcept { return attachment_; }
     [[nodiscard]] const shm::Found& found() const noexcept { return found_; }
+    // ok, closed, forked, domain_removed.
+    [[nodiscard]] Status usable() const noexcept;
+    // Of publishes that the parker has; while there are any, later ones queue up behind.
+    [[nodiscard]] std::atomic<std::uint32_t>& pending() noexcept { return publishes_pending_; }
 
   private:
     // What a publishing thread keeps. It belongs to a thread's context for ever; threads beyond the
@@ -71,7 +77,6 @@ class TopicCore {
                                     shm::Lane lane,
                                     const WaitOptions& options,
                                     std::uint64_t* position);
-    [[nodiscard]] bool has_room() noexcept;
     [[nodiscard]] Publisher* publisher_of(const shm::ThreadContext& context) noexcept;
     void clean_up(Publisher* mine, std::uint64_t evicted, std::uint64_t bytes) noexcept;
     void trim(Publisher& publisher) noexcept;
@@ -85,6 +90,7 @@ class TopicCore {
     std::uint64_t budget_;
     std::atomic<bool> closed_{false};  // never: its connection's flag ends waits
     ChunkSource source_;
+    std::atomic<std::uint32_t> publishes_pending_{0};
     std::atomic<std::uint64_t> counted_{0};  // changes of subscribers + 1: 48 | count: 16
     Publisher publishers_[kPublishers];
 };

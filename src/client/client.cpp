@@ -1,5 +1,6 @@
 #include "telpher/client.hpp"
 
+#include "src/broker/publish_operation.hpp"
 #include "src/client/domain_core.hpp"
 #include "src/client/transport.hpp"
 
@@ -87,6 +88,10 @@ Result<Published> Client::publish(const Message& message, Duration timeout, std:
         return Status::closed;
     }
     return core_->publish(message, timeout, stop);
+}
+Future<Published> Client::publish_async(Message message, Duration timeout, std::stop_token stop) {
+    return core_ != nullptr ? core_->publish_async(std::move(message), timeout, stop)
+                            : detail::ready_future(Result<Published>(Status::closed));
 }
 Result<Topic> Client::topic(std::string_view name) {
     if (core_ == nullptr) {

@@ -46,6 +46,7 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     Result<Published> publish(const Message& message,
                               Duration timeout,
                               const std::stop_token& stop);
+    Future<Published> publish_async(Message message, Duration timeout, const std::stop_token& stop);
     Result<Subscription> subscribe(std::vector<std::string> patterns,
                                    SampleHandler handler,
                                    SubscribeOptions options);

@@ -1,5 +1,6 @@
 // The topics of a domain: made at first use, one core for all handles of a connection.
 
+#include "src/broker/publish_operation.hpp"
 #include "src/broker/subscription_core.hpp"
 #include "src/broker/topic_core.hpp"
 #include "src/client/domain_core.hpp"
@@ -236,6 +237,15 @@ Result<Published> DomainCore::publish(const Message& message,
             return published;
         }
     }
+}
+
+Future<Published> DomainCore::publish_async(Message message,
+                                            Duration timeout,
+                                            const std::stop_token& stop) {
+    // Finds a topic that is not removed at this moment, or makes it.
+    auto found = topic(message.topic());
+    return found ? (*found)->publish_async(std::move(message), timeout, stop)
+                 : ready_future(Result<Published>(found.error()));
 }
 
 Result<Subscription> DomainCore::subscribe(std::vector<std::string> patterns,

@@ -4,6 +4,7 @@
 
 #include "src/broker/call_operation.hpp"
 #include "src/broker/operation.hpp"
+#include "src/broker/publish_operation.hpp"
 #include "src/broker/queue_core.hpp"
 
 namespace telpher {
@@ -71,6 +72,11 @@ Result<Delivery> Future<Delivery>::get(Duration timeout) {
 template <>
 Result<Message> Future<Message>::get(Duration timeout) {
     return detail::take_result<detail::CallOperation, Message>(operation(), timeout);
+}
+
+template <>
+Result<Published> Future<Published>::get(Duration timeout) {
+    return detail::take_result<detail::PublishOperation, Published>(operation(), timeout);
 }
 
 template <>

@@ -1,6 +1,7 @@
 #include "telpher/server.hpp"
 
 #include "shm/garbage.hpp"
+#include "src/broker/publish_operation.hpp"
 #include "src/client/domain_core.hpp"
 
 namespace telpher {
@@ -114,6 +115,10 @@ Result<std::vector<std::string>> Server::queues() const {
 Result<Published> Server::publish(const Message& message, Duration timeout, std::stop_token stop) {
     TELPHER_NEED_CORE();
     return core_->publish(message, timeout, stop);
+}
+Future<Published> Server::publish_async(Message message, Duration timeout, std::stop_token stop) {
+    return core_ != nullptr ? core_->publish_async(std::move(message), timeout, stop)
+                            : detail::ready_future(Result<Published>(Status::closed));
 }
 Result<Topic> Server::topic(std::string_view name) {
     TELPHER_NEED_CORE();

@@ -2,6 +2,7 @@
 
 #include "telpher/topic.hpp"
 
+#include "src/broker/publish_operation.hpp"
 #include "src/broker/subscription_core.hpp"
 #include "src/broker/topic_core.hpp"
 
@@ -22,6 +23,11 @@ Result<Published> Topic::publish(const Message& message, Duration timeout, std::
 Result<Published> Topic::publish(Loan&& loan, Duration timeout, std::stop_token stop) {
     return core_ != nullptr ? core_->publish(loan, timeout, stop)
                             : Result<Published>(Status::closed);
+}
+
+Future<Published> Topic::publish_async(Message message, Duration timeout, std::stop_token stop) {
+    return core_ != nullptr ? core_->publish_async(std::move(message), timeout, stop)
+                            : detail::ready_future(Result<Published>(Status::closed));
 }
 
 Result<Loan> Topic::loan(std::size_t payload_bytes, Duration timeout) {

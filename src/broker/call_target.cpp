@@ -1,10 +1,8 @@
 #include "src/broker/call_target.hpp"
 
-#include "src/broker/call_memory.hpp"
 #include "src/wire/codec.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cstdio>
 
 namespace telpher::detail {
@@ -24,14 +22,16 @@ std::uint64_t coarse_deadline(Duration timeout) noexcept {
 CallTarget::CallTarget(std::shared_ptr<shm::Attachment> attachment,
                        const shm::Found& found,
                        const shm::Ring& ring,
-                       const shm::Ring& lane)
+                       const shm::Ring& lane,
+                       const std::atomic<bool>& closed)
     : attachment_(std::move(attachment)),
       ring_(ring),
       lane_(lane),
       calls_(attachment_->calls()),
       found_(found),
       slot_(attachment_->slot()),
-      idempotent_((found.info.flags & shm::kEntryIdempotent) != 0) {}
+      idempotent_((found.info.flags & shm::kEntryIdempotent) != 0),
+      source_(*attachment_, {nullptr, &closed}, sizeof(shm::CallBlock)) {}
 
 CallTarget::~CallTarget() {
     if (attachment_->forked()) {
@@ -45,7 +45,8 @@ CallTarget::~CallTarget() {
 }
 
 Result<std::shared_ptr<CallTarget>> CallTarget::open(std::shared_ptr<shm::Attachment> attachment,
-                                                     const shm::Found& found) {
+                                                     const shm::Found& found,
+                                                     const std::atomic<bool>& closed) {
     shm::Directory& directory = attachment->directory();
     const auto ring = directory.ring(found);
     const auto lane = directory.returns_lane(found);
@@ -55,7 +56,7 @@ Result<std::shared_ptr<CallTarget>> CallTarget::open(std::shared_ptr<shm::Attach
     if (!directory.attach(found)) {
         return Status::function_not_found;
     }
-    return std::make_shared<CallTarget>(std::move(attachment), found, *ring, *lane);
+    return std::make_shared<CallTarget>(std::move(attachment), found, *ring, *lane, closed);
 }
 
 bool CallTarget::gone() const noexcept {
@@ -99,9 +100,13 @@ Result<std::uint32_t> CallTarget::begin(const Message& request,
     }
     ring_.prepare_commit();
     const std::size_t bytes = wire::encoded_bytes(request);
-    std::uint32_t chunk = take_call_chunk(*attachment_, context, bytes);
+    std::uint32_t chunk = shm::kNoChunk;
+    if (bytes <= source_.small_bytes_max()) [[likely]] {
+        chunk = source_.allocate_small(context, bytes);
+    }
     if (chunk == shm::kNoChunk) [[unlikely]] {
-        auto taken = take_call_chunk_slowly(*attachment_, context, bytes, clock.deadline_ns());
+        Duration wait = options.waits_for_room ? clock.left() : Duration{};
+        auto taken = source_.allocate(context, bytes, wait, *options.stop);
         if (!taken) {
             return taken.error();
         }
@@ -358,42 +363,6 @@ Error CallTarget::answered_with(Status outcome, std::uint64_t error_id) const {
         default:
             return {outcome, 0, "from a server of " + label()};
     }
-}
-
-// ---- figures -----------------------------------------------------------------------------------
-
-FunctionStatus function_status(shm::Attachment& attachment,
-                               const shm::Found& found,
-                               const shm::Ring& ring,
-                               const shm::Ring& lane) {
-    FunctionStatus status;
-    const std::string name = found.name();
-    status.name = name == kDefaultFunction ? std::string() : name;
-    status.inflight_max = found.info.capacity;
-    status.idempotent = (found.info.flags & shm::kEntryIdempotent) != 0;
-    const shm::DirectoryEntry& e = attachment.directory().entry(found.entry);
-    for (const shm::Word& bits : e.consumers) {
-        status.servers += static_cast<std::uint32_t>(
-            std::popcount(bits.load(std::memory_order_relaxed)));  // relaxed: a statistic
-    }
-    const std::uint64_t claimed = ring.claimed();
-    status.calls = ring.committed();
-    const std::uint64_t returned = lane.claimed();
-    status.queued = status.calls - std::min(claimed, status.calls) + lane.committed() -
-                    std::min(returned, lane.committed());
-    // relaxed, all: statistics
-    status.errors = e.errors.load(std::memory_order_relaxed);
-    status.late = e.late.load(std::memory_order_relaxed);                // relaxed: as above
-    status.timed_out = e.timed_out.load(std::memory_order_relaxed);      // relaxed: as above
-    status.expired = e.expired.load(std::memory_order_relaxed);          // relaxed: as above
-    status.abandoned = e.abandoned.load(std::memory_order_relaxed);      // relaxed: as above
-    status.redelivered = e.redelivered.load(std::memory_order_relaxed);  // relaxed: as above
-    status.dropped = e.dropped.load(std::memory_order_relaxed);          // relaxed: as above
-    return status;
-}
-
-Result<FunctionStatus> CallTarget::status() const {
-    return function_status(*attachment_, found_, ring_, lane_);
 }
 
 }  // namespace telpher::detail

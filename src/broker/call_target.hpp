@@ -13,6 +13,7 @@
 #include "shm/attachment.hpp"
 #include "shm/call.hpp"
 #include "src/broker/call_wait.hpp"
+#include "src/broker/chunk_source.hpp"
 
 #include <memory>
 #include <string>
@@ -25,13 +26,15 @@ inline constexpr std::uint32_t kAttemptsMax = 4;
 
 class CallTarget {
   public:
-    // Pins the function. Error: function_not_found (gone meanwhile), corrupt.
+    // Pins the function. `closed`, of the connection, must outlive all calls. Error: function_not_found (gone meanwhile), corrupt.
     static Result<std::shared_ptr<CallTarget>> open(std::shared_ptr<shm::Attachment> attachment,
-                                                    const shm::Found& found);
+                                                    const shm::Found& found,
+                                                    const std::atomic<bool>& closed);
     CallTarget(std::shared_ptr<shm::Attachment> attachment,
                const shm::Found& found,
                const shm::Ring& ring,
-               const shm::Ring& lane);
+               const shm::Ring& lane,
+               const std::atomic<bool>& closed);
     CallTarget(const CallTarget&) = delete;
     CallTarget& operator=(const CallTarget&) = delete;
     ~CallTarget();
@@ -48,11 +51,6 @@ class CallTarget {
                                 std::uint64_t thread,
                                 const CallOptions& options,
                                 CallClock& clock);
-    // Whether `advance` would get on.
-    [[nodiscard]] bool moved(std::uint32_t chunk) const noexcept {
-        return calls_.look(chunk, slot_) != shm::Calls::Look::pending ||
-               (gone() && calls_.queued(chunk));
-    }
     // The result, or `queue_empty`: pending. Sends a failed request again if it may (counted in `attempts`).
     Result<Message> advance(std::uint32_t chunk,
                             shm::ThreadContext& context,
@@ -61,7 +59,7 @@ class CallTarget {
     // server has it that was thought gone (function_not_found).
     Result<Message> give_up(std::uint32_t chunk, Status reason);
 
-    // The same, before the thread that the call names goes to sleep.
+    // Whether `advance` would get on; asked before the thread that the call names goes to sleep.
     [[nodiscard]] bool moved_last(std::uint32_t chunk) const noexcept {
         return calls_.look_before_sleep(chunk, slot_) != shm::Calls::Look::pending ||
                (gone() && calls_.queued(chunk));
@@ -92,6 +90,7 @@ class CallTarget {
     const shm::Found found_;
     const std::uint32_t slot_;
     const bool idempotent_;
+    ChunkSource source_;
 };
 
 // The figures of a function.

@@ -5,7 +5,6 @@
 
 #include "shm/base/clock.hpp"
 #include "shm/base/futex.hpp"
-#include "src/client/domain_core.hpp"
 
 #include <algorithm>
 
@@ -19,18 +18,21 @@ constexpr Duration kMemoryLookFirst = std::chrono::milliseconds(1);
 
 }  // namespace
 
-ChunkSource::ChunkSource(DomainCore& domain, const std::atomic<bool>& closed)
-    : domain_(domain),
-      attachment_(domain.attachment()),
+ChunkSource::ChunkSource(shm::Attachment& attachment, Closed closed, std::size_t head_bytes)
+    : attachment_(attachment),
       closed_(closed),
+      offset_(shm::kMessageOffset + head_bytes),
       bytes_max_(attachment_.segment().message_bytes_max()),
-      small_bytes_max_(std::min(bytes_max_, attachment_.pool().small_bytes_max())) {}
+      small_bytes_max_(std::min(bytes_max_, attachment_.pool().small_bytes_max() - head_bytes)) {}
 
 Status ChunkSource::usable() const noexcept {
-    const Status status = domain_.usable();
-    // relaxed: a close that matters to this call was ordered before it by the caller
-    return status == Status::ok && closed_.load(std::memory_order_relaxed) ? Status::closed
-                                                                           : status;
+    const Status status = attachment_.usable();
+    const auto is_set = [](const std::atomic<bool>* flag) {
+        // relaxed: a close that matters to this call was ordered before it by the caller
+        return flag != nullptr && flag->load(std::memory_order_relaxed);
+    };
+    const bool closed = is_set(closed_.handle) || is_set(closed_.connection);
+    return status == Status::ok && closed ? Status::closed : status;
 }
 
 std::uint32_t ChunkSource::try_allocate(shm::ThreadContext& context,
@@ -56,7 +58,7 @@ Result<std::uint32_t> ChunkSource::allocate(shm::ThreadContext& context,
                          " bytes with its header, limits.message_bytes is " +
                          std::to_string(bytes_max_)};
     }
-    const std::size_t chunk_bytes = message_bytes + shm::kMessageOffset;
+    const std::size_t chunk_bytes = message_bytes + offset_;
     std::uint32_t chunk = try_allocate(context, chunk_bytes);
     if (chunk != shm::kNoChunk) [[likely]] {
         return chunk;

@@ -16,12 +16,15 @@
 
 namespace telpher::detail {
 
-class DomainCore;
-
 class ChunkSource {
   public:
-    // `closed`: of the handle. Both outlive this.
-    ChunkSource(DomainCore& domain, const std::atomic<bool>& closed);
+    // What ends a wait: of the handle and of its connection; null = nothing does.
+    struct Closed {
+        const std::atomic<bool>* handle = nullptr;
+        const std::atomic<bool>* connection = nullptr;
+    };
+    // `head_bytes`: what stands in a chunk before the message. All outlive the calls.
+    ChunkSource(shm::Attachment& attachment, Closed closed, std::size_t head_bytes = 0);
 
     // Takes what it waits off `timeout`. Errors: message_too_large, out_of_memory, cancelled, closed,
     // domain_removed, forked.
@@ -33,9 +36,8 @@ class ChunkSource {
     [[nodiscard]] std::uint32_t allocate_small(shm::ThreadContext& context,
                                                std::size_t message_bytes) noexcept {
         shm::ChunkPool& pool = attachment_.pool();
-        return pool.allocate(pool.class_for(message_bytes + shm::kMessageOffset),
-                             attachment_.slot(),
-                             context.cursor);
+        return pool.allocate(
+            pool.class_for(message_bytes + offset_), attachment_.slot(), context.cursor);
     }
     // The caller has checked the handle and the quota. Errors: as allocate, and limit_reached
     // (threads).
@@ -58,9 +60,9 @@ class ChunkSource {
                                          const std::stop_token& stop,
                                          std::uint32_t* chunk);
 
-    DomainCore& domain_;
     shm::Attachment& attachment_;
-    const std::atomic<bool>& closed_;
+    const Closed closed_;
+    const std::size_t offset_;  // of the message in a chunk
     std::size_t bytes_max_;
     std::size_t small_bytes_max_;
 };

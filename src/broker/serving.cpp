@@ -39,7 +39,8 @@ Serving::Serving(std::shared_ptr<DomainCore> domain,
       name_(found.name() == kDefaultFunction ? std::string() : found.name()),
       idempotent_((found.info.flags & shm::kEntryIdempotent) != 0),
       handler_(std::move(handler)),
-      options_(options) {}
+      options_(options),
+      source_(attachment_, {}, sizeof(shm::CallBlock)) {}
 
 Serving::~Serving() {
     if (attachment_.forked()) {

@@ -11,6 +11,7 @@
 
 #include "shm/attachment.hpp"
 #include "shm/call.hpp"
+#include "src/broker/chunk_source.hpp"
 #include "src/broker/waiter.hpp"
 
 #include <atomic>
@@ -78,6 +79,7 @@ class Serving : public std::enable_shared_from_this<Serving> {
     const bool idempotent_;
     Handler handler_;
     ServeOptions options_;
+    ChunkSource source_;  // for responses; no close ends its wait, and they are sent after all
     std::atomic<bool> stopping_{false};
     std::atomic<std::uint32_t> running_{0};
     std::mutex threads_mutex_;  // guards threads_, and is held by who joins them

@@ -1,6 +1,5 @@
 // What a serving thread does with one request.
 
-#include "src/broker/call_memory.hpp"
 #include "src/broker/call_target.hpp"
 #include "src/broker/serving.hpp"
 #include "src/wire/codec.hpp"
@@ -12,7 +11,7 @@ namespace telpher::detail {
 namespace {
 
 // How long a response waits for memory.
-constexpr std::uint64_t kResponsePatienceNs = 1'000'000'000;
+constexpr Duration kResponsePatience = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -125,17 +124,13 @@ Result<void> Serving::put_response(Work& work, std::uint32_t chunk, Message& res
         wire::encode(response, stamp, own.first(bytes));
         return {};
     }
-    std::uint32_t second = take_call_chunk(attachment_, work.context, bytes);
-    if (second == shm::kNoChunk) {
-        auto taken = take_call_chunk_slowly(
-            attachment_, work.context, bytes, shm::monotonic_ns() + kResponsePatienceNs);
-        if (!taken) {
-            return taken.error();
-        }
-        second = *taken;
+    Duration patience = kResponsePatience;
+    auto second = source_.allocate(work.context, bytes, patience, {});
+    if (!second) {
+        return second.error();
     }
-    wire::encode(response, stamp, calls_.message(second).first(bytes));
-    calls_.hand_over(chunk, second);
+    wire::encode(response, stamp, calls_.message(*second).first(bytes));
+    calls_.hand_over(chunk, *second);
     return {};
 }
 

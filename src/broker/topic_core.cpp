@@ -57,7 +57,7 @@ TopicCore::TopicCore(DomainCore& domain, const shm::Found& found, const shm::Top
       found_(found),
       name_(found.name()),
       budget_(found.info.byte_budget),
-      source_(domain, closed_) {}
+      source_(attachment_, {nullptr, &domain.closed()}) {}
 
 TopicCore::~TopicCore() {
     if (attachment_.forked()) {

@@ -137,7 +137,7 @@ Result<std::shared_ptr<CallTarget>> Functions::open(std::string_view name,
         }
         shm::Attachment& attachment = domain_.attachment();
         if (const auto found = attachment.directory().find(name, shm::Family::function)) {
-            auto opened = CallTarget::open(attachment.shared_from_this(), *found);
+            auto opened = CallTarget::open(attachment.shared_from_this(), *found, domain_.closed());
             if (opened) {
                 const std::lock_guard hold(mutex_);
                 targets_.insert_or_assign(std::string(name), *opened);

@@ -23,7 +23,8 @@ class KnownContexts {
     KnownContexts() = default;
     KnownContexts(const KnownContexts&) = delete;
     KnownContexts& operator=(const KnownContexts&) = delete;
-    ~KnownContexts() {
+    ~KnownContexts() { end(); }
+    void end() noexcept {
         for (Known& known : all) {
             if (const auto owner = known.owner.lock(); owner && !owner->forked()) {
                 owner->end_context(known.context);
@@ -37,6 +38,8 @@ class KnownContexts {
 thread_local KnownContexts t_known;
 
 }  // namespace
+
+void end_contexts_of_this_thread() noexcept { t_known.end(); }
 
 ThreadContext* Attachment::known_context() noexcept {
     if (tls_serial == serial_) [[likely]] {

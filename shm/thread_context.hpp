@@ -35,4 +35,8 @@ inline void count_up(std::atomic<std::uint64_t>& counter) noexcept {
     counter.store(count, std::memory_order_release);
 }
 
+// Gives back what the calling thread has in any attachment, as its end would do. For a thread that
+// nobody joins: its destructors run while the process ends, and would keep an attachment past its close.
+void end_contexts_of_this_thread() noexcept;
+
 }  // namespace telpher::shm

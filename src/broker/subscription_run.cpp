@@ -33,6 +33,9 @@ Result<void> SubscriptionCore::run(SampleHandler handler) {
         std::thread([self = shared_from_this(), handling = handling_]() mutable {
             self->handle();
             self.reset();
+            // Nobody joins us: what this thread's destructors would give back after `finished` would hold
+            // the attachment meanwhile, and the process may end before it is left.
+            shm::end_contexts_of_this_thread();
             const std::lock_guard hold(handling->mutex);
             handling->finished = true;
             handling->changed.notify_all();

@@ -6,7 +6,7 @@
 //              futex_wait(doorbell, seen); disarm.
 //   Wake       after the commit or claim: no summary bit = no system call. Otherwise take one bit,
 //              ring that doorbell; if nobody slept there, take the next one while something is
-//              left.
+//              left. For a topic's message: take every bit, and ring each.
 //   Threads    any number. Progress: lock-free; `wake` makes at most kThreadsMax system calls.
 //   Crash      killed while armed: a bit without a sleeper stays behind, costs one futile ring and
 //              is gone. Killed in `wake` between taking a bit and ringing: the sleeper is covered
@@ -138,7 +138,11 @@ inline void wake(WaiterMap& map, std::span<ThreadRecord> threads, Left&& left) n
     wake_one(map, threads, left);
 }
 
-// Rings everyone in `map` (a removal).
+// Wakes everyone who waits now, each once: whoever is still on its way out of its sleep when more comes
+// is not rung again. For what all of them want (a topic's message).
+void wake_each(WaiterMap& map, std::span<ThreadRecord> threads) noexcept;
+
+// Rings everyone in `map`, and leaves the bits, so that it may be repeated (a removal).
 void wake_all(WaiterMap& map, std::span<ThreadRecord> threads) noexcept;
 
 // Makes the summary agree with the words, after a death.

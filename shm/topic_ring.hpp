@@ -44,6 +44,8 @@ enum class SlowPolicy : std::uint8_t {
 
 // Small chunks are written word by word, so that readers may copy them without a hazard.
 inline constexpr std::size_t kCopiedChunkBytes = 256;
+// Of a message that is asked for ahead: its chunk's header, its head, and a payload of up to 128 bytes.
+inline constexpr std::size_t kFetchedLines = 4;
 
 // Chunks that a thread retired and has yet to free. Private memory: its process' reaper finds them.
 struct RetiredList {

@@ -81,8 +81,9 @@ inline void TopicRing::fetch_victim(std::uint64_t position) const noexcept {
     const std::uint64_t ref = slot(position).ref.load(std::memory_order_relaxed);
     if (pool_->valid(ref_chunk(ref))) {
         const auto* line = reinterpret_cast<const std::byte*>(pool_->header(ref_chunk(ref)));
-        prefetch_for_write(line);
-        prefetch_for_write(line + kCacheLine);
+        for (std::size_t i = 0; i < kFetchedLines; ++i) {
+            prefetch_for_write(line + i * kCacheLine);
+        }
     }
 }
 
@@ -96,8 +97,9 @@ inline void TopicRing::look_ahead(std::uint64_t cursor) const noexcept {
         ref_chunk(s.ref.load(std::memory_order_relaxed));  // relaxed: as above
     if (pool_->valid(chunk)) {
         const auto* line = reinterpret_cast<const std::byte*>(pool_->header(chunk));
-        __builtin_prefetch(line, 0, 3);
-        __builtin_prefetch(line + kCacheLine, 0, 3);
+        for (std::size_t i = 0; i < kFetchedLines; ++i) {
+            __builtin_prefetch(line + i * kCacheLine, 0, 3);
+        }
     }
 }
 

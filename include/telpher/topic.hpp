@@ -130,7 +130,7 @@ class Sample : public MessageView {
   public:
     // Not `= default`, which would zero the buffer.
     Sample() noexcept {
-    }  // NOLINT(modernize-use-equals-default, cppcoreguidelines-pro-type-member-init)
+    }  // NOLINT(*)
     Sample(Sample&& other) noexcept;
     Sample& operator=(Sample&& other) noexcept;
     Sample(const Sample&) = delete;

@@ -82,7 +82,7 @@ void SubscriptionCore::tell_cursor(TopicReader& reader) noexcept {
     shm::WaiterMap& space = reader.topic->ring().control().space;
     // W3: pairs with shm/doorbell.hpp:W1.
     if (space.summary.load(std::memory_order_seq_cst) != 0) {
-        shm::wake_all(space, attachment_.threads());
+        shm::wake_each(space, attachment_.threads());
     }
 }
 

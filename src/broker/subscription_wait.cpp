@@ -109,11 +109,9 @@ Status SubscriptionCore::wait(shm::ThreadContext& context,
         case WaitStrategy::balanced:
             break;
     }
+    std::uint32_t pause = context.pause;
     for (std::uint32_t i = 0; i < limit; ++i) {
-        // A stream that is caught up with is let run ahead a little; a single message is not.
-        for (std::uint32_t p = 0; p < context.pause; ++p) {
-            shm::cpu_pause();
-        }
+        rest(pause);
         if (maybe()) {
             context.spin_limit = std::min(limit * 2, kSpinMax);
             return Status::ok;

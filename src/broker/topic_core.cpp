@@ -225,7 +225,7 @@ Result<Published> TopicCore::send(shm::ThreadContext& context,
     // W3: pairs with shm/doorbell.hpp:W1; after the commit. Everybody is to see it.
     if (shm::WaiterMap& items = ring_.control().items;
         items.summary.load(std::memory_order_seq_cst) != 0) [[unlikely]] {
-        shm::wake_all(items, attachment_.threads());
+        shm::wake_each(items, attachment_.threads());
     }
     return Published{found_.info.sequence_base + position + 1, subscriber_count()};
 }

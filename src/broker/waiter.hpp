@@ -32,6 +32,15 @@ inline constexpr std::uint32_t kPauseMax = 128;  // pauses between looks at a st
 inline constexpr std::uint32_t kRunEnough =
     64;  // messages between misses: the stream is far enough ahead
 
+// Between two looks. A stream that is caught up with is let run ahead a little, a single message is
+// not; nor is what has not moved while it was: the time of a spin stays that of its looks.
+inline void rest(std::uint32_t& pause) noexcept {
+    for (std::uint32_t p = 0; p < pause; ++p) {
+        shm::cpu_pause();
+    }
+    pause = pause > 2 ? pause / 2 : 1;
+}
+
 // After a look that found nothing: how long to leave the producer alone, from the length of the
 // last run.
 inline void pace(shm::ThreadContext& context) noexcept {
@@ -128,12 +137,10 @@ class Waiter {
         } else if (limit < kSpinMin) {
             limit = kSpinMax / 2;
         }
+        std::uint32_t pause = context_.pause;
         for (std::uint32_t i = 0; i < limit; ++i) {
-            // First the pause: the caller has just looked. A stream that is caught up with is let
-            // run ahead a little; a single message is not.
-            for (std::uint32_t p = 0; p < context_.pause; ++p) {
-                shm::cpu_pause();
-            }
+            // First the pause: the caller has just looked.
+            rest(pause);
             if (maybe(i)) {
                 context_.spin_limit = limit * 2 < kSpinMax ? limit * 2 : kSpinMax;
                 return true;

@@ -115,6 +115,56 @@ TEST(Doorbell, wake_all_rings_everyone_and_leaves_the_bits_to_their_owners) {
     EXPECT_EQ(w.rings(1), 0U);
 }
 
+TEST(Doorbell, wake_each_rings_everyone_once_and_takes_the_bits) {
+    Waiters w;
+    for (const std::uint32_t thread : {0U, 1U, 65U, 4095U}) {
+        shm::arm(*w.map, thread);
+    }
+    EXPECT_FALSE(shm::disarm(*w.map, 1)) << "gone by itself";
+    shm::wake_each(*w.map, w.threads);
+    shm::wake_each(*w.map, w.threads);
+    for (const std::uint32_t thread : {0U, 65U, 4095U}) {
+        EXPECT_EQ(w.rings(thread), 1U);
+        EXPECT_TRUE(shm::disarm(*w.map, thread)) << "the bit was taken";
+    }
+    EXPECT_EQ(w.rings(1), 0U);
+    EXPECT_EQ(w.summary(), 0U);
+    shm::arm(*w.map, 65);
+    shm::wake_each(*w.map, w.threads);
+    EXPECT_EQ(w.rings(65), 2U) << "who waits again is woken again";
+}
+
+// Every subscriber sees every message: many sleepers, a waker who never rests, and nobody sleeps over
+// one although each is rung once for many.
+TEST(Doorbell, nobody_sleeps_over_what_everybody_is_woken_for) {
+    constexpr std::uint64_t kMessages = 20'000;
+    Waiters w;
+    std::atomic<std::uint64_t> sent{0};
+    std::vector<std::thread> readers;
+    for (std::uint32_t reader = 0; reader < 4; ++reader) {
+        readers.emplace_back([&, me = reader * 63] {
+            for (std::uint64_t seen_all = 0; seen_all < kMessages;) {
+                const std::uint32_t seen = w.threads[me].doorbell.load(std::memory_order_acquire);
+                shm::arm(*w.map, me);
+                if (sent.load(std::memory_order_seq_cst) == seen_all) {
+                    const auto before = std::chrono::steady_clock::now();
+                    shm::futex_wait(w.threads[me].doorbell, seen, 20s);
+                    EXPECT_LT(std::chrono::steady_clock::now() - before, 10s) << "slept over";
+                }
+                shm::disarm(*w.map, me);
+                seen_all = sent.load(std::memory_order_seq_cst);
+            }
+        });
+    }
+    for (std::uint64_t i = 0; i < kMessages; ++i) {
+        sent.fetch_add(1, std::memory_order_seq_cst);
+        shm::wake_each(*w.map, w.threads);
+    }
+    for (std::thread& reader : readers) {
+        reader.join();
+    }
+}
+
 TEST(Doorbell, a_ring_before_the_sleep_is_not_slept_over) {
     shm::ThreadRecord me{};
     const std::uint32_t seen = me.doorbell.load(std::memory_order_acquire);

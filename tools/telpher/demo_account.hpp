@@ -13,16 +13,16 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace telpher::cli {
 
 // A number with one writer.
 class Figure {
   public:
-    // Relaxed, all: a figure says nothing about other memory, and the parent's last look comes
-    // after waitpid, which orders it behind everything that the writer did.
-    [[nodiscard]] std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
-    void set(std::uint64_t value) { value_.store(value, std::memory_order_relaxed); }
+    // Who sees a figure sees what was done before it was set: `finish` comes after the last offer.
+    [[nodiscard]] std::uint64_t get() const { return value_.load(std::memory_order_acquire); }
+    void set(std::uint64_t value) { value_.store(value, std::memory_order_release); }
     void add(std::uint64_t value) { set(get() + value); }
     void raise_to(std::uint64_t value) { set(value > get() ? value : get()); }
 
@@ -48,10 +48,14 @@ class LatencyHistogram {
     Figure max_{};
 };
 
+// The processes that the demo starts, and the names under which it starts them.
+enum class Role : std::uint8_t { producer, worker_1, worker_2 };
+inline constexpr std::array<std::string_view, 3> kRoleNames{"producer", "worker-1", "worker-2"};
+[[nodiscard]] constexpr std::size_t index_of(Role role) { return static_cast<std::size_t>(role); }
+
 inline constexpr std::size_t kWorkers = 2;
 
 struct alignas(128) WorkerAccount {  // a cache line pair each: workers must not slow each other
-    Figure ready;                    // 1 = about to poll
     Figure handled;                  // orders finished
     Figure in_hands;                 // the number of the order taken and not finished, 0 = none
     Figure total;                    // of all orders finished, hundredths
@@ -73,9 +77,10 @@ struct Account {
     Figure kill_ns;   // when worker 1 was killed, 0 = not yet
     Figure finish;    // nothing more will come: workers end when the queue is empty
     // Written by the producer.
-    alignas(128) Figure ready;
-    Figure offered;
+    alignas(128) Figure offered;
     Figure full_speed_ns;  // when the paced orders were all sent
+    // Written by each role when it can begin.
+    alignas(128) std::array<Figure, kRoleNames.size()> ready;
     std::array<WorkerAccount, kWorkers> workers;
 };
 

@@ -106,18 +106,19 @@ Result<void> Demo::check_largest() {
     return taken ? server_->remove_queue("largest") : taken.error();
 }
 
-Result<void> Demo::start_one(const std::string& name, std::size_t worker, pid_t& pid) {
+Result<void> Demo::start_one(Role role) {
+    const std::string name(kRoleNames.at(index_of(role)));
     const auto started = children_.start(name,
                                          {"demo-role",
                                           run_.domain,
                                           std::to_string(::getpid()),
                                           std::to_string(account_->fd()),
                                           std::to_string(orders_fd_),
-                                          std::to_string(worker)});
+                                          name});
     if (!started) {
         return started.error();
     }
-    pid = *started;
+    pids_.at(index_of(role)) = *started;
     return {};
 }
 
@@ -133,21 +134,19 @@ Result<void> Demo::start_processes() {
     // Beyond the middle, where the kill comes: only a run too short to be killed in time waits
     // there.
     figures.gate.set(options_.messages - options_.messages / 8);
-    const std::array steps{start_one("producer", 0, producer_),
-                           start_one("worker 1", 1, workers_[0]),
-                           start_one("worker 2", 2, workers_[1])};
-    for (const auto& step : steps) {
-        if (!step) {
-            return step;
+    for (std::size_t index = 0; index < kRoleNames.size(); ++index) {
+        if (auto started = start_one(static_cast<Role>(index)); !started) {
+            return started;
         }
     }
-    say("2. started a producer (pid " + std::to_string(producer_) +
-        ") and two competing workers (pids " + std::to_string(workers_[0]) + ", " +
-        std::to_string(workers_[1]) + ")");
-    while (figures.ready.get() + figures.workers[0].ready.get() + figures.workers[1].ready.get() <
-           3) {
-        if (auto waited = pause(); !waited) {
-            return waited;
+    say("2. started a producer (pid " + std::to_string(pid_of(Role::producer)) +
+        ") and two competing workers (pids " + std::to_string(pid_of(Role::worker_1)) + ", " +
+        std::to_string(pid_of(Role::worker_2)) + ")");
+    for (const auto& ready : figures.ready) {
+        while (ready.get() == 0) {
+            if (auto waited = pause(); !waited) {
+                return waited;
+            }
         }
     }
     say("3. sending " + format_count(figures.paced.get()) + " orders at " +
@@ -159,13 +158,12 @@ Result<void> Demo::start_processes() {
 
 void Demo::kill_worker() {
     auto& figures = **account_;
-    run_.killed_pid = workers_[0];
-    run_.handled_at_kill = handled();
-    run_.kill_ns = now_ns();
-    figures.kill_ns.set(run_.kill_ns);
-    children_.kill(workers_[0]);
-    say("4. killed worker 1 (pid " + std::to_string(run_.killed_pid) + ") with SIGKILL after " +
-        format_count(run_.handled_at_kill) + " orders; worker 2 goes on alone");
+    auto& kill = run_.worker_kill;
+    kill = {pid_of(Role::worker_1), now_ns(), handled()};
+    figures.kill_ns.set(kill.ns);
+    children_.kill(kill.pid);
+    say("4. killed worker 1 (pid " + std::to_string(kill.pid) + ") with SIGKILL after " +
+        format_count(kill.after) + " orders; worker 2 goes on alone");
 }
 
 // Until the producer has sent everything and the workers have taken it.
@@ -175,14 +173,14 @@ Result<void> Demo::watch() {
     const auto kill_at = figures.paced.get() + (messages - figures.paced.get()) / 2;
     std::uint64_t progress = 0;
     std::uint64_t progress_ns = now_ns();
-    while (children_.running(workers_[1])) {
+    while (running(Role::worker_2)) {
         if (auto waited = pause(); !waited) {
             return waited;
         }
-        if (run_.kill_ns == 0 && handled() >= kill_at) {
+        if (run_.worker_kill.ns == 0 && handled() >= kill_at) {
             kill_worker();
         }
-        if (!children_.running(producer_)) {
+        if (!running(Role::producer)) {
             figures.finish.set(1);
         }
         progress_.show("orders handled",

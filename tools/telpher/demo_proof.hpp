@@ -1,0 +1,60 @@
+// What the demo proves from what its processes noted and from what the domain says of itself.
+#pragma once
+
+#include "telpher/queue.hpp"
+#include "telpher/server.hpp"
+
+#include "tools/telpher/demo_account.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace telpher::cli {
+
+// A process that was killed on purpose.
+struct Kill {
+    int pid = 0;
+    std::uint64_t ns = 0;     // when; 0 = not yet
+    std::uint64_t after = 0;  // orders handled by then
+};
+
+// What the parent saw; with the account, all that the report needs.
+struct DemoRun {
+    std::string domain;
+    std::string source;  // of the orders
+    std::size_t orders = 0;
+    Kill worker_kill;
+    QueueStatus queue;
+    std::uint64_t reaped = 0;
+    VerifyReport verify;
+    std::vector<std::string> left_behind;
+    double seconds = 0;
+};
+
+// What the notes of all processes add up to.
+struct DemoCount {
+    explicit DemoCount(const SharedAccount& account);
+
+    std::uint64_t messages = 0;
+    std::array<std::uint64_t, kWorkers> handled{};
+    std::uint64_t twice = 0;
+    // Taken by no account: in the hands of the killed worker.
+    std::vector<std::uint64_t> unfinished;
+    std::int64_t total = 0;
+};
+
+// One thing that the demo proves, or not.
+struct Proof {
+    std::string name;  // of its JSON field
+    bool holds = false;
+    std::string text;
+};
+
+[[nodiscard]] std::vector<Proof> prove(const Account& account,
+                                       const DemoCount& count,
+                                       const DemoRun& run);
+
+}  // namespace telpher::cli

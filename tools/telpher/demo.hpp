@@ -3,7 +3,8 @@
 //   demo.cpp           options
 //   demo_parent.cpp    the steps: make, start, measure, kill, look, clean up
 //   demo_children.cpp  starting, killing and ending the other processes
-//   demo_roles.hpp     what these do: one producer, two competing workers
+//   demo_roles.hpp     what these do: one producer, two competing workers,
+//                      two servers of a function that they call
 //   demo_account.cpp   the memory in which all of them note what they did
 //   demo_proof.cpp     what is proved from the account
 //   demo_report.cpp    what is printed
@@ -23,6 +24,7 @@ namespace telpher::cli {
 
 inline constexpr std::string_view kDemoQueue = "orders";
 inline constexpr std::uint32_t kDemoCapacity = 1024;
+inline constexpr std::string_view kDemoFunction = "price";
 inline constexpr std::size_t kDemoInputBytesMax = std::size_t{256} << 20;
 
 // Of a process that was told to stop: not a failure of its own. Seen only by the parent.

@@ -49,22 +49,37 @@ class LatencyHistogram {
 };
 
 // The processes that the demo starts, and the names under which it starts them.
-enum class Role : std::uint8_t { producer, worker_1, worker_2 };
-inline constexpr std::array<std::string_view, 3> kRoleNames{"producer", "worker-1", "worker-2"};
+enum class Role : std::uint8_t { producer, worker_1, worker_2, pricer_1, pricer_2 };
+inline constexpr std::array<std::string_view, 5> kRoleNames{
+    "producer", "worker-1", "worker-2", "pricer-1", "pricer-2"};
 [[nodiscard]] constexpr std::size_t index_of(Role role) { return static_cast<std::size_t>(role); }
 
+// A worker calls the function for one order in so many: a call waits for another process, which an
+// order alone does not.
+inline constexpr std::uint64_t kCallEvery = 10;
+
 inline constexpr std::size_t kWorkers = 2;
+inline constexpr std::size_t kPricers = 2;
 
 struct alignas(128) WorkerAccount {  // a cache line pair each: workers must not slow each other
     Figure handled;                  // orders finished
     Figure in_hands;                 // the number of the order taken and not finished, 0 = none
     Figure total;                    // of all orders finished, hundredths
     Figure wrong_totals;             // orders whose total is not the producer's
+    Figure asked;                    // calls of the function
+    Figure answered;                 // of these
+    Figure wrong_prices;             // answers that are not the worker's total
     Figure wrong_sequences;          // orders out of order, seen twice, or under another number
     Figure last_ns;                  // when the last order was finished
-    Figure stall_before_ns;    // longest time between two orders at full speed, before the kill
-    Figure stall_after_ns;     // the same after it
+    // Longest time between two orders at full speed: before the kills, after the first, after both.
+    std::array<Figure, 3> stall_ns;
     LatencyHistogram latency;  // of the paced orders
+    LatencyHistogram calls;    // of the calls among these
+    Figure slowest_call_ns;    // of all
+};
+
+struct alignas(128) PricerAccount {
+    Figure priced;  // requests handled, whether or not the answer reached anybody
 };
 
 struct Account {
@@ -72,16 +87,20 @@ struct Account {
     Figure messages;  // orders to send
     Figure paced;     // the first ones, sent at a steady rate
     Figure rate;      // orders per second of these
-    Figure gate;      // the producer does not go beyond this order before the kill
+    Figure gate;      // the producer does not go beyond this order before the last kill
     Figure go;        // everyone is ready
-    Figure kill_ns;   // when worker 1 was killed, 0 = not yet
-    Figure finish;    // nothing more will come: workers end when the queue is empty
+    // When worker 1 was killed, and later pricer 1; 0 = not yet.
+    Figure worker_kill_ns;
+    Figure pricer_kill_ns;
+    Figure finish;   // nothing more will come: workers end when the queue is empty
+    Figure closing;  // the workers have ended: so shall all others
     // Written by the producer.
     alignas(128) Figure offered;
     Figure full_speed_ns;  // when the paced orders were all sent
     // Written by each role when it can begin.
     alignas(128) std::array<Figure, kRoleNames.size()> ready;
     std::array<WorkerAccount, kWorkers> workers;
+    std::array<PricerAccount, kPricers> pricers;
 };
 
 // The mapping of an Account and, behind it, one bit per worker and order: finished. Move-only.

@@ -26,6 +26,7 @@ Result<std::unique_ptr<DemoReport>> Demo::run() {
                             &Demo::make_domain,
                             &Demo::start_processes,
                             &Demo::watch,
+                            &Demo::end_others,
                             &Demo::look_at_domain}) {
         if (auto done = (this->*step)(); !done) {
             return interrupt_.stopped() || children_.stopped() ? Error{Status::cancelled, 0, {}}
@@ -80,7 +81,8 @@ Result<void> Demo::make_domain() {
     }
     queue_ = std::move(*queue);
     say("1. made the domain " + run_.domain + " with a queue for " + format_count(kDemoCapacity) +
-        " messages; read " + format_count(run_.orders) + " orders from " + run_.source);
+        " orders and a function that prices them; read " + format_count(run_.orders) +
+        " orders from " + run_.source);
     return {};
 }
 
@@ -131,8 +133,7 @@ Result<void> Demo::start_processes() {
     auto& figures = **account_;
     figures.paced.set(std::min(kPacedMax, options_.messages / 5));
     figures.rate.set(kPacedRate);
-    // Beyond the middle, where the kill comes: only a run too short to be killed in time waits
-    // there.
+    // Beyond the kills: only a run too short to be killed in time waits there.
     figures.gate.set(options_.messages - options_.messages / 8);
     for (std::size_t index = 0; index < kRoleNames.size(); ++index) {
         if (auto started = start_one(static_cast<Role>(index)); !started) {
@@ -140,8 +141,11 @@ Result<void> Demo::start_processes() {
         }
     }
     say("2. started a producer (pid " + std::to_string(pid_of(Role::producer)) +
-        ") and two competing workers (pids " + std::to_string(pid_of(Role::worker_1)) + ", " +
-        std::to_string(pid_of(Role::worker_2)) + ")");
+        "), two competing workers (pids " + std::to_string(pid_of(Role::worker_1)) + ", " +
+        std::to_string(pid_of(Role::worker_2)) +
+        ") and two pricers, who serve the function (pids " +
+        std::to_string(pid_of(Role::pricer_1)) + ", " + std::to_string(pid_of(Role::pricer_2)) +
+        ")");
     for (const auto& ready : figures.ready) {
         while (ready.get() == 0) {
             if (auto waited = pause(); !waited) {
@@ -151,35 +155,50 @@ Result<void> Demo::start_processes() {
     }
     say("3. sending " + format_count(figures.paced.get()) + " orders at " +
         format_count(kPacedRate) + "/s to measure latency, then " +
-        format_count(options_.messages - figures.paced.get()) + " as fast as it goes");
+        format_count(options_.messages - figures.paced.get()) +
+        " as fast as it goes; the function computes the price of one in " +
+        std::to_string(kCallEvery));
     figures.go.set(1);
     return {};
 }
 
-void Demo::kill_worker() {
+Kill Demo::kill(Role role) {
+    const Kill kill{pid_of(role), now_ns(), handled()};
     auto& figures = **account_;
-    auto& kill = run_.worker_kill;
-    kill = {pid_of(Role::worker_1), now_ns(), handled()};
-    figures.kill_ns.set(kill.ns);
+    (role == Role::worker_1 ? figures.worker_kill_ns : figures.pricer_kill_ns).set(kill.ns);
     children_.kill(kill.pid);
-    say("4. killed worker 1 (pid " + std::to_string(kill.pid) + ") with SIGKILL after " +
-        format_count(kill.after) + " orders; worker 2 goes on alone");
+    return kill;
+}
+
+// The worker in the middle of what is sent at full speed, the pricer in the middle of the rest.
+void Demo::kill_when_due() {
+    const auto paced = (*account_)->paced.get();
+    const auto full = options_.messages - paced;
+    if (run_.worker_kill.ns == 0 && handled() >= paced + full / 2) {
+        run_.worker_kill = kill(Role::worker_1);
+        say("4. killed worker 1 (pid " + std::to_string(run_.worker_kill.pid) +
+            ") with SIGKILL after " + format_count(run_.worker_kill.after) +
+            " orders; worker 2 goes on alone");
+    } else if (run_.worker_kill.ns != 0 && run_.pricer_kill.ns == 0 &&
+               handled() >= paced + full / 4 * 3) {
+        run_.pricer_kill = kill(Role::pricer_1);
+        say("5. killed pricer 1 (pid " + std::to_string(run_.pricer_kill.pid) +
+            ") with SIGKILL after " + format_count(run_.pricer_kill.after) +
+            " orders; pricer 2 answers alone, also what pricer 1 had begun");
+    }
 }
 
 // Until the producer has sent everything and the workers have taken it.
 Result<void> Demo::watch() {
     auto& figures = **account_;
     const auto messages = options_.messages;
-    const auto kill_at = figures.paced.get() + (messages - figures.paced.get()) / 2;
     std::uint64_t progress = 0;
     std::uint64_t progress_ns = now_ns();
     while (running(Role::worker_2)) {
         if (auto waited = pause(); !waited) {
             return waited;
         }
-        if (run_.worker_kill.ns == 0 && handled() >= kill_at) {
-            kill_worker();
-        }
+        kill_when_due();
         if (!running(Role::producer)) {
             figures.finish.set(1);
         }
@@ -199,7 +218,32 @@ Result<void> Demo::watch() {
     return {};
 }
 
-// The account of the queue, once the killed worker has been noticed and swept up after.
+// Those that serve the workers, once these have ended. A function ends with its last server, so its
+// account comes before.
+Result<void> Demo::end_others() {
+    auto function = server_->function_status(kDemoFunction);
+    if (!function) {
+        return function.error();
+    }
+    run_.function = std::move(*function);
+    (*account_)->closing.set(1);
+    const auto until_ns = now_ns() + kStandstillNs;
+    for (std::size_t index = 0; index < kRoleNames.size(); ++index) {
+        while (running(static_cast<Role>(index))) {
+            if (auto waited = pause(); !waited) {
+                return waited;
+            }
+            if (now_ns() > until_ns) {
+                return Error{Status::timed_out,
+                             0,
+                             "the " + std::string(kRoleNames.at(index)) + " does not end"};
+            }
+        }
+    }
+    return {};
+}
+
+// The account of the queue, once the killed have been noticed and swept up after.
 Result<void> Demo::look_at_domain() {
     const auto until_ns = now_ns() + kReapWaitNs;
     do {
@@ -211,7 +255,7 @@ Result<void> Demo::look_at_domain() {
         if (auto waited = pause(); !waited) {
             return waited;
         }
-    } while (run_.reaped == 0 && now_ns() < until_ns);
+    } while (run_.reaped < kKills && now_ns() < until_ns);
     auto status = queue_.status();
     auto verified = server_->verify();
     if (!status || !verified) {
@@ -219,7 +263,7 @@ Result<void> Demo::look_at_domain() {
     }
     run_.queue = std::move(*status);
     run_.verify = std::move(*verified);
-    say("5. all orders are through; checking the account and every invariant of the domain\n");
+    say("6. all orders are through; checking the account and every invariant of the domain\n");
     return {};
 }
 

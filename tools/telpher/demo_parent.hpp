@@ -51,7 +51,9 @@ class Demo {
     Result<void> start_one(Role role);
     Result<void> watch();
     Result<void> look_at_domain();
-    void kill_worker();
+    Result<void> end_others();
+    Kill kill(Role role);
+    void kill_when_due();
     void clean_up();
 
     // Waits for a millisecond or a signal. Errors: cancelled, and what became of the children.

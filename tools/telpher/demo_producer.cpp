@@ -54,7 +54,7 @@ class Producer {
             account_->full_speed_ns.set(now_ns());
         }
         if (index == account_->gate.get()) {
-            wait_for(account_->kill_ns, interrupt_);
+            wait_for(account_->pricer_kill_ns, interrupt_);
         }
     }
 

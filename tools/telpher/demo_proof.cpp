@@ -14,6 +14,10 @@ std::string money(std::int64_t hundredths) {
     return format_count(whole / 100) + (rest.size() == 1 ? ".0" : ".") + rest;
 }
 
+std::string duration(std::uint64_t ns) {
+    return format_duration(std::chrono::nanoseconds(static_cast<std::int64_t>(ns)));
+}
+
 std::string list(const std::vector<std::string>& texts) {
     std::string all;
     for (const auto& text : texts) {
@@ -58,6 +62,29 @@ Proof in_order_and_once(const Account& account, const DemoCount& count) {
                 std::to_string(wrong) + " out of order"};
 }
 
+// Every call has one answer. The killed worker may have asked and not lived to hear it; the killed
+// pricer may have computed what the other one then computed again.
+Proof calls_answered(const Account& account, const DemoCount& count, const DemoRun& run) {
+    const auto& function = run.function;
+    const auto wrong =
+        account.workers[0].wrong_prices.get() + account.workers[1].wrong_prices.get();
+    const auto unheard = count.asked - count.answered;
+    const auto priced = count.priced[0] + count.priced[1];
+    const bool all_answered = unheard <= count.unfinished.size() &&
+                              function.calls >= count.answered && function.calls <= count.asked &&
+                              function.errors == 0 && function.timed_out == 0;
+    const bool computed = priced >= count.answered &&
+                          priced <= function.calls + function.redelivered &&
+                          function.redelivered <= 1;
+    return {"calls_answered",
+            wrong == 0 && all_answered && computed,
+            "every call of the function was answered, with the right price: " +
+                format_count(count.answered) + ", computed by pricer 1 (" +
+                format_count(count.priced[0]) + ", then killed) and pricer 2 (" +
+                format_count(count.priced[1]) + "); the slowest took " +
+                duration(count.slowest_call_ns)};
+}
+
 Proof totals_right(const Account& account, const DemoCount& count) {
     const auto wrong =
         account.workers[0].wrong_totals.get() + account.workers[1].wrong_totals.get();
@@ -67,12 +94,12 @@ Proof totals_right(const Account& account, const DemoCount& count) {
         "each total that a worker computed is the producer's; their sum is " + money(count.total)};
 }
 
-Proof death_noticed(const DemoRun& run) {
-    return {"death_noticed",
-            run.reaped == 1 && run.queue.abandoned <= 1,
-            "the death of worker 1 was noticed, what it held was taken back (" +
-                std::to_string(run.queue.abandoned) +
-                (run.queue.abandoned == 1 ? " message)" : " messages)")};
+Proof deaths_noticed(const DemoRun& run) {
+    return {"deaths_noticed",
+            run.reaped == kKills && run.queue.abandoned <= 1,
+            "the deaths of worker 1 and pricer 1 were noticed, what they held was taken back (" +
+                format_count(run.queue.abandoned) + " of the queue, " +
+                format_count(run.function.redelivered) + " of the function)"};
 }
 
 Proof invariants_hold(const DemoRun& run) {
@@ -108,6 +135,12 @@ DemoCount::DemoCount(const SharedAccount& account) : messages(account->messages.
     }
     for (const auto& worker : account->workers) {
         total += static_cast<std::int64_t>(worker.total.get());
+        asked += worker.asked.get();
+        answered += worker.answered.get();
+        slowest_call_ns = std::max(slowest_call_ns, worker.slowest_call_ns.get());
+    }
+    for (std::size_t index = 0; index < kPricers; ++index) {
+        priced.at(index) = account->pricers.at(index).priced.get();
     }
 }
 
@@ -115,8 +148,9 @@ std::vector<Proof> prove(const Account& account, const DemoCount& count, const D
     return {all_offered(account, count, run),
             nothing_lost(account, count, run),
             in_order_and_once(account, count),
+            calls_answered(account, count, run),
             totals_right(account, count),
-            death_noticed(run),
+            deaths_noticed(run),
             invariants_hold(run),
             nothing_left(run)};
 }

@@ -1,6 +1,7 @@
 // What the demo proves from what its processes noted and from what the domain says of itself.
 #pragma once
 
+#include "telpher/function.hpp"
 #include "telpher/queue.hpp"
 #include "telpher/server.hpp"
 
@@ -21,13 +22,17 @@ struct Kill {
     std::uint64_t after = 0;  // orders handled by then
 };
 
+inline constexpr std::uint64_t kKills = 2;  // a worker, a pricer
+
 // What the parent saw; with the account, all that the report needs.
 struct DemoRun {
     std::string domain;
     std::string source;  // of the orders
     std::size_t orders = 0;
     Kill worker_kill;
+    Kill pricer_kill;
     QueueStatus queue;
+    FunctionStatus function;  // when all calls were answered
     std::uint64_t reaped = 0;
     VerifyReport verify;
     std::vector<std::string> left_behind;
@@ -44,6 +49,10 @@ struct DemoCount {
     // Taken by no account: in the hands of the killed worker.
     std::vector<std::uint64_t> unfinished;
     std::int64_t total = 0;
+    std::uint64_t asked = 0;
+    std::uint64_t answered = 0;
+    std::uint64_t slowest_call_ns = 0;
+    std::array<std::uint64_t, kPricers> priced{};
 };
 
 // One thing that the demo proves, or not.

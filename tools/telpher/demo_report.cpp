@@ -26,6 +26,16 @@ std::string ns(std::uint64_t count) {
 
 std::string rate(double value) { return format_count(static_cast<std::uint64_t>(value)) + "/s"; }
 
+Json percentiles_of(const LatencyHistogram& times, double rate_per_s) {
+    return {{"rate_per_s", rate_per_s},
+            {"count", times.count()},
+            {"p50", times.percentile(0.5)},
+            {"p90", times.percentile(0.9)},
+            {"p99", times.percentile(0.99)},
+            {"p999", times.percentile(0.999)},
+            {"max", times.max()}};
+}
+
 }  // namespace
 
 DemoReport::DemoReport(const SharedAccount& account, const DemoRun& demo_run)
@@ -37,6 +47,7 @@ void DemoReport::measure(const SharedAccount& account) {
     std::uint64_t end_ns = 0;
     for (const auto& worker : account->workers) {
         latency.merge(worker.latency);
+        calls.merge(worker.calls);
         end_ns = std::max(end_ns, worker.last_ns.get());
     }
     // Orders that were still waiting when full speed began are at most a queue full; not told
@@ -49,8 +60,9 @@ void DemoReport::measure(const SharedAccount& account) {
     rate_one = per_second(
         count.handled[0] + count.handled[1] - run.worker_kill.after, run.worker_kill.ns, end_ns);
     paced_rate = static_cast<double>(account->rate.get());
-    stall_before_ns = account->workers[1].stall_before_ns.get();
-    stall_after_ns = account->workers[1].stall_after_ns.get();
+    for (std::size_t index = 0; index < stall_ns.size(); ++index) {
+        stall_ns.at(index) = account->workers[1].stall_ns.at(index).get();
+    }
 }
 
 bool DemoReport::ok() const {
@@ -60,14 +72,18 @@ bool DemoReport::ok() const {
 
 std::string DemoReport::to_text() const {
     Table figures({"MEASURED", ""});
-    figures.add({"latency at " + rate(paced_rate) + ", offer to worker",
-                 "p50 " + ns(latency.percentile(0.5)) + "   p90 " + ns(latency.percentile(0.9)) +
-                     "   p99 " + ns(latency.percentile(0.99)) + "   p99.9 " +
-                     ns(latency.percentile(0.999)) + "   max " + ns(latency.max())});
-    figures.add({"full speed, parsing included",
-                 "two workers " + rate(rate_two) + "   one worker " + rate(rate_one)});
+    const auto percentiles = [](const LatencyHistogram& times) {
+        return "p50 " + ns(times.percentile(0.5)) + "   p90 " + ns(times.percentile(0.9)) +
+               "   p99 " + ns(times.percentile(0.99)) + "   p99.9 " + ns(times.percentile(0.999)) +
+               "   max " + ns(times.max());
+    };
+    figures.add({"latency at " + rate(paced_rate) + ", offer to worker", percentiles(latency)});
+    figures.add({"calls of the function at " + rate(paced_rate / kCallEvery), percentiles(calls)});
+    figures.add(
+        {"full speed", "two workers " + rate(rate_two) + "   one worker " + rate(rate_one)});
     figures.add({"longest wait of worker 2 for an order",
-                 ns(stall_after_ns) + " after the kill   " + ns(stall_before_ns) + " before it"});
+                 ns(stall_ns[0]) + " before the kills   " + ns(stall_ns[1]) +
+                     " after worker 1's   " + ns(stall_ns[2]) + " after pricer 1's"});
     std::string text = figures.text() + "\n";
     Table table({"PROVED", ""});
     for (const auto& proof : proofs) {
@@ -97,20 +113,25 @@ Json DemoReport::to_json() const {
         {"handled", {{"worker_1", count.handled[0]}, {"worker_2", count.handled[1]}}},
         {"in_hands_of_killed", count.unfinished},
         {"abandoned", run.queue.abandoned},
-        {"latency_ns",
-         {{"rate_per_s", paced_rate},
-          {"count", latency.count()},
-          {"p50", latency.percentile(0.5)},
-          {"p90", latency.percentile(0.9)},
-          {"p99", latency.percentile(0.99)},
-          {"p999", latency.percentile(0.999)},
-          {"max", latency.max()}}},
+        {"latency_ns", percentiles_of(latency, paced_rate)},
         {"throughput_per_s", {{"two_workers", rate_two}, {"one_worker", rate_one}}},
         {"kill",
          {{"pid", run.worker_kill.pid},
           {"after", run.worker_kill.after},
-          {"stall_ns", stall_after_ns},
-          {"stall_before_ns", stall_before_ns}}},
+          {"stall_ns", stall_ns[1]},
+          {"stall_before_ns", stall_ns[0]}}},
+        {"function",
+         {{"name", run.function.name},
+          {"calls", run.function.calls},
+          {"answered", count.answered},
+          {"priced", {{"pricer_1", count.priced[0]}, {"pricer_2", count.priced[1]}}},
+          {"redelivered", run.function.redelivered},
+          {"call_ns", percentiles_of(calls, paced_rate / kCallEvery)},
+          {"slowest_call_ns", count.slowest_call_ns},
+          {"kill",
+           {{"pid", run.pricer_kill.pid},
+            {"after", run.pricer_kill.after},
+            {"stall_ns", stall_ns[2]}}}}},
         {"verify", {{"ok", run.verify.problems.empty()}, {"problems", run.verify.problems}}},
         {"left_behind", run.left_behind},
         {"proved", proved},

@@ -4,6 +4,7 @@
 #include "tools/telpher/demo_proof.hpp"
 #include "tools/telpher/output.hpp"
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -23,8 +24,8 @@ struct DemoReport {
     double paced_rate = 0;
     double rate_two = 0;  // full speed, two workers, messages per second
     double rate_one = 0;  // after the kill
-    std::uint64_t stall_before_ns = 0;
-    std::uint64_t stall_after_ns = 0;
+    LatencyHistogram calls;
+    std::array<std::uint64_t, 3> stall_ns{};  // before the kills, after the first, after both
     std::vector<Proof> proofs;
 
   private:

@@ -52,6 +52,9 @@ Result<void> run_as(Role role, RoleContext& context) {
         case Role::worker_1:
         case Role::worker_2:
             return run_worker(context, role);
+        case Role::pricer_1:
+        case Role::pricer_2:
+            return run_pricer(context, role);
     }
     return Status::bad_request;
 }

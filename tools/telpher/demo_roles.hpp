@@ -2,7 +2,8 @@
 //
 //   demo_roles.cpp     from the arguments to the role; ends with the parent
 //   demo_producer.cpp  sends the orders
-//   demo_worker.cpp    takes orders
+//   demo_worker.cpp    takes orders, and has some computed again
+//   demo_pricer.cpp    computes them
 #pragma once
 
 #include "telpher/client.hpp"
@@ -11,6 +12,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <string_view>
 
 namespace telpher::cli {
 
@@ -28,6 +31,11 @@ struct RoleContext {
 // Each runs until its work is done. Errors: cancelled when it is stopped; what went wrong.
 Result<void> run_producer(RoleContext& context);
 Result<void> run_worker(RoleContext& context, Role role);
+Result<void> run_pricer(RoleContext& context, Role role);
+
+[[nodiscard]] inline std::string_view text_of(std::span<const std::byte> payload) {
+    return {reinterpret_cast<const char*>(payload.data()), payload.size()};
+}
 
 void sleep_until(std::uint64_t at_ns);
 // Looks every `look_every_ns` until the figure is set, or the demo is stopped.

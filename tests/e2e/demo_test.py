@@ -11,7 +11,7 @@ import time
 
 from _cli import BIN, ERROR, LIMIT_S, OK, USAGE, CliTest, leftovers, main, wait_until
 
-ROLES = ("producer", "worker-1", "worker-2", "pricer-1", "pricer-2")
+ROLES = ("producer", "worker-1", "worker-2", "pricer-1", "pricer-2", "subscriber", "slow-subscriber")
 
 
 class Demo(CliTest):
@@ -46,7 +46,7 @@ class Demo(CliTest):
         report = json.loads(self.run_demo("--json", "--messages", "30000")[0])
         self.assertEqual(list(report), [
             "ok", "domain", "source", "orders", "messages", "offered", "polled", "handled", "in_hands_of_killed",
-            "abandoned", "latency_ns", "throughput_per_s", "kill", "function", "verify", "left_behind", "proved", "seconds"])
+            "abandoned", "latency_ns", "throughput_per_s", "kill", "function", "topic", "verify", "left_behind", "proved", "seconds"])
         self.assertIs(report["ok"], True)
         self.assertEqual((report["messages"], report["offered"], report["orders"]), (30000, 30000, 2000))
         handled = report["handled"]
@@ -54,7 +54,7 @@ class Demo(CliTest):
         self.assertLessEqual(len(report["in_hands_of_killed"]), 1)
         self.assertEqual(report["latency_ns"]["count"], 6000 - sum(
             1 for sequence in report["in_hands_of_killed"] if sequence <= 6000))
-        self.assertTrue(all(report["proved"].values()) and len(report["proved"]) == 8)
+        self.assertTrue(all(report["proved"].values()) and len(report["proved"]) == 11)
         function = report["function"]
         self.assertEqual(function["name"], "price")
         calls = [3000 - len(report["in_hands_of_killed"]), function["answered"], function["calls"], 3000]
@@ -62,13 +62,20 @@ class Demo(CliTest):
         priced = function["priced"]["pricer_1"] + function["priced"]["pricer_2"]
         self.assertIn(priced, range(function["answered"], function["calls"] + function["redelivered"] + 1))
         self.assertNotEqual(function["kill"]["pid"], report["kill"]["pid"])
+        topic = report["topic"]
+        self.assertEqual(topic["name"], "orders.done")
+        self.assertIn(topic["published"], (30000 - len(report["in_hands_of_killed"]), 30000))
+        for name in ("subscriber", "slow_subscriber"):
+            self.assertEqual(topic[name]["received"] + topic[name]["lost"], topic["published"], name)
+        self.assertGreater(topic["slow_subscriber"]["lost"], 0)
         quantiles = [report["latency_ns"][key] for key in ("p50", "p90", "p99", "p999", "max")]
         self.assertEqual(quantiles, sorted(quantiles))
         self.assertGreater(quantiles[0], 0)
 
     def test_demo_tells_people_what_it_does(self):
         text = self.run_demo("--messages", "5000")[0].decode()
-        for words in ("killed worker 1", "nothing was lost", "killed pricer 1", "every call of the function was answered", "p99.9", "every invariant holds",
+        for words in ("killed worker 1", "nothing was lost", "killed pricer 1", "every call of the function was answered",
+                      "was announced on the topic", "the slow subscriber got", "p99.9", "every invariant holds",
                       "nothing is left in /dev/shm", "All of it holds"):
             self.assertIn(words, text)
         self.assertNotIn("NO ", text)

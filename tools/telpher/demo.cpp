@@ -31,7 +31,7 @@ void add_demo_commands(CLI::App& app, Command& command) {
     auto* const demo =
         add_command(app,
                     "demo",
-                    "Show the main job on real messages, with a worker killed on the way",
+                    "Show queue, topic and function at work on real messages, two processes killed",
                     "  telpher demo\n"
                     "  telpher demo --input orders.jsonl --messages 50000 --json");
     demo->add_option(

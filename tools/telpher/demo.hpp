@@ -4,7 +4,8 @@
 //   demo_parent.cpp    the steps: make, start, measure, kill, look, clean up
 //   demo_children.cpp  starting, killing and ending the other processes
 //   demo_roles.hpp     what these do: one producer, two competing workers,
-//                      two servers of a function that they call
+//                      two servers of a function that they call, two
+//                      subscribers of the topic that they publish to
 //   demo_account.cpp   the memory in which all of them note what they did
 //   demo_proof.cpp     what is proved from the account
 //   demo_report.cpp    what is printed
@@ -24,6 +25,8 @@ namespace telpher::cli {
 
 inline constexpr std::string_view kDemoQueue = "orders";
 inline constexpr std::uint32_t kDemoCapacity = 1024;
+inline constexpr std::string_view kDemoTopic = "orders.done";
+inline constexpr std::uint32_t kDemoTopicCapacity = 8192;
 inline constexpr std::string_view kDemoFunction = "price";
 inline constexpr std::size_t kDemoInputBytesMax = std::size_t{256} << 20;
 

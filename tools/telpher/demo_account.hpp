@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 namespace telpher::cli {
@@ -49,9 +50,17 @@ class LatencyHistogram {
 };
 
 // The processes that the demo starts, and the names under which it starts them.
-enum class Role : std::uint8_t { producer, worker_1, worker_2, pricer_1, pricer_2 };
-inline constexpr std::array<std::string_view, 5> kRoleNames{
-    "producer", "worker-1", "worker-2", "pricer-1", "pricer-2"};
+enum class Role : std::uint8_t {
+    producer,
+    worker_1,
+    worker_2,
+    pricer_1,
+    pricer_2,
+    subscriber,
+    slow_subscriber
+};
+inline constexpr std::array<std::string_view, 7> kRoleNames{
+    "producer", "worker-1", "worker-2", "pricer-1", "pricer-2", "subscriber", "slow-subscriber"};
 [[nodiscard]] constexpr std::size_t index_of(Role role) { return static_cast<std::size_t>(role); }
 
 // A worker calls the function for one order in so many: a call waits for another process, which an
@@ -60,6 +69,7 @@ inline constexpr std::uint64_t kCallEvery = 10;
 
 inline constexpr std::size_t kWorkers = 2;
 inline constexpr std::size_t kPricers = 2;
+inline constexpr std::size_t kSubscribers = 2;  // the second one is slow
 
 struct alignas(128) WorkerAccount {  // a cache line pair each: workers must not slow each other
     Figure handled;                  // orders finished
@@ -82,9 +92,18 @@ struct alignas(128) PricerAccount {
     Figure priced;  // requests handled, whether or not the answer reached anybody
 };
 
+struct alignas(128) SubscriberAccount {
+    Figure received;
+    Figure lost;             // as it was told
+    Figure last_sequence;    // of the last message, in the topic
+    Figure wrong_sequences;  // not the one before, what was lost in between, and one
+    Figure wrong_receipts;   // torn, with a wrong total, or of an order heard of before
+};
+
 struct Account {
     // Written by the parent.
     Figure messages;  // orders to send
+    Figure orders;    // different ones among them
     Figure paced;     // the first ones, sent at a steady rate
     Figure rate;      // orders per second of these
     Figure gate;      // the producer does not go beyond this order before the last kill
@@ -101,13 +120,16 @@ struct Account {
     alignas(128) std::array<Figure, kRoleNames.size()> ready;
     std::array<WorkerAccount, kWorkers> workers;
     std::array<PricerAccount, kPricers> pricers;
+    std::array<SubscriberAccount, kSubscribers> subscribers;
 };
 
-// The mapping of an Account and, behind it, one bit per worker and order: finished. Move-only.
+// The mapping of an Account and, behind it, what the orders cost, one bit per worker and order
+// (finished) and one per subscriber and order (heard of). Move-only.
 class SharedAccount {
   public:
-    // Errors: out_of_memory.
-    static Result<SharedAccount> create(std::uint64_t messages);
+    // For so many messages, of orders with these totals over and over. Errors: out_of_memory.
+    static Result<SharedAccount> create(std::uint64_t messages,
+                                        std::span<const std::int64_t> totals);
     // In a child: the one behind the inherited descriptor. Errors: bad_request.
     static Result<SharedAccount> attach(int fd);
 
@@ -121,18 +143,33 @@ class SharedAccount {
     Account& operator*() const { return *account_; }
     [[nodiscard]] int fd() const { return fd_; }
 
-    // Notes that the worker has finished order `sequence` (1, 2, ...). False if it had before.
-    [[nodiscard]] bool mark_handled(std::size_t worker, std::uint64_t sequence) const;
-    [[nodiscard]] bool handled(std::size_t worker, std::uint64_t sequence) const;
+    // What order `sequence` (1, 2, ...) costs.
+    [[nodiscard]] std::int64_t total(std::uint64_t sequence) const;
+    // Notes that the worker has finished the order. False if it had before.
+    [[nodiscard]] bool mark_handled(std::size_t worker, std::uint64_t sequence) const {
+        return mark(worker, sequence);
+    }
+    [[nodiscard]] bool handled(std::size_t worker, std::uint64_t sequence) const {
+        return marked(worker, sequence);
+    }
+    // Notes that the subscriber has heard of the order. False if it had before.
+    [[nodiscard]] bool mark_heard(std::size_t subscriber, std::uint64_t sequence) const {
+        return mark(kWorkers + subscriber, sequence);
+    }
+    [[nodiscard]] bool heard(std::size_t subscriber, std::uint64_t sequence) const {
+        return marked(kWorkers + subscriber, sequence);
+    }
 
   private:
     SharedAccount(int fd, void* memory, std::size_t size_bytes);
     static Result<SharedAccount> map(int fd, std::size_t size_bytes);
-    [[nodiscard]] Figure& word(std::size_t worker, std::uint64_t sequence) const;
+    [[nodiscard]] bool mark(std::size_t row, std::uint64_t sequence) const;
+    [[nodiscard]] bool marked(std::size_t row, std::uint64_t sequence) const;
+    [[nodiscard]] Figure& word(std::size_t row, std::uint64_t sequence) const;
 
     int fd_ = -1;
     Account* account_ = nullptr;
-    Figure* bits_ = nullptr;
+    Figure* totals_ = nullptr;
     std::size_t size_bytes_ = 0;
 };
 

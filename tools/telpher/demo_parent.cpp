@@ -80,9 +80,14 @@ Result<void> Demo::make_domain() {
         return queue.error();
     }
     queue_ = std::move(*queue);
-    say("1. made the domain " + run_.domain + " with a queue for " + format_count(kDemoCapacity) +
-        " orders and a function that prices them; read " + format_count(run_.orders) +
-        " orders from " + run_.source);
+    auto topic = server_->create_topic(kDemoTopic, {.capacity = kDemoTopicCapacity});
+    if (!topic) {
+        return topic.error();
+    }
+    say("  producer --> queue orders --> 2 workers --> topic orders.done --> 2 subscribers\n"
+        "                                   `---> function price, of 2 pricers\n\n"
+        "1. made the domain " +
+        run_.domain + "; read " + format_count(run_.orders) + " orders from " + run_.source);
     return {};
 }
 
@@ -124,8 +129,20 @@ Result<void> Demo::start_one(Role role) {
     return {};
 }
 
+std::string Demo::pids(std::initializer_list<Role> roles) const {
+    std::string text;
+    for (const auto role : roles) {
+        text += (text.empty() ? "" : ", ") + std::to_string(pid_of(role));
+    }
+    return text;
+}
+
 Result<void> Demo::start_processes() {
-    auto account = SharedAccount::create(options_.messages);
+    std::vector<std::int64_t> totals;
+    for (const auto& order : orders_) {
+        totals.push_back(order.total);
+    }
+    auto account = SharedAccount::create(options_.messages, totals);
     if (!account) {
         return account.error();
     }
@@ -140,12 +157,11 @@ Result<void> Demo::start_processes() {
             return started;
         }
     }
-    say("2. started a producer (pid " + std::to_string(pid_of(Role::producer)) +
-        "), two competing workers (pids " + std::to_string(pid_of(Role::worker_1)) + ", " +
-        std::to_string(pid_of(Role::worker_2)) +
-        ") and two pricers, who serve the function (pids " +
-        std::to_string(pid_of(Role::pricer_1)) + ", " + std::to_string(pid_of(Role::pricer_2)) +
-        ")");
+    say("2. started " + std::to_string(kRoleNames.size()) + " processes: a producer (pid " +
+        pids({Role::producer}) + "), two competing workers (" +
+        pids({Role::worker_1, Role::worker_2}) + "), two pricers (" +
+        pids({Role::pricer_1, Role::pricer_2}) + "), two subscribers (" +
+        pids({Role::subscriber, Role::slow_subscriber}) + "), the second one slow");
     for (const auto& ready : figures.ready) {
         while (ready.get() == 0) {
             if (auto waited = pause(); !waited) {
@@ -156,8 +172,8 @@ Result<void> Demo::start_processes() {
     say("3. sending " + format_count(figures.paced.get()) + " orders at " +
         format_count(kPacedRate) + "/s to measure latency, then " +
         format_count(options_.messages - figures.paced.get()) +
-        " as fast as it goes; the function computes the price of one in " +
-        std::to_string(kCallEvery));
+        " as fast as it goes; workers ask for the price of one in " + std::to_string(kCallEvery) +
+        ", and announce all");
     figures.go.set(1);
     return {};
 }
@@ -218,8 +234,8 @@ Result<void> Demo::watch() {
     return {};
 }
 
-// Those that serve the workers, once these have ended. A function ends with its last server, so its
-// account comes before.
+// Those that serve the workers or listen to them, once these have ended. A function ends with its last
+// server, so its account comes before.
 Result<void> Demo::end_others() {
     auto function = server_->function_status(kDemoFunction);
     if (!function) {
@@ -243,7 +259,7 @@ Result<void> Demo::end_others() {
     return {};
 }
 
-// The account of the queue, once the killed have been noticed and swept up after.
+// The accounts of queue and topic, once the killed have been noticed and swept up after.
 Result<void> Demo::look_at_domain() {
     const auto until_ns = now_ns() + kReapWaitNs;
     do {
@@ -256,12 +272,14 @@ Result<void> Demo::look_at_domain() {
             return waited;
         }
     } while (run_.reaped < kKills && now_ns() < until_ns);
-    auto status = queue_.status();
+    auto queue = queue_.status();
+    auto topic = server_->topic_status(kDemoTopic);
     auto verified = server_->verify();
-    if (!status || !verified) {
-        return !status ? status.error() : verified.error();
+    if (!queue || !topic || !verified) {
+        return !queue ? queue.error() : !topic ? topic.error() : verified.error();
     }
-    run_.queue = std::move(*status);
+    run_.queue = std::move(*queue);
+    run_.topic = std::move(*topic);
     run_.verify = std::move(*verified);
     say("6. all orders are through; checking the account and every invariant of the domain\n");
     return {};

@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,7 +20,7 @@
 
 namespace telpher::cli {
 
-inline constexpr std::uint64_t kDemoMessagesDefault = 200'000;
+inline constexpr std::uint64_t kDemoMessagesDefault = 100'000;
 
 struct DemoOptions {
     Common common;
@@ -63,6 +64,7 @@ class Demo {
         return interrupt_.stopped() ? Result<void>(Status::cancelled) : children_.collect();
     }
     [[nodiscard]] pid_t pid_of(Role role) const { return pids_.at(index_of(role)); }
+    [[nodiscard]] std::string pids(std::initializer_list<Role> roles) const;
     [[nodiscard]] bool running(Role role) const { return children_.running(pid_of(role)); }
     [[nodiscard]] std::uint64_t handled() const {
         return (*account_)->workers[0].handled.get() + (*account_)->workers[1].handled.get();

@@ -68,16 +68,18 @@ Proof calls_answered(const Account& account, const DemoCount& count, const DemoR
     const auto& function = run.function;
     const auto wrong =
         account.workers[0].wrong_prices.get() + account.workers[1].wrong_prices.get();
-    const auto unheard = count.asked - count.answered;
+    const auto& killed = account.workers[0];
+    const auto& other = account.workers[1];
+    const bool all_heard = other.asked.get() == other.answered.get() &&
+                           killed.asked.get() - killed.answered.get() <= count.unfinished.size();
     const auto priced = count.priced[0] + count.priced[1];
-    const bool all_answered = unheard <= count.unfinished.size() &&
-                              function.calls >= count.answered && function.calls <= count.asked &&
+    const bool all_answered = function.calls >= count.answered && function.calls <= count.asked &&
                               function.errors == 0 && function.timed_out == 0;
     const bool computed = priced >= count.answered &&
                           priced <= function.calls + function.redelivered &&
                           function.redelivered <= 1;
     return {"calls_answered",
-            wrong == 0 && all_answered && computed,
+            wrong == 0 && all_heard && all_answered && computed,
             "every call of the function was answered, with the right price: " +
                 format_count(count.answered) + ", computed by pricer 1 (" +
                 format_count(count.priced[0]) + ", then killed) and pricer 2 (" +
@@ -94,6 +96,42 @@ Proof totals_right(const Account& account, const DemoCount& count) {
         "each total that a worker computed is the producer's; their sum is " + money(count.total)};
 }
 
+// Each order handled was announced, and the one in the killed worker's hands either was or was not.
+Proof published_once(const Account& account, const DemoCount& count, const DemoRun& run) {
+    const bool in_hands =
+        !count.unfinished.empty() && account.workers[0].in_hands.get() == count.unfinished.front();
+    const auto handled = count.handled[0] + count.handled[1];
+    const auto more = run.topic.published - handled;  // wraps, and is too large, if there are less
+    std::string text =
+        "each order handled was announced on the topic: " + format_count(handled) + " orders";
+    if (more != 0) {
+        text += " + " + format_count(more) + " (worker 1's last, before it was killed)";
+    }
+    return {"published_once",
+            more <= (in_hands ? 1 : 0),
+            text + " = " + format_count(run.topic.published) + " by the topic's account"};
+}
+
+// Exactly what was published since it subscribed, which it did before the first order.
+Proof followed(const Account& account,
+               const DemoCount& count,
+               const DemoRun& run,
+               std::size_t index) {
+    const auto& own = account.subscribers.at(index);
+    const auto received = count.received.at(index);
+    const auto lost = count.lost.at(index);
+    const auto wrong = own.wrong_sequences.get() + own.wrong_receipts.get();
+    const bool exact =
+        received + lost == run.topic.published && own.last_sequence.get() == run.topic.published;
+    const bool each_once = count.heard.at(index) == received && count.invented.at(index) == 0;
+    const bool slow = index == 1;
+    return {slow ? "slow_subscriber_exact" : "subscriber_exact",
+            exact && each_once && wrong == 0,
+            "the " + std::string(slow ? "slow " : "") + "subscriber got " + format_count(received) +
+                ", " + format_count(wrong) + " of them torn or out of order, and was told of " +
+                format_count(lost) + " that it lost: " + format_count(received + lost)};
+}
+
 Proof deaths_noticed(const DemoRun& run) {
     return {"deaths_noticed",
             run.reaped == kKills && run.queue.abandoned <= 1,
@@ -103,7 +141,9 @@ Proof deaths_noticed(const DemoRun& run) {
 }
 
 Proof invariants_hold(const DemoRun& run) {
-    const bool idle = run.verify.chunks_offered == 0 && run.verify.chunks_claimed == 0;
+    // Nothing is on its way any more but what the topic keeps.
+    const bool idle =
+        run.verify.chunks_offered == run.topic.depth && run.verify.chunks_claimed == 0;
     return {"invariants_hold",
             run.verify.problems.empty() && idle,
             run.verify.problems.empty()
@@ -129,8 +169,15 @@ DemoCount::DemoCount(const SharedAccount& account) : messages(account->messages.
         handled[0] += first ? 1 : 0;
         handled[1] += second ? 1 : 0;
         twice += first && second ? 1 : 0;
-        if (!first && !second && unfinished.size() < kListed) {
+        const bool nobodys = !first && !second;
+        if (nobodys && unfinished.size() < kListed) {
             unfinished.push_back(sequence);
+        }
+        const bool announced = !nobodys || account->workers[0].in_hands.get() == sequence;
+        for (std::size_t index = 0; index < kSubscribers; ++index) {
+            const bool known = account.heard(index, sequence);
+            heard.at(index) += known ? 1 : 0;
+            invented.at(index) += known && !announced ? 1 : 0;
         }
     }
     for (const auto& worker : account->workers) {
@@ -138,6 +185,10 @@ DemoCount::DemoCount(const SharedAccount& account) : messages(account->messages.
         asked += worker.asked.get();
         answered += worker.answered.get();
         slowest_call_ns = std::max(slowest_call_ns, worker.slowest_call_ns.get());
+    }
+    for (std::size_t index = 0; index < kSubscribers; ++index) {
+        received.at(index) = account->subscribers.at(index).received.get();
+        lost.at(index) = account->subscribers.at(index).lost.get();
     }
     for (std::size_t index = 0; index < kPricers; ++index) {
         priced.at(index) = account->pricers.at(index).priced.get();
@@ -150,6 +201,9 @@ std::vector<Proof> prove(const Account& account, const DemoCount& count, const D
             in_order_and_once(account, count),
             calls_answered(account, count, run),
             totals_right(account, count),
+            published_once(account, count, run),
+            followed(account, count, run, 0),
+            followed(account, count, run, 1),
             deaths_noticed(run),
             invariants_hold(run),
             nothing_left(run)};

@@ -4,6 +4,7 @@
 #include "telpher/function.hpp"
 #include "telpher/queue.hpp"
 #include "telpher/server.hpp"
+#include "telpher/topic.hpp"
 
 #include "tools/telpher/demo_account.hpp"
 
@@ -32,6 +33,7 @@ struct DemoRun {
     Kill worker_kill;
     Kill pricer_kill;
     QueueStatus queue;
+    TopicStatus topic;
     FunctionStatus function;  // when all calls were answered
     std::uint64_t reaped = 0;
     VerifyReport verify;
@@ -46,6 +48,11 @@ struct DemoCount {
     std::uint64_t messages = 0;
     std::array<std::uint64_t, kWorkers> handled{};
     std::uint64_t twice = 0;
+    std::array<std::uint64_t, kSubscribers> received{};
+    std::array<std::uint64_t, kSubscribers> lost{};   // as they were told
+    std::array<std::uint64_t, kSubscribers> heard{};  // orders of which a subscriber heard
+    // Of these, orders that nobody handled and nobody had in hands.
+    std::array<std::uint64_t, kSubscribers> invented{};
     // Taken by no account: in the hands of the killed worker.
     std::vector<std::uint64_t> unfinished;
     std::int64_t total = 0;

@@ -55,6 +55,9 @@ Result<void> run_as(Role role, RoleContext& context) {
         case Role::pricer_1:
         case Role::pricer_2:
             return run_pricer(context, role);
+        case Role::subscriber:
+        case Role::slow_subscriber:
+            return run_subscriber(context, role);
     }
     return Status::bad_request;
 }

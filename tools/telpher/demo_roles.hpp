@@ -4,6 +4,7 @@
 //   demo_producer.cpp  sends the orders
 //   demo_worker.cpp    takes orders, and has some computed again
 //   demo_pricer.cpp    computes them
+//   demo_subscriber.cpp  hears of the orders that are done
 #pragma once
 
 #include "telpher/client.hpp"
@@ -32,6 +33,7 @@ struct RoleContext {
 Result<void> run_producer(RoleContext& context);
 Result<void> run_worker(RoleContext& context, Role role);
 Result<void> run_pricer(RoleContext& context, Role role);
+Result<void> run_subscriber(RoleContext& context, Role role);
 
 [[nodiscard]] inline std::string_view text_of(std::span<const std::byte> payload) {
     return {reinterpret_cast<const char*>(payload.data()), payload.size()};

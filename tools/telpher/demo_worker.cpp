@@ -1,11 +1,13 @@
-// Takes orders from the queue of the demo, in competition with another worker, and has the function
-// compute some of them again.
+// Takes orders from the queue of the demo, in competition with another worker, has the function compute
+// some of them again, and announces each on the topic.
 
 #include "telpher/message.hpp"
 #include "telpher/queue.hpp"
+#include "telpher/topic.hpp"
 
 #include "tools/telpher/demo_label.hpp"
 #include "tools/telpher/demo_orders.hpp"
+#include "tools/telpher/demo_receipt.hpp"
 #include "tools/telpher/demo_roles.hpp"
 
 #include <optional>
@@ -21,13 +23,14 @@ using namespace std::chrono_literals;
 
 class Worker {
   public:
-    Worker(RoleContext& context, Role role, Queue queue)
+    Worker(RoleContext& context, Role role, Queue queue, Topic topic)
         : context_(context),
           account_(context.account),
           role_(role),
           index_(role == Role::worker_1 ? 0 : 1),
           own_(account_->workers.at(index_)),
-          queue_(std::move(queue)) {}
+          queue_(std::move(queue)),
+          topic_(std::move(topic)) {}
 
     Result<void> run() {
         context_.ready(role_);
@@ -48,7 +51,7 @@ class Worker {
     }
 
   private:
-    // Errors: a call that was not answered, also because the worker is stopped.
+    // Errors: a call that was not answered, an announcement that was not taken; also because the worker is stopped.
     Result<void> handle(const Delivery& delivery) {
         const auto taken_ns = now_ns();
         const auto sequence = delivery.sequence();
@@ -69,6 +72,9 @@ class Worker {
             if (auto asked = ask_price(delivery, total); !asked) {
                 return asked;
             }
+        }
+        if (auto announced = announce(sequence, total); !announced) {
+            return announced;
         }
         if (known && !account_.mark_handled(index_, sequence)) {
             own_.wrong_sequences.add(1);
@@ -105,6 +111,14 @@ class Worker {
         return {};
     }
 
+    // Tells all who follow the topic. Killed before or after it, never in between: whole or not at all.
+    Result<void> announce(std::uint64_t sequence, std::optional<std::int64_t> total) {
+        const auto text = Receipt{sequence, index_ + 1, total.value_or(0)}.text();
+        const auto published = topic_.publish(
+            Message::json(kDemoTopic, text), kPublishTimeout, context_.interrupt.token());
+        return published ? Result<void>{} : published.error();
+    }
+
     // The producer reads the clock before it offers, so whatever delays the offer counts too.
     void measure(std::uint64_t sequence, std::uint64_t taken_ns, std::uint64_t offered_ns) {
         if (sequence <= account_->paced.get()) {
@@ -125,13 +139,15 @@ class Worker {
                (before(account_->pricer_kill_ns) ? 1U : 0U);
     }
 
-    static constexpr auto kCallTimeout = 5s;  // far beyond what a death costs: nobody may hang
+    static constexpr auto kCallTimeout = 5s;     // far beyond what a death costs: nobody may hang
+    static constexpr auto kPublishTimeout = 5s;  // for memory; no subscriber makes it wait
     RoleContext& context_;
     SharedAccount& account_;
     Role role_;
     std::size_t index_;
     WorkerAccount& own_;
     Queue queue_;
+    Topic topic_;
     Message request_;
     std::uint64_t last_ = 0;
     std::uint64_t previous_ns_ = 0;  // when the last order at full speed was taken
@@ -141,7 +157,12 @@ class Worker {
 
 Result<void> run_worker(RoleContext& context, Role role) {
     auto queue = context.client.queue(kDemoQueue);
-    return queue ? Worker(context, role, std::move(*queue)).run() : queue.error();
+    if (!queue) {
+        return queue.error();
+    }
+    auto topic = context.client.topic(kDemoTopic);
+    return topic ? Worker(context, role, std::move(*queue), std::move(*topic)).run()
+                 : topic.error();
 }
 
 }  // namespace telpher::cli

@@ -61,6 +61,7 @@ class Demo(CliTest):
         self.assertEqual(calls, sorted(calls))  # the killed worker may not have come to its call, or to the answer
         priced = function["priced"]["pricer_1"] + function["priced"]["pricer_2"]
         self.assertIn(priced, range(function["answered"], function["calls"] + function["redelivered"] + 1))
+        self.assertGreaterEqual(function["redelivered"], int(function["kill"]["in_a_call"]))
         self.assertNotEqual(function["kill"]["pid"], report["kill"]["pid"])
         topic = report["topic"]
         self.assertEqual(topic["name"], "orders.done")

@@ -89,6 +89,7 @@ struct alignas(128) WorkerAccount {  // a cache line pair each: workers must not
 };
 
 struct alignas(128) PricerAccount {
+    Figure holds;   // 1 = holds a request, to be killed with it
     Figure priced;  // requests handled, whether or not the answer reached anybody
 };
 
@@ -111,6 +112,7 @@ struct Account {
     // When worker 1 was killed, and later pricer 1; 0 = not yet.
     Figure worker_kill_ns;
     Figure pricer_kill_ns;
+    Figure hold;     // pricer 1 shall not finish the next request that it gets
     Figure finish;   // nothing more will come: workers end when the queue is empty
     Figure closing;  // the workers have ended: so shall all others
     // Written by the producer.

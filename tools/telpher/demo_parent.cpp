@@ -151,7 +151,7 @@ Result<void> Demo::start_processes() {
     figures.paced.set(std::min(kPacedMax, options_.messages / 5));
     figures.rate.set(kPacedRate);
     // Beyond the kills: only a run too short to be killed in time waits there.
-    figures.gate.set(options_.messages - options_.messages / 8);
+    figures.gate.set(options_.messages - options_.messages / 32);
     for (std::size_t index = 0; index < kRoleNames.size(); ++index) {
         if (auto started = start_one(static_cast<Role>(index)); !started) {
             return started;
@@ -197,10 +197,18 @@ void Demo::kill_when_due() {
             " orders; worker 2 goes on alone");
     } else if (run_.worker_kill.ns != 0 && run_.pricer_kill.ns == 0 &&
                handled() >= paced + full / 4 * 3) {
+        // In the middle of a call, if it gets one before the orders stop for the kill.
+        auto& figures = **account_;
+        figures.hold.set(1);
+        run_.pricer_held = figures.pricers[0].holds.get() != 0;
+        if (!run_.pricer_held && handled() + 1 < figures.gate.get()) {
+            return;
+        }
         run_.pricer_kill = kill(Role::pricer_1);
         say("5. killed pricer 1 (pid " + std::to_string(run_.pricer_kill.pid) +
-            ") with SIGKILL after " + format_count(run_.pricer_kill.after) +
-            " orders; pricer 2 answers alone, also what pricer 1 had begun");
+            ") with SIGKILL after " + format_count(run_.pricer_kill.after) + " orders, " +
+            (run_.pricer_held ? "in the middle of a call; pricer 2 answers that, and all others"
+                              : "idle; pricer 2 goes on alone"));
     }
 }
 

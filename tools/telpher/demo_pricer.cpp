@@ -16,7 +16,12 @@ Result<void> run_pricer(RoleContext& context, Role role) {
         return server.error();
     }
     auto& own = context.account->pricers.at(role == Role::pricer_1 ? 0 : 1);
-    auto price = [&own](const Message& request) -> Result<Message> {
+    auto price = [&own, &context, role](const Message& request) -> Result<Message> {
+        if (role == Role::pricer_1 && context.account->hold.get() != 0) {
+            // A kill would nearly always find it idle: it takes microseconds for a request.
+            own.holds.set(1);
+            wait_for(context.account->closing, context.interrupt);
+        }
         const auto total = total_of(text_of(request.payload()));
         if (!total) {
             return Error{Status::bad_request, 0, "no order"};

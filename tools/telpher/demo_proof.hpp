@@ -32,6 +32,7 @@ struct DemoRun {
     std::size_t orders = 0;
     Kill worker_kill;
     Kill pricer_kill;
+    bool pricer_held = false;  // a request, when it was killed
     QueueStatus queue;
     TopicStatus topic;
     FunctionStatus function;  // when all calls were answered

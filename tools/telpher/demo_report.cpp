@@ -131,6 +131,7 @@ Json DemoReport::to_json() const {
           {"kill",
            {{"pid", run.pricer_kill.pid},
             {"after", run.pricer_kill.after},
+            {"in_a_call", run.pricer_held},
             {"stall_ns", stall_ns[2]}}}}},
         {"topic",
          {{"name", run.topic.name},

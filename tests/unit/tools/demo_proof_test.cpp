@@ -59,6 +59,7 @@ class DemoProof : public testing::Test {
         run_.topic.published = kMessages;
         run_.function.calls = 9;
         run_.function.redelivered = 1;
+        run_.pricer_held = true;
         run_.reaped = kKills;
     }
 
@@ -139,6 +140,12 @@ TEST_F(DemoProof, notices_a_call_without_an_answer_or_with_a_wrong_one) {
     EXPECT_EQ(failed(), Names{"calls_answered"});
     shared_->workers[1].wrong_prices.set(0);
     run_.function.timed_out = 1;
+    EXPECT_EQ(failed(), Names{"calls_answered"});
+}
+
+TEST_F(DemoProof, notices_a_call_of_the_killed_pricer_that_nobody_took_over) {
+    run_.function.redelivered = 0;
+    shared_->pricers[0].priced.set(4);
     EXPECT_EQ(failed(), Names{"calls_answered"});
 }
 

@@ -34,8 +34,9 @@ void check_received(std::future<Message> received) {
     check_equal(message.text(), "hello");
 }
 
-void synchronous() {
-    const std::string domain = own_domain("publish");
+// Publishes by `publish`, which a subscriber is to hear.
+template <typename Publish>
+void publish_by(const std::string& domain, Publish publish) {
     auto server = Server::open(domain, {.lifetime = Lifetime::ephemeral}).value();
     auto client1 = connect("shm:" + domain).value();
     auto client2 = connect("shm:" + domain).value();
@@ -46,12 +47,23 @@ void synchronous() {
     };
     auto subscription = client1.subscribe("test", handler).value();
 
-    check_published(client2.publish(news()).value());
+    check_published(publish(client2).value());
     check_received(received.get_future());
     subscription.unsubscribe();  // as its destructor does; the client goes on
     check_equal(client2.publish(news())->subscribers, 0U);
 }
 
+void synchronous() {
+    publish_by(own_domain("publish"), [](Client& client) { return client.publish(news()); });
+}
+
+void asynchronous() {
+    publish_by(own_domain("publish_async"), [](Client& client) {
+        auto publishing = client.publish_async(news(), 300ms);
+        return publishing.get(1s);
+    });
+}
+
 }  // namespace
 
-int main() { return run({synchronous}); }
+int main() { return run({synchronous, asynchronous}); }

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace telpher::cli {
 
@@ -29,7 +31,7 @@ void add_demo_commands(CLI::App& app, Command& command) {
     auto* const demo =
         add_command(app,
                     "demo",
-                    "Show the main job on real messages, with a worker killed on the way",
+                    "Show queue, topic and function at work on real messages, two processes killed",
                     "  telpher demo\n"
                     "  telpher demo --input orders.jsonl --messages 50000 --json");
     demo->add_option(
@@ -51,7 +53,9 @@ void add_demo_commands(CLI::App& app, Command& command) {
     hidden->add_option("PARENT", role->parent_pid)->required();
     hidden->add_option("ACCOUNT", role->account_fd)->required();
     hidden->add_option("ORDERS", role->orders_fd)->required();
-    hidden->add_option("WORKER", role->worker)->required()->check(CLI::Range(0, 2));
+    hidden->add_option("ROLE", role->role)
+        ->required()
+        ->check(CLI::IsMember(std::vector<std::string>(kRoleNames.begin(), kRoleNames.end())));
     finish_command(*hidden, role->common, TargetNeed::none, command, [role](Interrupt& interrupt) {
         return run_demo_role(*role, interrupt);
     });

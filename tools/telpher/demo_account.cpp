@@ -21,8 +21,11 @@ std::size_t bit_words(std::uint64_t messages) {
     return static_cast<std::size_t>(messages / 64 + 1);
 }
 
-std::size_t account_bytes(std::uint64_t messages) {
-    return sizeof(Account) + kWorkers * bit_words(messages) * sizeof(Figure);
+constexpr std::size_t kRows = kWorkers + kSubscribers;
+
+std::size_t account_bytes(std::uint64_t messages, std::uint64_t orders) {
+    return sizeof(Account) +
+           (static_cast<std::size_t>(orders) + kRows * bit_words(messages)) * sizeof(Figure);
 }
 
 }  // namespace
@@ -69,13 +72,13 @@ void LatencyHistogram::merge(const LatencyHistogram& other) {
 SharedAccount::SharedAccount(int fd, void* memory, std::size_t size_bytes)
     : fd_(fd),
       account_(static_cast<Account*>(memory)),
-      bits_(reinterpret_cast<Figure*>(account_ + 1)),
+      totals_(reinterpret_cast<Figure*>(account_ + 1)),
       size_bytes_(size_bytes) {}
 
 SharedAccount::SharedAccount(SharedAccount&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
       account_(std::exchange(other.account_, nullptr)),
-      bits_(other.bits_),
+      totals_(other.totals_),
       size_bytes_(other.size_bytes_) {}
 
 SharedAccount::~SharedAccount() {
@@ -95,8 +98,9 @@ Result<SharedAccount> SharedAccount::map(int fd, std::size_t size_bytes) {
     return SharedAccount(fd, memory, size_bytes);
 }
 
-Result<SharedAccount> SharedAccount::create(std::uint64_t messages) {
-    const auto size_bytes = account_bytes(messages);
+Result<SharedAccount> SharedAccount::create(std::uint64_t messages,
+                                            std::span<const std::int64_t> totals) {
+    const auto size_bytes = account_bytes(messages, totals.size());
     const int fd = make_memory_file("telpher-demo-account", size_bytes);
     if (fd < 0) {
         return Error{Status::out_of_memory, errno, "cannot make the account of the demo"};
@@ -105,6 +109,10 @@ Result<SharedAccount> SharedAccount::create(std::uint64_t messages) {
     if (shared) {
         new (shared->account_) Account{};  // all zero, as the memory is: begins the lifetime only
         (*shared)->messages.set(messages);
+        (*shared)->orders.set(totals.size());
+        for (std::size_t index = 0; index < totals.size(); ++index) {
+            shared->totals_[index].set(static_cast<std::uint64_t>(totals[index]));
+        }
     }
     return shared;
 }
@@ -116,28 +124,32 @@ Result<SharedAccount> SharedAccount::attach(int fd) {
     }
     const auto size_bytes = static_cast<std::size_t>(facts.st_size);
     auto shared = map(fd, size_bytes);
-    if (shared && account_bytes((*shared)->messages.get()) != size_bytes) {
+    if (shared && account_bytes((*shared)->messages.get(), (*shared)->orders.get()) != size_bytes) {
         return Error{Status::bad_request, 0, "not started by `telpher demo`"};
     }
     return shared;
 }
 
-Figure& SharedAccount::word(std::size_t worker, std::uint64_t sequence) const {
-    return bits_[worker * bit_words(account_->messages.get()) +
-                 static_cast<std::size_t>(sequence / 64)];
+std::int64_t SharedAccount::total(std::uint64_t sequence) const {
+    return static_cast<std::int64_t>(totals_[(sequence - 1) % account_->orders.get()].get());
 }
 
-bool SharedAccount::mark_handled(std::size_t worker, std::uint64_t sequence) const {
-    if (handled(worker, sequence)) {
+Figure& SharedAccount::word(std::size_t row, std::uint64_t sequence) const {
+    return totals_[account_->orders.get() + row * bit_words(account_->messages.get()) +
+                   sequence / 64];
+}
+
+bool SharedAccount::mark(std::size_t row, std::uint64_t sequence) const {
+    if (marked(row, sequence)) {
         return false;
     }
-    auto& bits = word(worker, sequence);
+    auto& bits = word(row, sequence);
     bits.set(bits.get() | (std::uint64_t{1} << (sequence % 64)));
     return true;
 }
 
-bool SharedAccount::handled(std::size_t worker, std::uint64_t sequence) const {
-    return (word(worker, sequence).get() >> (sequence % 64) & 1U) != 0;
+bool SharedAccount::marked(std::size_t row, std::uint64_t sequence) const {
+    return (word(row, sequence).get() >> (sequence % 64) & 1U) != 0;
 }
 
 int make_memory_file(const char* name, std::size_t size_bytes) {

@@ -26,6 +26,7 @@ Result<std::unique_ptr<DemoReport>> Demo::run() {
                             &Demo::make_domain,
                             &Demo::start_processes,
                             &Demo::watch,
+                            &Demo::end_others,
                             &Demo::look_at_domain}) {
         if (auto done = (this->*step)(); !done) {
             return interrupt_.stopped() || children_.stopped() ? Error{Status::cancelled, 0, {}}
@@ -79,8 +80,14 @@ Result<void> Demo::make_domain() {
         return queue.error();
     }
     queue_ = std::move(*queue);
-    say("1. made the domain " + run_.domain + " with a queue for " + format_count(kDemoCapacity) +
-        " messages; read " + format_count(run_.orders) + " orders from " + run_.source);
+    auto topic = server_->create_topic(kDemoTopic, {.capacity = kDemoTopicCapacity});
+    if (!topic) {
+        return topic.error();
+    }
+    say("  producer --> queue orders --> 2 workers --> topic orders.done --> 2 subscribers\n"
+        "                                   `---> function price, of 2 pricers\n\n"
+        "1. made the domain " +
+        run_.domain + "; read " + format_count(run_.orders) + " orders from " + run_.source);
     return {};
 }
 
@@ -106,23 +113,36 @@ Result<void> Demo::check_largest() {
     return taken ? server_->remove_queue("largest") : taken.error();
 }
 
-Result<void> Demo::start_one(const std::string& name, std::size_t worker, pid_t& pid) {
+Result<void> Demo::start_one(Role role) {
+    const std::string name(kRoleNames.at(index_of(role)));
     const auto started = children_.start(name,
                                          {"demo-role",
                                           run_.domain,
                                           std::to_string(::getpid()),
                                           std::to_string(account_->fd()),
                                           std::to_string(orders_fd_),
-                                          std::to_string(worker)});
+                                          name});
     if (!started) {
         return started.error();
     }
-    pid = *started;
+    pids_.at(index_of(role)) = *started;
     return {};
 }
 
+std::string Demo::pids(std::initializer_list<Role> roles) const {
+    std::string text;
+    for (const auto role : roles) {
+        text += (text.empty() ? "" : ", ") + std::to_string(pid_of(role));
+    }
+    return text;
+}
+
 Result<void> Demo::start_processes() {
-    auto account = SharedAccount::create(options_.messages);
+    std::vector<std::int64_t> totals;
+    for (const auto& order : orders_) {
+        totals.push_back(order.total);
+    }
+    auto account = SharedAccount::create(options_.messages, totals);
     if (!account) {
         return account.error();
     }
@@ -130,59 +150,80 @@ Result<void> Demo::start_processes() {
     auto& figures = **account_;
     figures.paced.set(std::min(kPacedMax, options_.messages / 5));
     figures.rate.set(kPacedRate);
-    // Beyond the middle, where the kill comes: only a run too short to be killed in time waits
-    // there.
-    figures.gate.set(options_.messages - options_.messages / 8);
-    const std::array steps{start_one("producer", 0, producer_),
-                           start_one("worker 1", 1, workers_[0]),
-                           start_one("worker 2", 2, workers_[1])};
-    for (const auto& step : steps) {
-        if (!step) {
-            return step;
+    // Beyond the kills: only a run too short to be killed in time waits there.
+    figures.gate.set(options_.messages - options_.messages / 32);
+    for (std::size_t index = 0; index < kRoleNames.size(); ++index) {
+        if (auto started = start_one(static_cast<Role>(index)); !started) {
+            return started;
         }
     }
-    say("2. started a producer (pid " + std::to_string(producer_) +
-        ") and two competing workers (pids " + std::to_string(workers_[0]) + ", " +
-        std::to_string(workers_[1]) + ")");
-    while (figures.ready.get() + figures.workers[0].ready.get() + figures.workers[1].ready.get() <
-           3) {
-        if (auto waited = pause(); !waited) {
-            return waited;
+    say("2. started " + std::to_string(kRoleNames.size()) + " processes: a producer (pid " +
+        pids({Role::producer}) + "), two competing workers (" +
+        pids({Role::worker_1, Role::worker_2}) + "), two pricers (" +
+        pids({Role::pricer_1, Role::pricer_2}) + "), two subscribers (" +
+        pids({Role::subscriber, Role::slow_subscriber}) + "), the second one slow");
+    for (const auto& ready : figures.ready) {
+        while (ready.get() == 0) {
+            if (auto waited = pause(); !waited) {
+                return waited;
+            }
         }
     }
     say("3. sending " + format_count(figures.paced.get()) + " orders at " +
         format_count(kPacedRate) + "/s to measure latency, then " +
-        format_count(options_.messages - figures.paced.get()) + " as fast as it goes");
+        format_count(options_.messages - figures.paced.get()) +
+        " as fast as it goes; workers ask for the price of one in " + std::to_string(kCallEvery) +
+        ", and announce all");
     figures.go.set(1);
     return {};
 }
 
-void Demo::kill_worker() {
+Kill Demo::kill(Role role) {
+    const Kill kill{pid_of(role), now_ns(), handled()};
     auto& figures = **account_;
-    run_.killed_pid = workers_[0];
-    run_.handled_at_kill = handled();
-    run_.kill_ns = now_ns();
-    figures.kill_ns.set(run_.kill_ns);
-    children_.kill(workers_[0]);
-    say("4. killed worker 1 (pid " + std::to_string(run_.killed_pid) + ") with SIGKILL after " +
-        format_count(run_.handled_at_kill) + " orders; worker 2 goes on alone");
+    (role == Role::worker_1 ? figures.worker_kill_ns : figures.pricer_kill_ns).set(kill.ns);
+    children_.kill(kill.pid);
+    return kill;
+}
+
+// The worker in the middle of what is sent at full speed, the pricer in the middle of the rest.
+void Demo::kill_when_due() {
+    const auto paced = (*account_)->paced.get();
+    const auto full = options_.messages - paced;
+    if (run_.worker_kill.ns == 0 && handled() >= paced + full / 2) {
+        run_.worker_kill = kill(Role::worker_1);
+        say("4. killed worker 1 (pid " + std::to_string(run_.worker_kill.pid) +
+            ") with SIGKILL after " + format_count(run_.worker_kill.after) +
+            " orders; worker 2 goes on alone");
+    } else if (run_.worker_kill.ns != 0 && run_.pricer_kill.ns == 0 &&
+               handled() >= paced + full / 4 * 3) {
+        // In the middle of a call, if it gets one before the orders stop for the kill.
+        auto& figures = **account_;
+        figures.hold.set(1);
+        run_.pricer_held = figures.pricers[0].holds.get() != 0;
+        if (!run_.pricer_held && handled() + 1 < figures.gate.get()) {
+            return;
+        }
+        run_.pricer_kill = kill(Role::pricer_1);
+        say("5. killed pricer 1 (pid " + std::to_string(run_.pricer_kill.pid) +
+            ") with SIGKILL after " + format_count(run_.pricer_kill.after) + " orders, " +
+            (run_.pricer_held ? "in the middle of a call; pricer 2 answers that, and all others"
+                              : "idle; pricer 2 goes on alone"));
+    }
 }
 
 // Until the producer has sent everything and the workers have taken it.
 Result<void> Demo::watch() {
     auto& figures = **account_;
     const auto messages = options_.messages;
-    const auto kill_at = figures.paced.get() + (messages - figures.paced.get()) / 2;
     std::uint64_t progress = 0;
     std::uint64_t progress_ns = now_ns();
-    while (children_.running(workers_[1])) {
+    while (running(Role::worker_2)) {
         if (auto waited = pause(); !waited) {
             return waited;
         }
-        if (run_.kill_ns == 0 && handled() >= kill_at) {
-            kill_worker();
-        }
-        if (!children_.running(producer_)) {
+        kill_when_due();
+        if (!running(Role::producer)) {
             figures.finish.set(1);
         }
         progress_.show("orders handled",
@@ -201,7 +242,32 @@ Result<void> Demo::watch() {
     return {};
 }
 
-// The account of the queue, once the killed worker has been noticed and swept up after.
+// Those that serve the workers or listen to them, once these have ended. A function ends with its last
+// server, so its account comes before.
+Result<void> Demo::end_others() {
+    auto function = server_->function_status(kDemoFunction);
+    if (!function) {
+        return function.error();
+    }
+    run_.function = std::move(*function);
+    (*account_)->closing.set(1);
+    const auto until_ns = now_ns() + kStandstillNs;
+    for (std::size_t index = 0; index < kRoleNames.size(); ++index) {
+        while (running(static_cast<Role>(index))) {
+            if (auto waited = pause(); !waited) {
+                return waited;
+            }
+            if (now_ns() > until_ns) {
+                return Error{Status::timed_out,
+                             0,
+                             "the " + std::string(kRoleNames.at(index)) + " does not end"};
+            }
+        }
+    }
+    return {};
+}
+
+// The accounts of queue and topic, once the killed have been noticed and swept up after.
 Result<void> Demo::look_at_domain() {
     const auto until_ns = now_ns() + kReapWaitNs;
     do {
@@ -213,15 +279,17 @@ Result<void> Demo::look_at_domain() {
         if (auto waited = pause(); !waited) {
             return waited;
         }
-    } while (run_.reaped == 0 && now_ns() < until_ns);
-    auto status = queue_.status();
+    } while (run_.reaped < kKills && now_ns() < until_ns);
+    auto queue = queue_.status();
+    auto topic = server_->topic_status(kDemoTopic);
     auto verified = server_->verify();
-    if (!status || !verified) {
-        return !status ? status.error() : verified.error();
+    if (!queue || !topic || !verified) {
+        return !queue ? queue.error() : !topic ? topic.error() : verified.error();
     }
-    run_.queue = std::move(*status);
+    run_.queue = std::move(*queue);
+    run_.topic = std::move(*topic);
     run_.verify = std::move(*verified);
-    say("5. all orders are through; checking the account and every invariant of the domain\n");
+    say("6. all orders are through; checking the account and every invariant of the domain\n");
     return {};
 }
 

@@ -5,12 +5,14 @@
 #include "tools/telpher/demo.hpp"
 #include "tools/telpher/demo_children.hpp"
 #include "tools/telpher/demo_orders.hpp"
+#include "tools/telpher/demo_report.hpp"
 
 #include <poll.h>
 #include <sys/types.h>
 
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,7 +20,7 @@
 
 namespace telpher::cli {
 
-inline constexpr std::uint64_t kDemoMessagesDefault = 200'000;
+inline constexpr std::uint64_t kDemoMessagesDefault = 100'000;
 
 struct DemoOptions {
     Common common;
@@ -47,10 +49,12 @@ class Demo {
     Result<void> make_domain();
     Result<void> check_largest();
     Result<void> start_processes();
-    Result<void> start_one(const std::string& name, std::size_t worker, pid_t& pid);
+    Result<void> start_one(Role role);
     Result<void> watch();
     Result<void> look_at_domain();
-    void kill_worker();
+    Result<void> end_others();
+    Kill kill(Role role);
+    void kill_when_due();
     void clean_up();
 
     // Waits for a millisecond or a signal. Errors: cancelled, and what became of the children.
@@ -59,6 +63,9 @@ class Demo {
         ::poll(&fd, 1, 1);
         return interrupt_.stopped() ? Result<void>(Status::cancelled) : children_.collect();
     }
+    [[nodiscard]] pid_t pid_of(Role role) const { return pids_.at(index_of(role)); }
+    [[nodiscard]] std::string pids(std::initializer_list<Role> roles) const;
+    [[nodiscard]] bool running(Role role) const { return children_.running(pid_of(role)); }
     [[nodiscard]] std::uint64_t handled() const {
         return (*account_)->workers[0].handled.get() + (*account_)->workers[1].handled.get();
     }
@@ -82,8 +89,7 @@ class Demo {
     std::optional<Server> server_{};
     Queue queue_{};
     Children children_{};
-    pid_t producer_ = 0;
-    std::array<pid_t, kWorkers> workers_{};
+    std::array<pid_t, kRoleNames.size()> pids_{};
 };
 
 }  // namespace telpher::cli

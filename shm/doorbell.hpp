@@ -11,7 +11,7 @@
 //   Crash      killed while armed: a bit without a sleeper stays behind, costs one futile ring and
 //              is gone. Killed in `wake` between taking a bit and ringing: the sleeper is covered
 //              by the reaper, which rings every live thread, and by the 1 s bound of each sleep.
-//   Checked by tests/model/wait.pml, with the bug for each rule, and each memory order by
+//   Checked by tests/model/wait.pml and each.pml, with the bug for each rule, and each memory order by
 //              tests/tools/memory_orders_test.py, but for these, which TSan cannot see because it has no
 //              store buffers and all is atomic (x86: each is a locked instruction, or a load):
 //   W1         not seen by TSan: model wait/bug-look-before-bit

@@ -5,7 +5,11 @@
 // Method: as kill_every_step_steps_test.cpp and stop_every_step_steps_test.cpp; the rules are those of
 //         tests/model/topic.pml.
 
+#include "tests/crash/sleeper.hpp"
 #include "tests/crash/topic_world.hpp"
+
+#include <memory>
+#include <thread>
 
 namespace telpher::crash {
 namespace {
@@ -83,6 +87,48 @@ class TopicSteps : public ::testing::Test {
 TEST_F(TopicSteps, killed_in_a_publish_of_a_small_message) { kill_in_publish(TopicWorld::kSmall); }
 
 TEST_F(TopicSteps, killed_in_a_publish_of_a_large_message) { kill_in_publish(TopicWorld::kLarge); }
+
+// Each of two sleepers hears of the message, whoever rings it: the dead may have taken its bit.
+TEST_F(TopicSteps, killed_in_a_publish_that_wakes_everybody) {
+    const auto follow = [name = world_.domain_.name()](Queue& /*unused*/) {
+        static Server server = Server::open(name, sleepy_options()).value();  // in its own process
+        static Subscription subscription = server.subscribe("crash").value();
+        return subscription.next(1h).has_value();
+    };
+    std::vector<std::unique_ptr<Sleeper>> sleepers;
+    std::uint64_t before = 0;
+    const std::uint32_t steps = victim_.kill_at_every_step(
+        "publish to sleepers",
+        [&] {
+            for (int i = 0; i < 2; ++i) {
+                sleepers.push_back(std::make_unique<Sleeper>(world_.domain_, "queue", follow));
+            }
+            const std::uint64_t started = now_ns();
+            while (world_.topic_.status().value().subscribers < 2 &&
+                   now_ns() - started < 10'000'000'000U) {
+                std::this_thread::yield();
+            }
+            for (const auto& sleeper : sleepers) {
+                ASSERT_TRUE(sleeper->wait_for_sleep());
+            }
+            before = world_.topic_.status().value().published;
+        },
+        world_.member(publishing(TopicWorld::kSmall)),
+        [&](bool finished) {
+            const std::uint64_t after = world_.topic_.status().value().published;
+            EXPECT_TRUE(after == before + 1 || (after == before && !finished));
+            if (after == before) {
+                world_.publish(101);
+            }
+            for (const auto& sleeper : sleepers) {
+                EXPECT_TRUE(sleeper->wait_for(1)) << "half of the time that bounds a sleep";
+            }
+            sleepers.clear();
+            EXPECT_EQ(world_.server_.processes().value().size(), 1U);
+            world_.expect_whole();
+        });
+    EXPECT_GE(steps, 20U);
+}
 
 TEST_F(TopicSteps, killed_in_a_subscription) {
     const std::uint32_t steps = victim_.kill_at_every_step(

@@ -129,8 +129,8 @@ class Topic {
 class Sample : public MessageView {
   public:
     // Not `= default`, which would zero the buffer.
-    Sample() noexcept {
-    }  // NOLINT(*)
+    // NOLINTNEXTLINE(modernize-use-equals-default, cppcoreguidelines-pro-type-member-init)
+    Sample() noexcept {}
     Sample(Sample&& other) noexcept;
     Sample& operator=(Sample&& other) noexcept;
     Sample(const Sample&) = delete;

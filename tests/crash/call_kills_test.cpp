@@ -27,7 +27,8 @@ constexpr std::uint32_t kVictimLifeUs = 6000;
 constexpr std::uint64_t kPatienceNs = 2'000'000'000;  // beyond the bound of a sleep: 1 s
 
 struct Books {
-    std::atomic<bool> end{false};
+    std::atomic<bool> end{false};     // of the callers
+    std::atomic<bool> closed{false};  // of the servers, when no caller calls any more
     std::atomic<std::uint64_t> ok{0};
     std::atomic<std::uint64_t> died{0};
     std::atomic<std::uint64_t> longest_ns{0};
@@ -62,7 +63,7 @@ class CallKills : public ::testing::Test {
         const Function once = server.serve("once", handle, {.inflight_max = 64}).value();
         const Function again =
             server.serve("again", handle, {.inflight_max = 64, .idempotent = true}).value();
-        while (!books_->end.load()) {
+        while (!books_->closed.load()) {
             std::this_thread::sleep_for(1ms);
         }
         return 0;
@@ -143,6 +144,7 @@ TEST_F(CallKills, of_servers_and_callers_hang_nobody_and_leave_nothing) {
     for (Child& caller : callers) {
         EXPECT_EQ(caller.wait_for_end(12s), 0);
     }
+    books_->closed.store(true);
     EXPECT_EQ(survivor.wait_for_end(12s), 0);
     EXPECT_EQ(books_->wrong.load(), 0U) << to_string(books_->wrong_status.load());
     EXPECT_LT(books_->longest_ns.load(), kPatienceNs);

@@ -1,0 +1,51 @@
+#pragma once
+// Frames out of a stream of bytes, however it is cut.
+//
+//   Shape    one buffer that holds at most one frame and what a read brought behind it.
+//   Threads  one at a time
+//   Memory   grows with the largest frame seen, to 2 x (24 + 64 KiB) at most
+//   Errors   the first one stays: a stream that was wrong once has no next frame
+//   Cost     a frame's bytes are copied once, by whoever reads them from the socket; a frame that a read
+//            cut in two is moved to the buffer's beginning
+
+#include "tcp_bridge/frame.hpp"
+
+#include <optional>
+#include <vector>
+
+namespace telpher::bridge {
+
+struct Frame {
+    FrameHead head;
+    std::span<const std::byte> body;  // in the reader, until its next call
+};
+
+class FrameReader {
+  public:
+    // Bodies are at most kBodyBytesMaxEarly bytes until `welcome`.
+    FrameReader() = default;
+    // From now on they may have kBodyBytesMax.
+    void welcome() noexcept { body_bytes_max_ = kBodyBytesMax; }
+
+    // Where the next bytes of the stream belong; at least `bytes` (1..64 KiB) of room. Ends the last frame.
+    [[nodiscard]] std::span<std::byte> room(std::size_t bytes);
+    // So many were written there.
+    void received(std::size_t bytes) noexcept;
+    // room and received, with a copy.
+    void append(std::span<const std::byte> bytes);
+
+    // The next frame; nullopt: it is not complete. Frames of optional unknown types are passed over. Errors:
+    // as decode_head.
+    [[nodiscard]] Result<std::optional<Frame>> next();
+    // Bytes that wait for the rest of their frame.
+    [[nodiscard]] std::size_t waiting() const noexcept { return end_ - begin_; }
+
+  private:
+    std::vector<std::byte> buffer_;
+    std::size_t begin_ = 0;  // of the first frame that was not given out
+    std::size_t end_ = 0;    // of what was received
+    std::size_t body_bytes_max_ = kBodyBytesMaxEarly;
+    std::optional<Error> broken_;
+};
+
+}  // namespace telpher::bridge

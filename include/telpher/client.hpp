@@ -154,6 +154,7 @@ class Client {
                                       detail::SampleHandler handler,
                                       SubscribeOptions options);
     friend Result<Client> connect(std::string_view uri, const ConnectOptions& options);
+    friend class detail::DomainCore;
     explicit Client(std::shared_ptr<detail::DomainCore> core) : core_(std::move(core)) {}
     std::shared_ptr<detail::DomainCore> core_;
 };

@@ -47,7 +47,7 @@ class Contract(CliTest):
         self.assertIn("brew", self.error_of("brew", code=USAGE)["detail"])
 
     def test_commands_and_options_of_later_versions_say_so(self):
-        for arguments in (["bridge"], ["offer", "orders", "x", "--durable"],
+        for arguments in (["replay"], ["offer", "orders", "x", "--durable"],
                           ["poll", "orders", "--ack"], ["poll", "orders", "--hold", "2s"],
                           ["create", "queue", "orders", "--kind", "durable"],
                           ["create", "queue", "orders", "--delivery", "exactly-once"],

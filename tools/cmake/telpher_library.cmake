@@ -44,6 +44,7 @@ if(telpher_bridge_sources)
     set(TELPHER_HAS_BRIDGE ON)
     find_package(OpenSSL 3 REQUIRED)
     find_package(ZLIB REQUIRED)
+    find_path(TELPHER_ASIO_DIR asio.hpp REQUIRED DOC "Asio, standalone (libasio-dev)")
     add_library(telpher_bridge OBJECT ${telpher_bridge_sources})
     set_target_properties(telpher_bridge PROPERTIES
         EXPORT_NAME bridge_objects CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)

@@ -95,6 +95,7 @@ void add_poll_command(CLI::App& app, Command& command);
 void add_publish_command(CLI::App& app, Command& command);     // pub
 void add_subscribe_commands(CLI::App& app, Command& command);  // sub tail
 void add_function_commands(CLI::App& app, Command& command);   // send serve
+void add_bridge_command(CLI::App& app, Command& command);      // bridge
 void add_create_command(CLI::App& app, Command& command);      // create
 void add_manage_commands(CLI::App& app, Command& command);     // rm peek purge gc
 void add_list_command(CLI::App& app, Command& command);        // ls

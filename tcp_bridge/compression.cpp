@@ -49,6 +49,11 @@ Error bad_request(std::string_view fault) {
     return {Status::bad_request, 0, "compressed body " + std::string{fault}};
 }
 
+GzipEngine built_in(GzipEngine engine) noexcept {
+    return std::ranges::find(gzip_engines(), engine) != gzip_engines().end() ? engine
+                                                                             : GzipEngine::zlib;
+}
+
 template <class Engine>
 Engine* made(std::unique_ptr<Engine>& engine, std::unique_ptr<Engine> (*make)() noexcept) noexcept {
     if (!engine) {
@@ -93,7 +98,7 @@ void CompressionHistory::record(bool shrank) noexcept {
 
 // --- Compressor ---
 
-Compressor::Compressor(GzipEngine engine) noexcept : gzip_engine_(engine) {}
+Compressor::Compressor(GzipEngine engine) noexcept : gzip_engine_(built_in(engine)) {}
 Compressor::~Compressor() = default;
 Compressor::Compressor(Compressor&&) noexcept = default;
 Compressor& Compressor::operator=(Compressor&&) noexcept = default;
@@ -196,7 +201,7 @@ Result<CompressedBody> read_compressed_body(std::span<const std::byte> body,
     return read;
 }
 
-Decompressor::Decompressor(GzipEngine engine) noexcept : gzip_engine_(engine) {}
+Decompressor::Decompressor(GzipEngine engine) noexcept : gzip_engine_(built_in(engine)) {}
 Decompressor::~Decompressor() = default;
 Decompressor::Decompressor(Decompressor&&) noexcept = default;
 Decompressor& Decompressor::operator=(Decompressor&&) noexcept = default;

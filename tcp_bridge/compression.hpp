@@ -53,7 +53,7 @@ class CompressionHistory {
 
 class Compressor {
   public:
-    // The engine for gzip; one that this build lacks compresses nothing.
+    // The engine for gzip; zlib, if this build lacks it.
     explicit Compressor(GzipEngine engine = gzip_engines().front()) noexcept;
     ~Compressor();
     Compressor(const Compressor&) = delete;
@@ -106,7 +106,7 @@ struct CompressedBody {
 
 class Decompressor {
   public:
-    // The engine for gzip; with one that this build lacks, gzip is bad_request.
+    // The engine for gzip; zlib, if this build lacks it.
     explicit Decompressor(GzipEngine engine = gzip_engines().front()) noexcept;
     ~Decompressor();
     Decompressor(const Decompressor&) = delete;

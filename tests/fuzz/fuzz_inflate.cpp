@@ -44,7 +44,7 @@ Result<void> decompress(bridge::GzipEngine engine,
                         std::span<const std::byte> stream,
                         Bytes& out) {
     const std::size_t declared = out.size();
-    const auto result = decompressor(engine).decompress(codec, stream, std::span(out));
+    auto result = decompressor(engine).decompress(codec, stream, std::span(out));
     require(result || (result.status() == Status::bad_request && !result.error().detail.empty()),
             "a refusal is bad_request and says why");
     Bytes other;
@@ -110,7 +110,20 @@ std::size_t near(std::size_t size, int difference) {
     return static_cast<std::size_t>(std::clamp<std::int64_t>(moved, 0, kRawBytesMax));
 }
 
-// Level and strategy from `how`; the next six bytes are places of bits to flip.
+// A raw stream of every level and strategy, made once.
+z_stream& deflater(int how) {
+    static std::array<z_stream, 50> all{};
+    const int kind = how % 50;
+    z_stream& stream = all.at(static_cast<std::size_t>(kind));
+    if (stream.state == nullptr) {
+        require(deflateInit2(&stream, kind % 10, Z_DEFLATED, -15, 8, kind / 10) == Z_OK,
+                "zlib has memory");
+    }
+    require(deflateReset(&stream) == Z_OK, "zlib begins again");
+    return stream;
+}
+
+// Level and strategy from the first byte; the next six bytes are places of bits to flip.
 Bytes damaged_blocks(std::span<const std::byte> input) {
     constexpr std::size_t kPlaces = 3;
     if (input.size() < 1 + 2 * kPlaces) {
@@ -118,9 +131,7 @@ Bytes damaged_blocks(std::span<const std::byte> input) {
     }
     const auto how = std::to_integer<int>(input[0]);
     const auto raw = input.subspan(1 + 2 * kPlaces);
-    z_stream stream{};
-    require(deflateInit2(&stream, how % 10, Z_DEFLATED, -15, 8, how / 10 % 5) == Z_OK,
-            "zlib has memory");
+    z_stream& stream = deflater(how);
     Bytes blocks(deflateBound(&stream, static_cast<uLong>(raw.size())));
     stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(raw.data()));
     stream.avail_in = static_cast<uInt>(raw.size());
@@ -128,7 +139,6 @@ Bytes damaged_blocks(std::span<const std::byte> input) {
     stream.avail_out = static_cast<uInt>(blocks.size());
     require(deflate(&stream, Z_FINISH) == Z_STREAM_END, "zlib's bound holds");
     blocks.resize(stream.total_out);
-    deflateEnd(&stream);
     for (std::size_t i = 0; i < kPlaces; ++i) {
         std::uint16_t place = 0;
         std::memcpy(&place, input.data() + 1 + 2 * i, sizeof place);
@@ -142,8 +152,11 @@ Bytes damaged_blocks(std::span<const std::byte> input) {
 // gzip around deflate's blocks, as far as zlib can read them; `declared` is what they become.
 Bytes gzip_around(std::span<const std::byte> blocks, std::size_t& declared) {
     static Bytes raw(kRawBytesMax);
-    z_stream stream{};
-    require(inflateInit2(&stream, -15) == Z_OK, "zlib has memory");
+    static z_stream stream{};  // made once: making one takes longer than all else here
+    if (stream.state == nullptr) {
+        require(inflateInit2(&stream, -15) == Z_OK, "zlib has memory");
+    }
+    require(inflateReset(&stream) == Z_OK, "zlib begins again");
     stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(blocks.data()));
     stream.avail_in = static_cast<uInt>(blocks.size());
     stream.next_out = reinterpret_cast<Bytef*>(raw.data());
@@ -151,7 +164,6 @@ Bytes gzip_around(std::span<const std::byte> blocks, std::size_t& declared) {
     (void)inflate(&stream, Z_FINISH);
     const std::size_t read = blocks.size() - stream.avail_in;
     declared = stream.total_out;
-    inflateEnd(&stream);
 
     Bytes gzip{std::byte{0x1F}, std::byte{0x8B}, std::byte{8}};
     gzip.resize(10);

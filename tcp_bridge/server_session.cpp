@@ -138,6 +138,9 @@ Result<void> ServerSession::on_frame(const Frame& frame) {
     if (!is_operation(head.type)) {
         return broken(std::string(to_string(head.type)) + " is not a client's");
     }
+    if (auto in_order = announce(head); !in_order) {
+        return in_order;
+    }
     return carries_message(head.type) ? on_data(frame) : operate(head, frame.body);
 }
 
@@ -150,16 +153,24 @@ Result<void> ServerSession::on_data(const Frame& frame) {
     return *whole ? operate(frame.head, **whole) : Result<void>();
 }
 
+// First frames come in order; a large one may be whole after others that came later.
+Result<void> ServerSession::announce(const FrameHead& head) {
+    if (head.correlation == 0 || head.correlation > announced_ + 1) {
+        return broken("operation " + std::to_string(head.correlation) + " comes after " +
+                      std::to_string(announced_));
+    }
+    announced_ = std::max(announced_, head.correlation);
+    return {};
+}
+
 // An operation that is whole.
 Result<void> ServerSession::operate(const FrameHead& head, std::span<const std::byte> body) {
-    if (head.correlation <= received_) {
+    if (head.correlation <= received_ || !ahead_.insert(head.correlation).second) {
         return {};  // sent again after a resume: it was begun, its answer is kept or was acknowledged
     }
-    if (head.correlation != received_ + 1) {
-        return broken("operation " + std::to_string(head.correlation) + " comes after " +
-                      std::to_string(received_));
+    while (ahead_.erase(received_ + 1) != 0) {
+        ++received_;
     }
-    received_ = head.correlation;
     if (operations_.size() + kept_.size() + opening_ >= limits_.outstanding_max) {
         answer(head.correlation,
                Error{Status::overloaded,
@@ -220,7 +231,7 @@ void ServerSession::answer(std::uint64_t correlation, const Error& error) {
 }
 
 void ServerSession::acknowledge(std::uint64_t up_to) {
-    acknowledged_ = std::max(acknowledged_, std::min(up_to, received_));
+    acknowledged_ = std::max(acknowledged_, std::min(up_to, announced_));
     for (auto at = kept_.begin(); at != kept_.end() && at->first <= acknowledged_;) {
         at->second.acknowledged = true;
         at->second.body = {};

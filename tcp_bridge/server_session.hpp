@@ -24,6 +24,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -68,7 +69,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
 
     [[nodiscard]] SendQueue& out() noexcept { return out_; }
     [[nodiscard]] bool ended() const noexcept { return ended_; }
-    // All operations up to this one have come.
+    // All operations up to this one have come, whole.
     [[nodiscard]] std::uint64_t received() const noexcept { return received_; }
     [[nodiscard]] bool waits_for_destination() const noexcept { return opening_ != 0; }
     [[nodiscard]] const std::string& principal() const noexcept { return principal_; }
@@ -99,6 +100,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
         bool acknowledged = false;
     };
 
+    [[nodiscard]] Result<void> announce(const FrameHead& head);
     Result<void> operate(const FrameHead& head, std::span<const std::byte> body);
     Result<void> on_data(const Frame& frame);
     void run(const FrameHead& head, Channel* channel, std::span<const std::byte> body);
@@ -126,7 +128,9 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     PartAssembler parts_;
     std::function<void()> wake_;  // the connection writes `out`
     bool ended_ = false;
+    std::uint64_t announced_ = 0;  // the last operation whose first frame came
     std::uint64_t received_ = 0;
+    std::set<std::uint64_t> ahead_;  // came whole although one before them has not
     std::uint64_t acknowledged_ = 0;
     std::uint32_t opening_ = 0;
     std::unordered_map<std::uint16_t, Channel> channels_;

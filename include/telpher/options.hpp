@@ -49,6 +49,9 @@ struct ServerOptions {
 struct ConnectOptions {
     Duration wait{};  // how long to wait for the domain to exist; 0 = do not wait
     WaitStrategy wait_strategy = WaitStrategy::balanced;
+    // tcp: and unix: only. Messages of at least this many encoded bytes travel compressed where that
+    // makes them smaller; 0 = all, -1 = none. Worth its time on links below about 1 Gbit/s.
+    std::int64_t compress_from_bytes = -1;
 };
 
 // What an offer to a full queue does: waits or fails (`bounded`), or drops the oldest message

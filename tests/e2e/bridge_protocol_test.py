@@ -189,6 +189,15 @@ class Bridge(CliTest):
         wire.open(1, "orders")
         self.assertEqual(wire.offer(1, text).status(), 0)
         self.assertEqual(wire.poll(1).text(), text)
+        # The second half comes when an operation of another channel was answered.
+        wire.open(2, "orders")
+        data = message(text[:100_000])
+        large = wire.correlation + 1
+        wire.send(frame(OFFER, data[:65536], channel=1, correlation=large, flags=MORE))
+        wire.correlation += 1
+        self.assertEqual(wire.offer(2, "small").argument, 2)
+        wire.send(frame(OFFER, data[65536:], channel=1, correlation=large))
+        self.assertEqual(wire.answer(large).argument, 3)
 
     def test_bad_frames_end_the_connection_and_say_why(self):
         huge = struct.pack("<IBBBBQQQIHH", 0xF0000000, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0) + bytes(65536 - 40)

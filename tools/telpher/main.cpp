@@ -22,7 +22,7 @@ namespace telpher::cli {
 namespace {
 
 // Commands of later versions: named, so that a script learns why it fails.
-constexpr std::array<std::string_view, 16> kLaterCommands{"bridge",
+constexpr std::array<std::string_view, 13> kLaterCommands{"bridge",
                                                           "replay",
                                                           "user",
                                                           "dlq",
@@ -31,9 +31,6 @@ constexpr std::array<std::string_view, 16> kLaterCommands{"bridge",
                                                           "bench",
                                                           "chaos",
                                                           "doctor",
-                                                          "keygen",
-                                                          "trust",
-                                                          "tls-probe",
                                                           "web",
                                                           "metrics",
                                                           "completion",
@@ -104,6 +101,8 @@ void add_all(CLI::App& app, Command& command) {
     add_events_command(app, command);
     add_create_command(app, command);
     add_manage_commands(app, command);
+    add_access_commands(app, command);
+    add_tls_probe_command(app, command);
     add_explain_command(app, command);
 }
 

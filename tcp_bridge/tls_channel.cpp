@@ -122,6 +122,10 @@ Result<void> TlsChannel::feed(std::span<const std::byte> wire) {
     if (unread_.size() + wire.size() > kUnreadBytesMax) {
         return Error{Status::limit_reached, 0, "4 MiB of plaintext wait to be read"};
     }
+    if (established_ && wire.size() > kRecordBytes) {
+        // Grows once, not with each record; the last of them is opened into more room than it takes.
+        static_cast<void>(unread_.room(wire.size() + kRecordBytes));
+    }
     while (!peer_closed_) {
         const auto record = reader_.next(wire);
         if (!record) {

@@ -22,7 +22,7 @@ namespace telpher::cli {
 namespace {
 
 // Commands of later versions: named, so that a script learns why it fails.
-constexpr std::array<std::string_view, 15> kLaterCommands{"replay",
+constexpr std::array<std::string_view, 12> kLaterCommands{"replay",
                                                           "user",
                                                           "dlq",
                                                           "set",
@@ -30,9 +30,6 @@ constexpr std::array<std::string_view, 15> kLaterCommands{"replay",
                                                           "bench",
                                                           "chaos",
                                                           "doctor",
-                                                          "keygen",
-                                                          "trust",
-                                                          "tls-probe",
                                                           "web",
                                                           "metrics",
                                                           "completion",
@@ -104,6 +101,8 @@ void add_all(CLI::App& app, Command& command) {
     add_events_command(app, command);
     add_create_command(app, command);
     add_manage_commands(app, command);
+    add_access_commands(app, command);
+    add_tls_probe_command(app, command);
     add_explain_command(app, command);
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <vector>
@@ -17,18 +18,17 @@ class ByteWriter {
     template <typename T>
     void put(T value) {
         static_assert(std::is_trivially_copyable_v<T>);
-        const auto* from = reinterpret_cast<const std::byte*>(&value);
-        bytes_.insert(bytes_.end(), from, from + sizeof value);
+        text({reinterpret_cast<const char*>(&value), sizeof value});
     }
-    void zeros(std::size_t count) { bytes_.resize(bytes_.size() + count); }
-    void text(std::string_view text) {
-        const auto* from = reinterpret_cast<const std::byte*>(text.data());
-        bytes_.insert(bytes_.end(), from, from + text.size());
+    void zeros(std::size_t count) { bytes_.append(count, '\0'); }
+    void text(std::string_view text) { bytes_ += text; }
+    [[nodiscard]] std::vector<std::byte> take() const {
+        const auto bytes = std::as_bytes(std::span(bytes_));
+        return {bytes.begin(), bytes.end()};
     }
-    [[nodiscard]] std::vector<std::byte> take() { return std::move(bytes_); }
 
   private:
-    std::vector<std::byte> bytes_;
+    std::string bytes_;  // a vector of bytes grows with false warnings of gcc 12
 };
 
 class ByteReader {

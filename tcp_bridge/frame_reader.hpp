@@ -34,6 +34,12 @@ class FrameReader {
     // room and received, with a copy.
     void append(std::span<const std::byte> bytes);
 
+    // At most `bytes` of what was not given out yet; and past them: for what comes before the first frame.
+    [[nodiscard]] std::span<const std::byte> peek(std::size_t bytes) const noexcept {
+        return {buffer_.data() + begin_, bytes < end_ - begin_ ? bytes : end_ - begin_};
+    }
+    void skip(std::size_t bytes) noexcept { begin_ += peek(bytes).size(); }
+
     // The next frame; nullopt: it is not complete. Frames of optional unknown types are passed over. Errors:
     // as decode_head.
     [[nodiscard]] Result<std::optional<Frame>> next();

@@ -29,6 +29,11 @@ class PartAssembler {
                                                                         Bytes& storage);
     // Of the messages that are incomplete.
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+    // Forgets them: the connection was cut.
+    void clear() {
+        parts_.clear();
+        bytes_ = 0;
+    }
 
   private:
     using Key = std::tuple<FrameType, std::uint16_t, std::uint64_t>;

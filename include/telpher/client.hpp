@@ -156,6 +156,7 @@ class Client {
                                       SubscribeOptions options);
     friend Result<Client> connect(std::string_view uri, const ConnectOptions& options);
     friend struct detail::RemoteAccess;
+    friend class detail::DomainCore;
     explicit Client(std::shared_ptr<detail::DomainCore> core) : core_(std::move(core)) {}
     std::shared_ptr<detail::DomainCore> core_;
     std::shared_ptr<detail::RemoteClient> remote_;  // instead of the core

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 
 namespace telpher {
 
@@ -46,9 +47,30 @@ struct ServerOptions {
     WaitStrategy wait_strategy = WaitStrategy::balanced;
 };
 
+// Whom an encrypted connection trusts, and as whom it speaks (SECURITY.md). Empty = the default. At most
+// one of `pin`, `ca` and `psk`; without them the peer's key is trusted on first use, and recorded in
+// known_hosts.
+struct Tls {
+    std::string pin{};           // "sha256:HEX", the SHA-256 of the peer's public key (its SPKI)
+    std::string ca{};            // PEM file of the authorities that may vouch for the peer
+    std::string certificate{};   // PEM file; default: the identity made by `telpher keygen`, if any
+    std::string key{};           // PEM file of its private key, readable by this user only
+    std::string psk{};           // file of a pre-shared key, made by `telpher keygen --psk`
+    std::string psk_identity{};  // the name of that key, told to the peer; default "telpher"
+    // Where identity and known_hosts lie; default $TELPHER_CONFIG_DIR, $XDG_CONFIG_HOME/telpher or
+    // ~/.config/telpher.
+    std::string config_dir{};
+};
+
 struct ConnectOptions {
     Duration wait{};  // how long to wait for the domain to exist; 0 = do not wait
     WaitStrategy wait_strategy = WaitStrategy::balanced;
+    // tcp: and unix: only. Messages of at least this many encoded bytes travel compressed where that
+    // makes them smaller; 0 = all, -1 = none. Worth its time on links below about 1 Gbit/s.
+    std::int64_t compress_from_bytes = -1;
+    // Connections by TCP only. `tls` says whom to trust, and implies `encrypt`.
+    bool encrypt = false;
+    std::optional<Tls> tls{};
 };
 
 // What an offer to a full queue does: waits or fails (`bounded`), or drops the oldest message

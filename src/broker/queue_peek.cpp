@@ -16,8 +16,8 @@ constexpr std::uint32_t kRoundsMax = 1000;  // copies of messages that were take
 // same before and after (a sequence lock, as in H. Boehm, "Can seqlocks get along with programming
 // language memory models?", 2012). ThreadSanitizer knows nothing of that check and is told not to
 // look; a builtin, because it would look into std::atomic_ref.
-[[gnu::noinline, gnu::no_sanitize("thread")]] void copy_words(std::vector<std::uint64_t>& to,
-                                                              std::span<const std::byte> from) {
+__attribute__((noinline, no_sanitize("thread"))) void copy_words(std::vector<std::uint64_t>& to,
+                                                                 std::span<const std::byte> from) {
     const auto* words = reinterpret_cast<const std::uint64_t*>(from.data());
     for (std::size_t i = 0; i < to.size(); ++i) {
         // R4: pairs with shm/chunk_pool.hpp:P1. The chunk's word is read again after these.

@@ -1,6 +1,7 @@
 #pragma once
 // What one Server or Client shares with the handles made from it.
 
+#include "telpher/client.hpp"
 #include "telpher/options.hpp"
 #include "telpher/queue.hpp"
 #include "telpher/server.hpp"
@@ -27,6 +28,8 @@ class Parker;
 class DomainCore : public std::enable_shared_from_this<DomainCore> {
   public:
     DomainCore(std::shared_ptr<shm::Attachment> attachment, WaitStrategy strategy, bool created);
+    // Null: it was moved from, or never connected.
+    static DomainCore* of(const Client& client) noexcept { return client.core_.get(); }
     DomainCore(const DomainCore&) = delete;
     DomainCore& operator=(const DomainCore&) = delete;
     ~DomainCore();

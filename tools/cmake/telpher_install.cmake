@@ -26,6 +26,7 @@ write_basic_package_version_file(telpher-config-version.cmake COMPATIBILITY Same
 install(FILES
     ${CMAKE_CURRENT_BINARY_DIR}/telpher-config.cmake
     ${CMAKE_CURRENT_BINARY_DIR}/telpher-config-version.cmake
+    ${telpher_templates}/telpher_codecs.cmake
     DESTINATION ${telpher_package_dir})
 
 # Relative to the .pc file, so that `cmake --install --prefix` and moved packages work.

@@ -44,15 +44,31 @@ if(telpher_bridge_sources)
     set(TELPHER_HAS_BRIDGE ON)
     find_package(OpenSSL 3 REQUIRED)
     find_package(ZLIB REQUIRED)
+    find_path(TELPHER_ASIO_DIR asio.hpp REQUIRED DOC "Asio, standalone (libasio-dev)")
+    include(telpher_codecs)
+    set(TELPHER_CODECS "")  # the optional ones that are built in
+    foreach(codec IN ITEMS zstd libdeflate)
+        string(TOUPPER ${codec} option)
+        if(TELPHER_${option})
+            telpher_find_codec(${codec})
+            if(TARGET telpher::${codec})
+                list(APPEND TELPHER_CODECS ${codec})
+            endif()
+        endif()
+    endforeach()
+    list(TRANSFORM TELPHER_CODECS PREPEND telpher:: OUTPUT_VARIABLE telpher_codec_targets)
+    list(TRANSFORM TELPHER_CODECS PREPEND TELPHER_HAS_ OUTPUT_VARIABLE telpher_codec_definitions)
+    list(TRANSFORM telpher_codec_definitions TOUPPER)
     add_library(telpher_bridge OBJECT ${telpher_bridge_sources})
     set_target_properties(telpher_bridge PROPERTIES
         EXPORT_NAME bridge_objects CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
     target_link_libraries(telpher_bridge
-        PUBLIC telpher_local OpenSSL::SSL ZLIB::ZLIB
+        PUBLIC telpher_local OpenSSL::SSL ZLIB::ZLIB ${telpher_codec_targets}
         PRIVATE $<BUILD_INTERFACE:telpher_flags> $<BUILD_INTERFACE:telpher_internals>
                 $<BUILD_INTERFACE:Boost::headers>)
+    target_compile_definitions(telpher_bridge PRIVATE ${telpher_codec_definitions})
     target_sources(telpher_full INTERFACE
         $<BUILD_INTERFACE:$<TARGET_OBJECTS:telpher_bridge>>
         $<INSTALL_INTERFACE:$<TARGET_OBJECTS:telpher::bridge_objects>>)
-    target_link_libraries(telpher_full INTERFACE OpenSSL::SSL ZLIB::ZLIB)
+    target_link_libraries(telpher_full INTERFACE OpenSSL::SSL ZLIB::ZLIB ${telpher_codec_targets})
 endif()

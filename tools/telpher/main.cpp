@@ -22,8 +22,7 @@ namespace telpher::cli {
 namespace {
 
 // Commands of later versions: named, so that a script learns why it fails.
-constexpr std::array<std::string_view, 16> kLaterCommands{"bridge",
-                                                          "replay",
+constexpr std::array<std::string_view, 12> kLaterCommands{"replay",
                                                           "user",
                                                           "dlq",
                                                           "set",
@@ -31,9 +30,6 @@ constexpr std::array<std::string_view, 16> kLaterCommands{"bridge",
                                                           "bench",
                                                           "chaos",
                                                           "doctor",
-                                                          "keygen",
-                                                          "trust",
-                                                          "tls-probe",
                                                           "web",
                                                           "metrics",
                                                           "completion",
@@ -98,12 +94,15 @@ void add_all(CLI::App& app, Command& command) {
     add_publish_command(app, command);
     add_subscribe_commands(app, command);
     add_function_commands(app, command);
+    add_bridge_command(app, command);
     add_list_command(app, command);
     add_see_commands(app, command);
     add_top_command(app, command);
     add_events_command(app, command);
     add_create_command(app, command);
     add_manage_commands(app, command);
+    add_access_commands(app, command);
+    add_tls_probe_command(app, command);
     add_explain_command(app, command);
 }
 

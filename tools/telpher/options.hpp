@@ -95,12 +95,15 @@ void add_poll_command(CLI::App& app, Command& command);
 void add_publish_command(CLI::App& app, Command& command);     // pub
 void add_subscribe_commands(CLI::App& app, Command& command);  // sub tail
 void add_function_commands(CLI::App& app, Command& command);   // send serve
+void add_bridge_command(CLI::App& app, Command& command);      // bridge
 void add_create_command(CLI::App& app, Command& command);      // create
 void add_manage_commands(CLI::App& app, Command& command);     // rm peek purge gc
 void add_list_command(CLI::App& app, Command& command);        // ls
 void add_see_commands(CLI::App& app, Command& command);        // info ps verify
 void add_top_command(CLI::App& app, Command& command);         // top
 void add_events_command(CLI::App& app, Command& command);      // events
+void add_access_commands(CLI::App& app, Command& command);     // keygen trust
+void add_tls_probe_command(CLI::App& app, Command& command);   // tls-probe
 void add_explain_command(CLI::App& app, Command& command);     // explain
 void add_demo_commands(CLI::App& app, Command& command);       // demo, and its hidden processes
 

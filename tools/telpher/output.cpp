@@ -47,6 +47,19 @@ ExitCode print_error_object(const Error& error, const StatusInfo& info, ExitCode
     return code;
 }
 
+ExitCode print_bad_request(std::string_view detail,
+                           std::string_view fix,
+                           ExitCode code,
+                           bool json) {
+    if (json) {
+        StatusInfo info = describe(Status::bad_request);
+        info.fix = fix;
+        return print_error_object(Error{Status::bad_request, 0, std::string(detail)}, info, code);
+    }
+    write_error_line(printable(detail) + "; " + std::string(fix));
+    return code;
+}
+
 // Columns on a terminal, near enough: code points, not bytes.
 std::size_t width(std::string_view text) {
     return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
@@ -101,14 +114,11 @@ ExitCode print_error(const Error& error, bool json) {
 }
 
 ExitCode print_usage_error(std::string_view detail, std::string_view fix, bool json) {
-    if (json) {
-        StatusInfo info = describe(Status::bad_request);
-        info.fix = fix;
-        return print_error_object(
-            Error{Status::bad_request, 0, std::string(detail)}, info, kExitUsage);
-    }
-    write_error_line(printable(detail) + "; " + std::string(fix));
-    return kExitUsage;
+    return print_bad_request(detail, fix, kExitUsage, json);
+}
+
+ExitCode print_not_found(std::string_view detail, std::string_view fix, bool json) {
+    return print_bad_request(detail, fix, kExitNotFound, json);
 }
 
 void print_note(std::string_view text, const Json& object, bool json) {

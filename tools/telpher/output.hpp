@@ -41,6 +41,8 @@ enum ExitCode : int {
 ExitCode print_error(const Error& error, bool json);
 // The same for arguments that cannot be understood.
 ExitCode print_usage_error(std::string_view detail, std::string_view fix, bool json);
+// The same for something that was named and that there is none of, and that no status stands for.
+ExitCode print_not_found(std::string_view detail, std::string_view fix, bool json);
 
 // Tells something beside the results that is no failure, on stderr: as text, or as one object.
 void print_note(std::string_view text, const Json& object, bool json);

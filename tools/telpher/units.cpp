@@ -1,21 +1,18 @@
 #include "tools/telpher/units.hpp"
 
+#include "src/wire/size_text.hpp"
+
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <span>
-#include <system_error>
 
 namespace telpher::cli {
 
 namespace {
 
-struct Unit {
-    std::string_view name;
-    double factor;
-};
+using wire::to_integer;
+using wire::Unit;
 
 constexpr std::array kDurationUnits{Unit{"ns", 1},
                                     Unit{"us", 1e3},
@@ -24,41 +21,7 @@ constexpr std::array kDurationUnits{Unit{"ns", 1},
                                     Unit{"m", 60e9},
                                     Unit{"min", 60e9},
                                     Unit{"h", 3600e9}};
-constexpr std::array kSizeUnits{Unit{"B", 1},
-                                Unit{"KB", 1024},
-                                Unit{"KiB", 1024},
-                                Unit{"MB", 1024.0 * 1024},
-                                Unit{"MiB", 1024.0 * 1024},
-                                Unit{"GB", 1024.0 * 1024 * 1024},
-                                Unit{"GiB", 1024.0 * 1024 * 1024}};
 constexpr std::array kRateUnits{Unit{"/s", 1}, Unit{"/m", 1.0 / 60}, Unit{"/min", 1.0 / 60}};
-
-// The number at the start of `text` in the unit at its end; nothing unless both are all of it.
-std::optional<double> parse_with_unit(std::string_view text, std::span<const Unit> units) {
-    double number = 0;
-    const auto* const end = text.data() + text.size();
-    const auto parsed = std::from_chars(text.data(), end, number, std::chars_format::fixed);
-    if (parsed.ec != std::errc{} || !std::isfinite(number) || std::signbit(number)) {
-        return std::nullopt;
-    }
-    const std::string_view name(parsed.ptr, static_cast<std::size_t>(end - parsed.ptr));
-    const auto unit = std::find_if(units.begin(), units.end(), [name](const Unit& candidate) {
-        return candidate.name == name;
-    });
-    if (unit == units.end()) {
-        return std::nullopt;
-    }
-    return number * unit->factor;
-}
-
-std::optional<std::int64_t> to_integer(std::optional<double> number) {
-    constexpr double kLimit =
-        0x1p63;  // exact as a double, its predecessor is not: hence "less than"
-    if (!number || *number >= kLimit) {
-        return std::nullopt;
-    }
-    return static_cast<std::int64_t>(*number + 0.5 < kLimit ? *number + 0.5 : *number);
-}
 
 template <typename... Arguments>
 std::string print(const char* format, Arguments... arguments) {
@@ -73,17 +36,14 @@ std::optional<std::chrono::nanoseconds> parse_duration(std::string_view text) {
     if (text == "0") {
         return std::chrono::nanoseconds{0};
     }
-    const auto count = to_integer(parse_with_unit(text, kDurationUnits));
+    const auto count = to_integer(wire::parse_with_unit(text, kDurationUnits));
     return count ? std::optional{std::chrono::nanoseconds{*count}} : std::nullopt;
 }
 
-std::optional<std::uint64_t> parse_size(std::string_view text) {
-    const auto count = to_integer(parse_with_unit(text, kSizeUnits));
-    return count ? std::optional{static_cast<std::uint64_t>(*count)} : std::nullopt;
-}
+std::optional<std::uint64_t> parse_size(std::string_view text) { return wire::parse_size(text); }
 
 std::optional<double> parse_rate(std::string_view text) {
-    const auto rate = parse_with_unit(text, kRateUnits);
+    const auto rate = wire::parse_with_unit(text, kRateUnits);
     return rate && *rate > 0 ? rate : std::nullopt;
 }
 

@@ -1,0 +1,81 @@
+#pragma once
+// The TCP bridge: lets programs on other hosts, or in other containers, use a domain as if they were here.
+//
+//   auto bridge = Bridge::start(connect("shm:cafe").value(), {.listen = "127.0.0.1:33333"}).value();
+//
+// Programs that use it link telpher::telpher.
+
+#include "telpher/client.hpp"
+#include "telpher/options.hpp"
+#include "telpher/result.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace telpher {
+
+namespace bridge {
+class BridgeCore;
+}
+
+struct BridgeOptions {
+    // "HOST:PORT"; port 0 = a free one, which `port` tells; empty = no TCP. Loopback addresses only, unless
+    // `insecure`: this version neither encrypts nor asks who a client is.
+    std::string listen{};
+    // Path of a Unix socket, made with mode 0600; empty = none.
+    std::string unix_path{};
+    bool insecure = false;
+    std::uint32_t connections_max = 1024;
+    std::uint32_t outstanding_max =
+        4096;  // operations of a client that have no acknowledged answer
+    Duration heartbeat = std::chrono::seconds(5);
+    Duration grace = std::chrono::seconds(10);  // how long the session of a cut connection is kept
+    // A line for a log: a connection that was refused, or broke the protocol. On the bridge's thread.
+    std::function<void(std::string_view)> on_log{};
+};
+
+// A snapshot.
+struct BridgeStatus {
+    std::uint32_t connections = 0;
+    std::uint32_t sessions = 0;  // those of cut connections included
+    std::uint64_t accepted = 0;  // connections ever
+    std::uint64_t refused = 0;   // of them: too many, or no HELLO that could be answered
+};
+
+// A running bridge. Move-only.
+//
+//   Destructor   as `stop`.
+//   Threads      all members any number at once.
+//   Fork         in a child nothing happens.
+//   Crash        killed: what it held is reaped as any process', polled messages that no client had
+//                confirmed are counted as abandoned; its clients connect again to the next one.
+class Bridge {
+  public:
+    Bridge() = default;
+    // Errors: bad_request (addresses, limits), not_permitted (an address beyond loopback), already_exists (the
+    // address is in use), limit_reached (threads, descriptors), those of `client`.
+    static Result<Bridge> start(Client client, BridgeOptions options);
+    Bridge(Bridge&&) noexcept = default;
+    Bridge& operator=(Bridge&&) noexcept;
+    Bridge(const Bridge&) = delete;
+    Bridge& operator=(const Bridge&) = delete;
+    ~Bridge();
+
+    // Accepts nobody any more, tells every client GOODBYE, and ends. At most a second.
+    void stop() noexcept;
+    // Whether it serves: not after `stop`, nor after the end of its domain.
+    [[nodiscard]] bool running() const noexcept;
+    // Of the TCP address; 0 = none.
+    [[nodiscard]] std::uint16_t port() const noexcept;
+    [[nodiscard]] BridgeStatus status() const;
+    explicit operator bool() const noexcept { return core_ != nullptr; }
+
+  private:
+    explicit Bridge(std::shared_ptr<bridge::BridgeCore> core) : core_(std::move(core)) {}
+    std::shared_ptr<bridge::BridgeCore> core_;
+};
+
+}  // namespace telpher

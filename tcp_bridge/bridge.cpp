@@ -1,0 +1,214 @@
+// How a bridge begins: addresses, listeners, its thread.
+
+#include "telpher/bridge.hpp"
+
+#include "src/client/domain_core.hpp"
+#include "tcp_bridge/bridge_core.hpp"
+#include "tcp_bridge/connection.hpp"
+
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+
+namespace telpher {
+namespace bridge {
+namespace {
+
+struct Address {
+    std::string host;
+    std::uint16_t port = 0;
+};
+
+Result<Address> parse_listen(const std::string& text) {
+    const std::size_t colon = text.rfind(':');
+    Address address;
+    const char* const end = text.data() + text.size();
+    if (colon != std::string::npos) {
+        address.host = text.substr(0, colon);
+        const auto parsed = std::from_chars(text.data() + colon + 1, end, address.port);
+        if (parsed.ec == std::errc{} && parsed.ptr == end && colon + 1 < text.size()) {
+            if (address.host.size() > 2 && address.host.front() == '[' &&
+                address.host.back() == ']') {
+                address.host = address.host.substr(1, address.host.size() - 2);
+            }
+            return address;
+        }
+    }
+    return Error{
+        Status::bad_request, 0, "listen is '" + text + "', it should be like 127.0.0.1:33333"};
+}
+
+Error failed(const std::string& what, const asio::error_code& error) {
+    const bool in_use = error == asio::error::address_in_use;
+    return {in_use ? Status::already_exists : Status::server_error, error.value(), what};
+}
+
+}  // namespace
+
+Result<void> BridgeCore::listen_tcp() {
+    if (options_.listen.empty()) {
+        return {};
+    }
+    auto parsed = parse_listen(options_.listen);
+    if (!parsed) {
+        return parsed.error();
+    }
+    asio::error_code error;
+    const auto host = parsed->host == "localhost" ? asio::ip::make_address("127.0.0.1", error)
+                                                  : asio::ip::make_address(parsed->host, error);
+    if (error) {
+        return Error{Status::bad_request,
+                     0,
+                     "listen is '" + options_.listen + "': '" + parsed->host + "' is no address"};
+    }
+    if (!host.is_loopback() && !options_.insecure) {
+        return Error{
+            Status::not_permitted,
+            0,
+            options_.listen +
+                " can be reached from other hosts, and this version does not encrypt: listen on "
+                "127.0.0.1, or say that it is meant to be insecure"};
+    }
+    const asio::ip::tcp::endpoint endpoint(host, parsed->port);
+    static_cast<void>(tcp_.open(endpoint.protocol(), error));
+    if (!error) {
+        static_cast<void>(tcp_.set_option(asio::socket_base::reuse_address(true), error));
+    }
+    if (!error) {
+        static_cast<void>(tcp_.bind(endpoint, error));
+    }
+    if (!error) {
+        static_cast<void>(tcp_.listen(asio::socket_base::max_listen_connections, error));
+    }
+    if (error) {
+        return failed("listening on " + options_.listen, error);
+    }
+    port_ = tcp_.local_endpoint(error).port();
+    return {};
+}
+
+Result<void> BridgeCore::listen_unix() {
+    const std::string& path = options_.unix_path;
+    if (path.empty()) {
+        return {};
+    }
+    if (path.size() > 100) {
+        return Error{Status::bad_request, 0, "unix_path has more than 100 bytes: " + path};
+    }
+    asio::error_code error;
+    const asio::local::stream_protocol::endpoint endpoint(path);
+    // What a killed bridge left is taken away; one that answers, or is no socket, is not.
+    struct stat file {};
+    if (::lstat(path.c_str(), &file) == 0) {
+        asio::local::stream_protocol::socket probe(context_);
+        static_cast<void>(probe.connect(endpoint, error));
+        if (!S_ISSOCK(file.st_mode) || error != asio::error::connection_refused) {
+            return Error{Status::already_exists, 0, path + " is there already"};
+        }
+        ::unlink(path.c_str());
+        error.clear();
+    }
+    static_cast<void>(local_.open(endpoint.protocol(), error));
+    if (!error) {
+        // Before it has a name: at no moment may others connect.
+        ::fchmod(local_.native_handle(), 0600);
+        static_cast<void>(local_.bind(endpoint, error));
+    }
+    if (!error) {
+        unix_made_ = true;
+        static_cast<void>(local_.listen(asio::socket_base::max_listen_connections, error));
+    }
+    return error ? Result<void>(failed("listening on " + path, error)) : Result<void>();
+}
+
+Result<std::shared_ptr<BridgeCore>> BridgeCore::start(Client client, BridgeOptions options) {
+    if (options.listen.empty() && options.unix_path.empty()) {
+        return Error{Status::bad_request, 0, "neither listen nor unix_path is given"};
+    }
+    if (options.connections_max == 0 || options.outstanding_max == 0 ||
+        options.heartbeat < std::chrono::milliseconds(100) || options.grace.count() < 0) {
+        return Error{
+            Status::bad_request,
+            0,
+            "connections_max and outstanding_max are 1 and more, heartbeat 100 ms and more, grace "
+            "0 and more"};
+    }
+    detail::DomainCore* const domain = detail::DomainCore::of(client);
+    if (domain == nullptr) {
+        return Error{Status::closed, 0, "the client is not connected to a domain of this host"};
+    }
+    if (const Status status = domain->usable(); status != Status::ok) {
+        return status;
+    }
+    const std::string name = domain->name();
+    const std::size_t bytes_max = domain->attachment().segment().message_bytes_max();
+    auto core =
+        std::make_shared<BridgeCore>(std::move(client), std::move(options), name, bytes_max);
+    if (core->inbox_->descriptor() < 0) {
+        return Error{Status::limit_reached, errno, "eventfd"};
+    }
+    asio::error_code error;
+    static_cast<void>(core->wakes_.assign(core->inbox_->descriptor(), error));
+    if (error) {
+        return Error{Status::server_error, error.value(), "watching an eventfd"};
+    }
+    for (auto listen : {&BridgeCore::listen_tcp, &BridgeCore::listen_unix}) {
+        if (auto listens = ((*core).*listen)(); !listens) {
+            static_cast<void>(core->wakes_.release());
+            if (core->unix_made_) {
+                ::unlink(core->options_.unix_path.c_str());
+            }
+            return listens.error();
+        }
+    }
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);  // inherited: no signal of the program runs there
+    Result<void> started;
+    try {
+        core->thread_ = std::thread([core] {
+            pthread_setname_np(pthread_self(), "telpher-bridge");
+            core->run();
+        });
+    } catch (const std::system_error& failure) {
+        static_cast<void>(core->wakes_.release());
+        started =
+            Error{Status::limit_reached, failure.code().value(), "no thread could be started"};
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return started ? Result<std::shared_ptr<BridgeCore>>(core)
+                   : Result<std::shared_ptr<BridgeCore>>(started.error());
+}
+
+}  // namespace bridge
+
+Result<Bridge> Bridge::start(Client client, BridgeOptions options) {
+    auto core = bridge::BridgeCore::start(std::move(client), std::move(options));
+    return core ? Result<Bridge>(Bridge(std::move(*core))) : Result<Bridge>(core.error());
+}
+
+Bridge& Bridge::operator=(Bridge&& other) noexcept {
+    if (this != &other) {
+        stop();
+        core_ = std::move(other.core_);
+    }
+    return *this;
+}
+
+Bridge::~Bridge() { stop(); }
+
+void Bridge::stop() noexcept {
+    if (core_ != nullptr) {
+        core_->stop();
+    }
+}
+bool Bridge::running() const noexcept { return core_ != nullptr && core_->running(); }
+std::uint16_t Bridge::port() const noexcept { return core_ != nullptr ? core_->port() : 0; }
+BridgeStatus Bridge::status() const { return core_ != nullptr ? core_->status() : BridgeStatus{}; }
+
+}  // namespace telpher

@@ -1,0 +1,73 @@
+#pragma once
+// One accepted connection: bytes between a socket and a session.
+//
+//   States    greeting (nothing but preface and HELLO is taken, for kHelloPatience at most), serving, ending (what
+//             is left to be sent is sent, for a second at most).
+//   Memory    the reader's buffer, the session's queue; while that has more than kOutMax bytes nothing is read
+//   Threads   the bridge's
+
+#include "tcp_bridge/asio.hpp"
+#include "tcp_bridge/bridge_core.hpp"
+#include "tcp_bridge/frame_reader.hpp"
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <variant>
+
+namespace telpher::bridge {
+
+inline constexpr std::size_t kOutMax = 4U << 20U;
+inline constexpr std::size_t kReadBytes = 64U << 10U;
+inline constexpr std::size_t kWriteBytes = 256U << 10U;
+inline constexpr auto kHelloPatience = std::chrono::seconds(5);
+
+class Connection : public std::enable_shared_from_this<Connection> {
+  public:
+    using Socket = std::variant<asio::ip::tcp::socket, asio::local::stream_protocol::socket>;
+    using Clock = std::chrono::steady_clock;
+
+    Connection(std::shared_ptr<BridgeCore> bridge,
+               Socket socket,
+               std::string peer,
+               std::string principal);
+    void start();
+    // GOODBYE with that reason, then the end.
+    void end(const Error& why);
+    // Another connection resumes its session, or the bridge ends.
+    void drop();
+    // Heartbeats and deadlines.
+    void tick(Clock::time_point now);
+    [[nodiscard]] const std::string& peer() const noexcept { return peer_; }
+
+  private:
+    enum class State : std::uint8_t { greeting, serving, ending };
+    void read();
+    void on_read(std::size_t bytes);
+    [[nodiscard]] Result<void> take_preface();
+    [[nodiscard]] Result<void> take_frames();
+    [[nodiscard]] Result<void> greet(const Frame& frame);
+    void flush();
+    void write();
+    void close_socket();
+
+    const std::shared_ptr<BridgeCore> bridge_;
+    Socket socket_;
+    const std::string peer_;
+    const std::string principal_;
+    State state_ = State::greeting;
+    bool prefaced_ = false;
+    bool reading_ = false;
+    bool writing_ = false;
+    bool flushing_ = false;  // a flush is on its way
+    FrameReader reader_;
+    SendQueue early_;  // before and after there is a session
+    std::shared_ptr<ServerSession> session_;
+    Bytes sending_;
+    Clock::time_point heard_;
+    Clock::time_point said_;
+    Clock::time_point deadline_;  // of greeting, or of the end
+    std::chrono::milliseconds heartbeat_{5000};
+};
+
+}  // namespace telpher::bridge

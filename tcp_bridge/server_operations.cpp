@@ -1,0 +1,320 @@
+// What a session does in the domain, operation by operation.
+
+#include "src/broker/queue_core.hpp"
+#include "src/wire/codec.hpp"
+#include "tcp_bridge/byte_cursor.hpp"
+#include "tcp_bridge/server_session.hpp"
+
+#include <algorithm>
+
+namespace telpher::bridge {
+namespace {
+
+Duration duration_of(std::uint64_t ns) {
+    constexpr auto kMost = static_cast<std::uint64_t>(Duration::max().count());
+    return Duration(static_cast<std::int64_t>(std::min(ns, kMost)));
+}
+
+FrameHead result_head(std::uint64_t argument) {
+    FrameHead head;
+    head.type = FrameType::result;
+    head.argument = argument;
+    return head;
+}
+
+template <typename Fields>
+Bytes bytes_of(const Fields& message) {
+    Bytes bytes(wire::encoded_bytes(message));
+    wire::encode(message, {message.id(), message.parts().head.timestamp_ns, message.type()}, bytes);
+    return bytes;
+}
+
+std::string_view verb_of(FrameType type) {
+    switch (type) {
+        case FrameType::offer:
+            return "produce";
+        case FrameType::poll:
+            return "consume";
+        case FrameType::publish:
+            return "publish";
+        default:
+            return "call";
+    }
+}
+
+}  // namespace
+
+// ---- OPEN --------------------------------------------------------------------------------------
+
+Result<void> ServerSession::open(const FrameHead& head, std::span<const std::byte> body) {
+    auto what = decode_open(body);
+    if (!what) {
+        return what.error();
+    }
+    if (head.channel == 0 || channels_.contains(head.channel) ||
+        subscriptions_.contains(head.channel)) {
+        return Error{Status::bad_request,
+                     0,
+                     "OPEN of channel " + std::to_string(head.channel) + ", which is in use"};
+    }
+    if (channels_.size() >= limits_.channels_max) {
+        answer(
+            head.correlation,
+            Error{Status::limit_reached,
+                  0,
+                  "a session has at most " + std::to_string(limits_.channels_max) + " channels"});
+        return {};
+    }
+    Channel& channel = channels_[head.channel];
+    channel.open = std::move(*what);
+    channel.opening = true;
+    channel.correlation = head.correlation;
+    const auto now = Clock::now();
+    const auto wait = std::min<Duration>(duration_of(head.argument), std::chrono::hours(24));
+    channel.until = now + wait;
+    ++opening_;
+    try_open(head.channel, channel, now);
+    return {};
+}
+
+void ServerSession::try_open(std::uint16_t number, Channel& channel, Clock::time_point now) {
+    Error error;
+    std::uint32_t capacity = 0;
+    switch (channel.open.kind) {
+        case Kind::queue:
+            if (auto queue = client_.queue(channel.open.name); queue) {
+                channel.queue = std::move(*queue);
+                capacity = channel.queue.capacity();
+            } else {
+                error = queue.error();
+            }
+            break;
+        case Kind::topic:
+            if (auto topic = client_.topic(channel.open.name); topic) {
+                channel.topic = std::move(*topic);
+            } else {
+                error = topic.error();
+            }
+            break;
+        case Kind::function:
+            break;  // looked for by each call
+    }
+    if (error.status == Status::queue_not_found && now < channel.until) {
+        return;
+    }
+    channel.opening = false;
+    --opening_;
+    FrameHead head = result_head(capacity);
+    const auto waiting = std::exchange(channel.waiting, {});
+    answer(channel.correlation, head, error.status == Status::ok ? Bytes{} : encode(Ending{error}));
+    for (const auto& [operation, body] : waiting) {
+        if (error.status == Status::ok) {
+            run(operation, &channel, body);
+        } else {
+            answer(operation.correlation, error);
+        }
+    }
+    if (error.status != Status::ok) {
+        channels_.erase(number);
+    }
+}
+
+void ServerSession::on_tick(Clock::time_point now) {
+    if (opening_ == 0) {
+        return;
+    }
+    std::vector<std::uint16_t> numbers;
+    for (const auto& [number, channel] : channels_) {
+        if (channel.opening) {
+            numbers.push_back(number);
+        }
+    }
+    for (const std::uint16_t number : numbers) {
+        try_open(number, channels_[number], now);
+    }
+}
+
+// ---- data --------------------------------------------------------------------------------------
+
+template <typename T>
+void ServerSession::start(const FrameHead& head, Future<T> future) {
+    const std::uint64_t correlation = head.correlation;
+    const std::uint16_t channel = head.channel;
+    auto operation = std::make_shared<FutureOperation<T>>(std::move(future));
+    operations_[correlation] = operation;
+    FutureOperation<T>::await(
+        operation, inbox_, [weak = weak_from_this(), correlation, channel](Result<T> result) {
+            const auto self = weak.lock();
+            if (self == nullptr) {
+                return;
+            }
+            if (!result) {
+                self->answer(correlation, result.error());
+            } else if constexpr (std::is_same_v<T, Message>) {
+                FrameHead response;
+                response.type = FrameType::response;
+                response.channel = channel;
+                self->answer(correlation, response, bytes_of(*result));
+            } else if constexpr (std::is_same_v<T, Published>) {
+                ByteWriter body;
+                body.put(result->subscribers);
+                body.zeros(4);
+                self->answer(correlation, result_head(result->sequence), body.take());
+            } else {
+                self->answer(correlation, result_head(*result), {});
+            }
+        });
+}
+
+void ServerSession::run(const FrameHead& head, Channel* channel, std::span<const std::byte> body) {
+    const std::string_view name = channel != nullptr ? std::string_view(channel->open.name) : "";
+    const Kind kind = channel != nullptr ? channel->open.kind : Kind::function;
+    const Kind wanted = head.type == FrameType::publish ? Kind::topic
+                        : head.type == FrameType::call  ? Kind::function
+                                                        : Kind::queue;
+    if (kind != wanted) {
+        answer(head.correlation,
+               Error{Status::bad_request,
+                     0,
+                     std::string(to_string(head.type)) + " on a channel of another kind"});
+        return;
+    }
+    if (!allowed(verb_of(head.type), name)) {
+        answer(head.correlation,
+               Error{Status::not_permitted,
+                     0,
+                     principal_ + " may not " + std::string(verb_of(head.type)) + " '" +
+                         std::string(name) + "'"});
+        return;
+    }
+    if (head.type == FrameType::poll) {
+        return run_poll(head, *channel);
+    }
+    const auto view = wire::decode(body);
+    if (!view) {
+        answer(head.correlation, Error{Status::bad_request, 0, view.error().detail});
+        return;
+    }
+    Message message = view->to_message();
+    switch (head.type) {
+        case FrameType::offer:
+            return run_offer(head, *channel, message);
+        case FrameType::publish:
+            return run_publish(head, *channel, std::move(message));
+        default:
+            return run_call(head, channel, message);
+    }
+}
+
+void ServerSession::run_offer(const FrameHead& head, Channel& channel, const Message& message) {
+    start(head, channel.queue.offer_async(message, duration_of(head.argument)));
+}
+
+void ServerSession::run_poll(const FrameHead& head, Channel& channel) {
+    auto operation = std::make_shared<FutureOperation<Delivery>>(
+        channel.queue.poll_async(duration_of(head.argument)));
+    operations_[head.correlation] = operation;
+    FutureOperation<Delivery>::await(
+        operation,
+        inbox_,
+        [weak = weak_from_this(), head, queue = channel.queue](Result<Delivery> polled) {
+            const auto self = weak.lock();
+            if (self != nullptr && !self->ended()) {
+                self->deliver(head, queue, std::move(polled));
+            } else if (polled) {
+                detail::QueueCore::of(queue).give_up(*polled);  // too late to be cancelled
+            }
+        });
+}
+
+void ServerSession::run_publish(const FrameHead& head, Channel& channel, Message message) {
+    start(head, channel.topic.publish_async(std::move(message), duration_of(head.argument)));
+}
+
+void ServerSession::run_call(const FrameHead& head, Channel* channel, const Message& message) {
+    const Duration timeout = duration_of(head.argument);
+    if ((head.flags & kFlagOneway) != 0) {
+        // Without waiting for room: the I/O thread has others to serve.
+        const auto sent = channel != nullptr ? client_.send_oneway(channel->open.name, message)
+                                             : client_.send_oneway(message);
+        answer(head.correlation, sent ? Error{} : sent.error());
+        return;
+    }
+    start(head,
+          channel != nullptr ? client_.send_async(channel->open.name, message, timeout)
+                             : client_.send_async(message, timeout));
+}
+
+// The message stays ours until the client confirms it.
+void ServerSession::deliver(const FrameHead& poll, const Queue& queue, Result<Delivery> polled) {
+    if (!polled) {
+        answer(poll.correlation, polled.error());
+        return;
+    }
+    FrameHead head;
+    head.type = FrameType::delivery;
+    head.channel = poll.channel;
+    head.argument = polled->sequence();
+    Bytes body = bytes_of(*polled);
+    // `answer` keeps what is here.
+    Kept& kept = kept_[poll.correlation];
+    kept.queue = queue;
+    kept.delivery = std::move(*polled);
+    answer(poll.correlation, head, std::move(body));
+}
+
+// ---- SUBSCRIBE ---------------------------------------------------------------------------------
+
+Result<void> ServerSession::subscribe(const FrameHead& head, std::span<const std::byte> body) {
+    const auto what = decode_subscribe(body);
+    if (!what) {
+        return what.error();
+    }
+    const std::uint16_t number = head.channel;
+    if (number == 0 || channels_.contains(number) || subscriptions_.contains(number)) {
+        return Error{Status::bad_request,
+                     0,
+                     "SUBSCRIBE of channel " + std::to_string(number) + ", which is in use"};
+    }
+    if (subscriptions_.size() >= limits_.subscriptions_max) {
+        answer(head.correlation,
+               Error{Status::limit_reached,
+                     0,
+                     "a session has at most " + std::to_string(limits_.subscriptions_max) +
+                         " subscriptions"});
+        return {};
+    }
+    for (const std::string& pattern : what->patterns) {
+        if (!allowed("subscribe", pattern)) {
+            answer(head.correlation,
+                   Error{Status::not_permitted,
+                         0,
+                         principal_ + " may not subscribe to '" + pattern + "'"});
+            return {};
+        }
+    }
+    const auto weak = weak_from_this();
+    auto subscription = std::make_shared<ServerSubscription>(
+        inbox_,
+        ServerSubscription::Tell{
+            [weak, number](std::uint64_t sequence, std::uint64_t lost, Bytes message) {
+                if (const auto self = weak.lock()) {
+                    self->sample(number, sequence, lost, std::move(message));
+                }
+            },
+            [weak, number](const Error& why) {
+                if (const auto self = weak.lock()) {
+                    self->subscription_ended(number, why);
+                }
+            }});
+    subscriptions_[number] = subscription;
+    if (auto started = subscription->start(client_, *what, head.argument); !started) {
+        subscriptions_.erase(number);
+        answer(head.correlation, started.error());
+        return {};
+    }
+    answer(head.correlation, Error{});
+    return {};
+}
+
+}  // namespace telpher::bridge

@@ -1,0 +1,299 @@
+#include "tcp_bridge/server_session.hpp"
+
+#include "src/broker/queue_core.hpp"
+#include "src/wire/codec.hpp"
+
+#include <algorithm>
+
+namespace telpher::bridge {
+namespace {
+
+Error broken(std::string what) { return {Status::bad_request, 0, std::move(what)}; }
+
+bool is_operation(FrameType type) {
+    switch (type) {
+        case FrameType::open:
+        case FrameType::offer:
+        case FrameType::poll:
+        case FrameType::publish:
+        case FrameType::subscribe:
+        case FrameType::call:
+        case FrameType::command:
+            return true;
+        default:
+            return false;
+    }
+}
+
+}  // namespace
+
+ServerSession::ServerSession(Client client,
+                             std::shared_ptr<Inbox> inbox,
+                             SessionLimits limits,
+                             Authorize authorize,
+                             std::string principal)
+    : client_(std::move(client)),
+      inbox_(std::move(inbox)),
+      limits_(limits),
+      authorize_(std::move(authorize)),
+      principal_(std::move(principal)),
+      parts_(limits_.message_bytes_max, 2 * limits_.message_bytes_max + (1U << 20U)) {}
+
+ServerSession::~ServerSession() { end(); }
+
+bool ServerSession::allowed(std::string_view verb, std::string_view destination) const {
+    return !authorize_ || authorize_(principal_, verb, destination);
+}
+
+// ---- life --------------------------------------------------------------------------------------
+
+void ServerSession::attach(std::uint64_t received, std::function<void()> wake) {
+    wake_ = std::move(wake);
+    acknowledge(received);
+    for (auto& [correlation, kept] : kept_) {
+        if (!kept.acknowledged) {
+            out_.push(kept.head, kept.body);
+        }
+    }
+}
+
+void ServerSession::detach() {
+    wake_ = nullptr;
+    out_.clear();
+    parts_.clear();  // messages in parts begin again
+}
+
+void ServerSession::end() {
+    if (ended_) {
+        return;
+    }
+    ended_ = true;
+    wake_ = nullptr;
+    for (auto& [number, subscription] : subscriptions_) {
+        subscription->end();
+    }
+    subscriptions_.clear();
+    for (auto& [correlation, operation] : std::exchange(operations_, {})) {
+        operation->cancel();
+    }
+    for (auto& [correlation, kept] : kept_) {
+        if (kept.delivery) {
+            detail::QueueCore::of(kept.queue).give_up(kept.delivery);
+        }
+    }
+    kept_.clear();
+    channels_.clear();
+    out_.clear();
+}
+
+// ---- frames ------------------------------------------------------------------------------------
+
+Result<void> ServerSession::on_frame(const Frame& frame) {
+    const FrameHead& head = frame.head;
+    if ((head.flags & kFlagCompressed) != 0) {
+        return broken("a compressed frame, although no codec was agreed on");
+    }
+    if ((head.flags & kFlagMore) != 0 && !carries_message(head.type)) {
+        return broken(std::string(to_string(head.type)) + " in parts");
+    }
+    switch (head.type) {
+        case FrameType::heartbeat:
+        case FrameType::ack:
+            acknowledge(head.argument);
+            return {};
+        case FrameType::goodbye:
+            return Error{Status::closed, 0, "the client said GOODBYE"};
+        case FrameType::cancel:
+            cancel(head.correlation);
+            return {};
+        case FrameType::confirm:
+            confirm(head.correlation);
+            return {};
+        case FrameType::put_back:
+            put_back(head.correlation);
+            return {};
+        case FrameType::close:
+            if (const auto known = channels_.find(head.channel); known != channels_.end()) {
+                opening_ -= known->second.opening ? 1U : 0U;
+                channels_.erase(known);
+            }
+            return {};
+        case FrameType::credit:
+            if (const auto known = subscriptions_.find(head.channel);
+                known != subscriptions_.end()) {
+                known->second->grant(head.argument);
+            }
+            return {};
+        case FrameType::unsubscribe:
+            if (const auto known = subscriptions_.find(head.channel);
+                known != subscriptions_.end()) {
+                // No sample is told behind this one.
+                known->second->end();
+                subscription_ended(head.channel, {Status::closed, 0, {}});
+            }
+            return {};
+        default:
+            break;
+    }
+    if (!is_operation(head.type)) {
+        return broken(std::string(to_string(head.type)) + " is not a client's");
+    }
+    if (auto in_order = announce(head); !in_order) {
+        return in_order;
+    }
+    return carries_message(head.type) ? on_data(frame) : operate(head, frame.body);
+}
+
+Result<void> ServerSession::on_data(const Frame& frame) {
+    Bytes storage;
+    const auto whole = parts_.add(frame, storage);
+    if (!whole) {
+        return whole.error();
+    }
+    return *whole ? operate(frame.head, **whole) : Result<void>();
+}
+
+// First frames come in order; a large one may be whole after others that came later.
+Result<void> ServerSession::announce(const FrameHead& head) {
+    if (head.correlation == 0 || head.correlation > announced_ + 1) {
+        return broken("operation " + std::to_string(head.correlation) + " comes after " +
+                      std::to_string(announced_));
+    }
+    announced_ = std::max(announced_, head.correlation);
+    return {};
+}
+
+// An operation that is whole.
+Result<void> ServerSession::operate(const FrameHead& head, std::span<const std::byte> body) {
+    if (head.correlation <= received_ || !ahead_.insert(head.correlation).second) {
+        return {};  // sent again after a resume: it was begun, its answer is kept or was acknowledged
+    }
+    while (ahead_.erase(received_ + 1) != 0) {
+        ++received_;
+    }
+    if (operations_.size() + kept_.size() + opening_ >= limits_.outstanding_max) {
+        answer(head.correlation,
+               Error{Status::overloaded,
+                     0,
+                     "outstanding_max is " + std::to_string(limits_.outstanding_max) +
+                         ", as many operations have no acknowledged answer"});
+        return {};
+    }
+    switch (head.type) {
+        case FrameType::open:
+            return open(head, body);
+        case FrameType::subscribe:
+            return subscribe(head, body);
+        case FrameType::command:
+            answer(head.correlation,
+                   Error{Status::not_permitted, 0, "this version has no commands over a bridge"});
+            return {};
+        default:
+            break;
+    }
+    const bool default_function = head.type == FrameType::call && head.channel == 0;
+    const auto known = channels_.find(head.channel);
+    if (known == channels_.end() && !default_function) {
+        answer(head.correlation,
+               broken("channel " + std::to_string(head.channel) + " is not open"));
+        return {};
+    }
+    Channel* channel = default_function ? nullptr : &known->second;
+    if (channel != nullptr && channel->opening) {
+        channel->waiting.emplace_back(head, Bytes(body.begin(), body.end()));
+        return {};
+    }
+    run(head, channel, body);
+    return {};
+}
+
+// ---- answers -----------------------------------------------------------------------------------
+
+void ServerSession::answer(std::uint64_t correlation, FrameHead head, Bytes body) {
+    operations_.erase(correlation);
+    if (ended_) {
+        return;
+    }
+    head.correlation = correlation;
+    auto& kept = kept_[correlation];
+    kept.head = head;
+    kept.body = std::move(body);
+    if (wake_) {
+        out_.push(kept.head, kept.body);
+        wake_();
+    }
+}
+
+void ServerSession::answer(std::uint64_t correlation, const Error& error) {
+    FrameHead head;
+    head.type = FrameType::result;
+    answer(correlation, head, error.status == Status::ok ? Bytes{} : encode(Ending{error}));
+}
+
+void ServerSession::acknowledge(std::uint64_t up_to) {
+    acknowledged_ = std::max(acknowledged_, std::min(up_to, announced_));
+    for (auto at = kept_.begin(); at != kept_.end() && at->first <= acknowledged_;) {
+        at->second.acknowledged = true;
+        at->second.body = {};
+        // A delivery is kept until it is confirmed.
+        at = at->second.delivery ? std::next(at) : kept_.erase(at);
+    }
+}
+
+void ServerSession::confirm(std::uint64_t correlation) {
+    const auto kept = kept_.find(correlation);
+    if (kept != kept_.end() && kept->second.delivery) {
+        kept->second.delivery.release();
+        kept_.erase(kept);  // it was received, whatever ACK says
+    }
+}
+
+void ServerSession::put_back(std::uint64_t correlation) {
+    const auto kept = kept_.find(correlation);
+    if (kept != kept_.end() && kept->second.delivery) {
+        detail::QueueCore::of(kept->second.queue).give_up(kept->second.delivery);
+        kept_.erase(kept);
+    }
+}
+
+void ServerSession::cancel(std::uint64_t correlation) {
+    if (const auto known = operations_.find(correlation); known != operations_.end()) {
+        const auto operation = known->second;  // answering erases it
+        operation->cancel();
+        return;
+    }
+    for (auto& [number, channel] : channels_) {
+        if (channel.opening && channel.correlation == correlation) {
+            channel.until = {};  // its next look is its last
+        }
+    }
+}
+
+void ServerSession::sample(std::uint16_t channel,
+                           std::uint64_t sequence,
+                           std::uint64_t lost,
+                           Bytes message) {
+    if (!wake_ || !subscriptions_.contains(channel)) {
+        return;  // cut: the client counts what it did not get
+    }
+    FrameHead head;
+    head.type = FrameType::sample;
+    head.channel = channel;
+    head.correlation = lost;
+    head.argument = sequence;
+    out_.push(head, std::move(message));
+    wake_();
+}
+
+void ServerSession::subscription_ended(std::uint16_t channel, const Error& why) {
+    if (subscriptions_.erase(channel) == 0 || !wake_) {
+        return;
+    }
+    FrameHead head;
+    head.type = FrameType::end;
+    head.channel = channel;
+    out_.push(head, encode(Ending{why}));
+    wake_();
+}
+
+}  // namespace telpher::bridge

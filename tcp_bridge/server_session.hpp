@@ -1,0 +1,142 @@
+#pragma once
+// One client's session as the bridge sees it (PROTOCOL.md, Session): frames in, frames out, operations in the
+// domain between. It outlives its connection by the grace time.
+//
+//   I/O      none: bytes are the connection's. Operations complete on other threads, which tell through the
+//            inbox; everything else runs on the I/O thread.
+//   Memory   answers that the client has not acknowledged and messages that it has not confirmed, at most
+//            `outstanding_max` of them; messages in parts; what `out` holds, which the connection bounds by
+//            reading no more while it is long
+//   Crash    the bridge is a process of the domain as any other: what it held when killed is reaped, polled
+//            messages it had not handed over are counted as abandoned
+
+#include "telpher/client.hpp"
+
+#include "tcp_bridge/bodies.hpp"
+#include "tcp_bridge/inbox.hpp"
+#include "tcp_bridge/part_assembler.hpp"
+#include "tcp_bridge/send_queue.hpp"
+#include "tcp_bridge/server_operation.hpp"
+#include "tcp_bridge/server_subscription.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+namespace telpher::bridge {
+
+struct SessionLimits {
+    std::size_t message_bytes_max = 20U << 20U;
+    std::uint32_t outstanding_max = 4096;
+    std::uint32_t subscriptions_max = 64;
+    std::uint32_t channels_max = 1024;
+};
+
+// May `principal` do `verb` to `destination`? In front of every operation.
+using Authorize = std::function<bool(
+    std::string_view principal, std::string_view verb, std::string_view destination)>;
+
+class ServerSession : public std::enable_shared_from_this<ServerSession> {
+  public:
+    using Clock = std::chrono::steady_clock;
+
+    ServerSession(Client client,
+                  std::shared_ptr<Inbox> inbox,
+                  SessionLimits limits,
+                  Authorize authorize,
+                  std::string principal);
+    ServerSession(const ServerSession&) = delete;
+    ServerSession& operator=(const ServerSession&) = delete;
+    ~ServerSession();
+
+    // One frame behind HELLO. Error: the client broke the protocol, or said GOODBYE (closed); the session
+    // has ended.
+    Result<void> on_frame(const Frame& frame);
+    // OPENs that wait for their destination look again.
+    void on_tick(Clock::time_point now);
+    // A connection came (back): what is kept and not acknowledged is sent again.
+    void attach(std::uint64_t received, std::function<void()> wake);
+    // It was cut.
+    void detach();
+    // For good. Unanswered operations are cancelled, unconfirmed messages put back.
+    void end();
+
+    [[nodiscard]] SendQueue& out() noexcept { return out_; }
+    [[nodiscard]] bool ended() const noexcept { return ended_; }
+    // All operations up to this one have come, whole.
+    [[nodiscard]] std::uint64_t received() const noexcept { return received_; }
+    [[nodiscard]] bool waits_for_destination() const noexcept { return opening_ != 0; }
+    [[nodiscard]] const std::string& principal() const noexcept { return principal_; }
+
+    // ---- from operations and subscriptions, on the I/O thread ----
+    void answer(std::uint64_t correlation, FrameHead head, Bytes body);
+    void answer(std::uint64_t correlation, const Error& error);
+    void deliver(const FrameHead& poll, const Queue& queue, Result<Delivery> polled);
+    void sample(std::uint16_t channel, std::uint64_t sequence, std::uint64_t lost, Bytes message);
+    void subscription_ended(std::uint16_t channel, const Error& why);
+
+  private:
+    struct Channel {
+        Open open{};
+        bool opening = false;
+        std::uint64_t correlation = 0;  // of the OPEN that waits
+        Clock::time_point until{};
+        std::vector<std::pair<FrameHead, Bytes>> waiting{};  // for the OPEN
+        Queue queue{};
+        Topic topic{};
+    };
+    // An answer that was not acknowledged; a delivery also until it is confirmed.
+    struct Kept {
+        FrameHead head{};
+        Bytes body{};
+        Delivery delivery{};
+        Queue queue{};
+        bool acknowledged = false;
+    };
+
+    [[nodiscard]] Result<void> announce(const FrameHead& head);
+    Result<void> operate(const FrameHead& head, std::span<const std::byte> body);
+    Result<void> on_data(const Frame& frame);
+    void run(const FrameHead& head, Channel* channel, std::span<const std::byte> body);
+    void run_offer(const FrameHead& head, Channel& channel, const Message& message);
+    void run_poll(const FrameHead& head, Channel& channel);
+    void run_publish(const FrameHead& head, Channel& channel, Message message);
+    void run_call(const FrameHead& head, Channel* channel, const Message& message);
+    Result<void> open(const FrameHead& head, std::span<const std::byte> body);
+    void try_open(std::uint16_t number, Channel& channel, Clock::time_point now);
+    Result<void> subscribe(const FrameHead& head, std::span<const std::byte> body);
+    void cancel(std::uint64_t correlation);
+    void confirm(std::uint64_t correlation);
+    void put_back(std::uint64_t correlation);
+    void acknowledge(std::uint64_t up_to);
+    [[nodiscard]] bool allowed(std::string_view verb, std::string_view destination) const;
+    template <typename T>
+    void start(const FrameHead& head, Future<T> future);
+
+    Client client_;
+    const std::shared_ptr<Inbox> inbox_;
+    const SessionLimits limits_;
+    const Authorize authorize_;
+    const std::string principal_;
+    SendQueue out_;
+    PartAssembler parts_;
+    std::function<void()> wake_;  // the connection writes `out`
+    bool ended_ = false;
+    std::uint64_t announced_ = 0;  // the last operation whose first frame came
+    std::uint64_t received_ = 0;
+    std::set<std::uint64_t> ahead_;  // came whole although one before them has not
+    std::uint64_t acknowledged_ = 0;
+    std::uint32_t opening_ = 0;
+    std::unordered_map<std::uint16_t, Channel> channels_;
+    std::unordered_map<std::uint16_t, std::shared_ptr<ServerSubscription>> subscriptions_;
+    std::unordered_map<std::uint64_t, std::shared_ptr<ServerOperation>> operations_;  // unanswered
+    std::map<std::uint64_t, Kept> kept_;
+};
+
+}  // namespace telpher::bridge

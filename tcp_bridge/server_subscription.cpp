@@ -1,0 +1,73 @@
+#include "tcp_bridge/server_subscription.hpp"
+
+#include "src/wire/codec.hpp"
+
+namespace telpher::bridge {
+
+Result<void> ServerSubscription::start(Client& client,
+                                       const Subscribe& what,
+                                       std::uint64_t credit) {
+    credit_ = credit;
+    SubscribeOptions options;
+    options.from = what.from;
+    options.slow = what.slow;
+    // Weak: the handler's thread must not be the one that ends us.
+    options.on_end = [weak = weak_from_this()](const Error& why) {
+        if (const auto self = weak.lock()) {
+            self->inbox_->push([weak, why] {
+                if (const auto alive = weak.lock()) {
+                    alive->tell_.ended(why);
+                }
+            });
+        }
+    };
+    auto subscription = client.subscribe(
+        what.patterns,
+        [this](const Sample& sample) { on_sample(sample); },  // `end` waits for it
+        std::move(options));
+    if (!subscription) {
+        return subscription.error();
+    }
+    subscription_ = std::move(*subscription);
+    return {};
+}
+
+void ServerSubscription::grant(std::uint64_t more) {
+    {
+        const std::lock_guard hold(mutex_);
+        credit_ = more > ~0ULL - credit_ ? ~0ULL : credit_ + more;
+    }
+    changed_.notify_all();
+}
+
+void ServerSubscription::end() noexcept {
+    {
+        const std::lock_guard hold(mutex_);
+        ended_ = true;
+    }
+    changed_.notify_all();
+    subscription_.unsubscribe();
+}
+
+void ServerSubscription::on_sample(const Sample& sample) {
+    {
+        std::unique_lock hold(mutex_);
+        changed_.wait(hold, [this] { return ended_ || credit_ > 0; });
+        if (ended_) {
+            return;
+        }
+        --credit_;
+    }
+    Bytes message(wire::encoded_bytes(sample));
+    wire::encode(sample, {sample.id(), sample.head().timestamp_ns, sample.type()}, message);
+    inbox_->push([weak = weak_from_this(),
+                  sequence = sample.sequence(),
+                  lost = sample.lost_before(),
+                  bytes = std::make_shared<Bytes>(std::move(message))] {
+        if (const auto self = weak.lock()) {
+            self->tell_.sample(sequence, lost, std::move(*bytes));
+        }
+    });
+}
+
+}  // namespace telpher::bridge

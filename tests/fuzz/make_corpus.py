@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Writes the seeds of every fuzz target that are made, not found: tests/fuzz/corpus/TARGET/seed_*.
+
+usage: make_corpus.py          the files are checked in; other files (inputs that once failed) are left alone
+
+A target's seeds are a function here, named as the target.
+"""
+
+import pathlib
+import re
+import struct
+import sys
+import zlib
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+TEXT = b'{"order":17,"item":"espresso","count":2,"customer":"customer-4711"}\n' * 4
+# `espresso` five times, by zstd's level 1 with checksum: Python's library has no zstd.
+ZSTD = bytes.fromhex("28b52ffd242c7d000048657370726573736f20010048962306c1b0ed")
+
+
+def message():
+    """The encoded messages that the unit tests know."""
+    golden = (ROOT / "tests/unit/wire/golden.hpp").read_text(encoding="utf-8")
+    for found in re.finditer(r"string_view k\w+ =((?:\s*\"[0-9a-f]+\")+);", golden):
+        yield bytes.fromhex("".join(re.findall(r'"([0-9a-f]+)"', found[1])))
+
+
+def deflate(raw, level=6, strategy=zlib.Z_DEFAULT_STRATEGY):
+    stream = zlib.compressobj(level, zlib.DEFLATED, -15, 8, strategy)
+    return stream.compress(raw) + stream.flush()
+
+
+def gzip(raw, blocks):
+    return bytes.fromhex("1f8b08000000000000ff") + blocks + struct.pack("<II", zlib.crc32(raw), len(raw))
+
+
+def body(codec, raw_bytes, stream):
+    return struct.pack("<BxxxI", codec, raw_bytes) + stream
+
+
+def inflate():
+    zeros = bytes(3000)
+    kinds = [(TEXT, deflate(TEXT)), (TEXT, deflate(TEXT, 0)), (TEXT, deflate(TEXT, 6, zlib.Z_FIXED)),
+             (TEXT, deflate(TEXT, 6, zlib.Z_HUFFMAN_ONLY)), (zeros, deflate(zeros, 9)), (b"", deflate(b""))]
+    for raw, blocks in kinds:
+        yield b"\0" + body(1, len(raw), gzip(raw, blocks))
+        yield b"\1" + gzip(raw, blocks)
+        yield b"\2" + blocks
+    for how in (1, 6, 9, 16, 26, 46):
+        for places in ((0xffff, 0xffff, 0xffff), (20, 0xffff, 0xffff), (40, 60, 80)):
+            yield struct.pack("<BBHHH", 3, how, *places) + TEXT
+    # A repeated code of lengths, and the last distance: blocks that few encoders make.
+    yield b"\2" + bytes.fromhex("04c00100000000000090ff6b23")
+    yield b"\0" + body(2, 44, ZSTD)
+    yield b"\1" + ZSTD
+
+
+def compress_roundtrip():
+    yield b"\0" + TEXT
+    yield b"\0" + bytes(300)
+    yield b"\xff" + TEXT[:255]
+    yield b"\0" + bytes(range(256))
+
+
+def names():
+    for text in ("orders orders", "price.*.eur price.espresso.eur", "price.> price.espresso", "> a", "*.* a.b",
+                 "a..b a..b", "*.> a.b.c", "application/json text/html", "1.5MiB -1", "1000 UTF-8", "a*b >.a"):
+        yield text.encode()
+
+
+def json_check():
+    for text in ('{"a":[1,-2.5e+3,true,false,null],"b":{"c":""}}', '"caf\\u00e9 \\ud83d\\ude00 \\n\\/"', "[[[[]]]]", "0",
+                 '"caf\u00e9 \U0001F600"', "[1,2", '{"a":}', "-0.0E-1", '"\\ud800"', " \t\r\n[ ]"):
+        yield text.encode()
+
+
+def main():
+    for target in (message, inflate, compress_roundtrip, names, json_check):
+        folder = ROOT / "tests/fuzz/corpus" / target.__name__
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("seed_*"):
+            old.unlink()
+        seeds = list(target())
+        for number, seed in enumerate(seeds):
+            (folder / f"seed_{number:02}").write_bytes(seed)
+        print(f"{target.__name__}: {len(seeds)} seeds, {sum(map(len, seeds))} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -49,6 +49,35 @@ Error failed(const std::string& what, const asio::error_code& error) {
 
 }  // namespace
 
+Result<void> BridgeCore::prepare_tls() {
+    const BridgeTls& tls = options_.tls;
+    if (tls.peers != Peers::anyone && options_.encryption != Encryption::required) {
+        return Error{Status::bad_request,
+                     0,
+                     "tls.peers asks who a client is, which needs Encryption::required"};
+    }
+    if (options_.encryption == Encryption::off) {
+        return {};
+    }
+    TlsServer server;
+    server.peers = tls.peers == Peers::authorized  ? PeerTrust::authorized
+                   : tls.peers == Peers::authority ? PeerTrust::authority
+                   : tls.peers == Peers::psk       ? PeerTrust::psk
+                                                   : PeerTrust::anyone;
+    server.ca = tls.ca;
+    server.certificate = tls.certificate;
+    server.key = tls.key;
+    server.psk = tls.psk;
+    server.psk_identity = tls.psk_identity;
+    server.config_dir = tls.config_dir;
+    auto context = TlsContext::server(server);
+    if (!context) {
+        return context.error();
+    }
+    tls_ = std::move(*context);
+    return {};
+}
+
 Result<void> BridgeCore::listen_tcp() {
     if (options_.listen.empty()) {
         return {};
@@ -65,13 +94,15 @@ Result<void> BridgeCore::listen_tcp() {
                      0,
                      "listen is '" + options_.listen + "': '" + parsed->host + "' is no address"};
     }
-    if (!host.is_loopback() && !options_.insecure) {
+    const bool guarded =
+        options_.encryption == Encryption::required && options_.tls.peers != Peers::anyone;
+    if (!host.is_loopback() && !guarded && !options_.insecure) {
         return Error{
             Status::not_permitted,
             0,
             options_.listen +
-                " can be reached from other hosts, and this version does not encrypt: listen on "
-                "127.0.0.1, or say that it is meant to be insecure"};
+                " can be reached from other hosts: ask for encryption and for who a client is, "
+                "listen on 127.0.0.1, or say that it is meant to be insecure"};
     }
     const asio::ip::tcp::endpoint endpoint(host, parsed->port);
     static_cast<void>(tcp_.open(endpoint.protocol(), error));
@@ -156,7 +187,8 @@ Result<std::shared_ptr<BridgeCore>> BridgeCore::start(Client client, BridgeOptio
     if (error) {
         return Error{Status::server_error, error.value(), "watching an eventfd"};
     }
-    for (auto listen : {&BridgeCore::listen_tcp, &BridgeCore::listen_unix}) {
+    for (auto listen :
+         {&BridgeCore::prepare_tls, &BridgeCore::listen_tcp, &BridgeCore::listen_unix}) {
         if (auto listens = ((*core).*listen)(); !listens) {
             static_cast<void>(core->wakes_.release());
             if (core->unix_made_) {

@@ -10,6 +10,7 @@
 #include "tcp_bridge/bodies.hpp"
 #include "tcp_bridge/inbox.hpp"
 #include "tcp_bridge/server_session.hpp"
+#include "tcp_bridge/tls_context.hpp"
 
 #include <atomic>
 #include <map>
@@ -52,6 +53,8 @@ class BridgeCore : public std::enable_shared_from_this<BridgeCore> {
     void log(const std::string& line);
     [[nodiscard]] asio::io_context& context() noexcept { return context_; }
     [[nodiscard]] const BridgeOptions& options() const noexcept { return options_; }
+    // Null: nothing is encrypted.
+    [[nodiscard]] const std::shared_ptr<const TlsContext>& tls() const noexcept { return tls_; }
 
   private:
     struct Known {
@@ -60,6 +63,7 @@ class BridgeCore : public std::enable_shared_from_this<BridgeCore> {
         std::chrono::steady_clock::time_point cut{};  // when, if it has no connection
         bool is_cut = false;
     };
+    Result<void> prepare_tls();
     Result<void> listen_tcp();
     Result<void> listen_unix();
     template <typename Acceptor>
@@ -74,6 +78,7 @@ class BridgeCore : public std::enable_shared_from_this<BridgeCore> {
     const std::string domain_;
     const SessionLimits limits_;
     const SessionId id_;
+    std::shared_ptr<const TlsContext> tls_;
     asio::io_context context_{1};
     std::shared_ptr<Inbox> inbox_ = std::make_shared<Inbox>();
     asio::posix::stream_descriptor wakes_{context_};

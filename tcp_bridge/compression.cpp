@@ -91,6 +91,7 @@ bool CompressionHistory::worth_a_try() noexcept {
 
 void CompressionHistory::record(bool shrank) noexcept {
     // The first failure skips nothing: a stream of which every second body shrinks is tried whole.
+    shrank_ = shrank;
     to_skip_ = shrank ? std::uint8_t{0} : static_cast<std::uint8_t>((1U << failures_) - 1U);
     failures_ = shrank ? std::uint8_t{0}
                        : std::min(static_cast<std::uint8_t>(failures_ + 1U), kFailuresMax);
@@ -125,16 +126,19 @@ std::optional<std::size_t> Compressor::compress(Codec codec,
     return found->compress(input, out.first(std::min(out.size(), kRawBytesMax)));
 }
 
+bool Compressor::begins_well(Codec codec,
+                             std::span<const std::byte> input,
+                             std::span<std::byte> out) noexcept {
+    return input.size() <= kTrialBytes ||
+           compress(codec, input.first(kTrialBytes), out.first(shrunk(kTrialBytes)));
+}
+
 std::size_t Compressor::try_body(Codec& codec,
                                  std::span<const std::byte> input,
                                  std::span<std::byte> out) noexcept {
-    if (input.size() <= kTrialBytes) {
+    if (input.size() <= kTrialBytes) {  // its own trial
         const auto room = out.first(std::min(out.size(), shrunk(input.size())));
         return compress(codec, input, room).value_or(0);
-    }
-    const auto trial = input.first(kTrialBytes);
-    if (!compress(codec, trial, out.first(shrunk(kTrialBytes)))) {
-        return 0;
     }
     const std::size_t written = compress(codec, input, out).value_or(0);
     if (written > 0 && !can_become(written, input.size())) {
@@ -158,7 +162,11 @@ bool Compressor::compress_body(const CompressionPolicy& policy,
         return false;
     }
     auto codec = policy.codec;
-    const auto written = try_body(codec, input, std::span(out).subspan(kCompressedHeadBytes));
+    const auto stream = std::span(out).subspan(kCompressedHeadBytes);
+    const bool trusted =
+        history != nullptr && history->shrank() && input.size() <= kTrustedBytesMax;
+    const std::size_t written =
+        trusted || begins_well(codec, input, stream) ? try_body(codec, input, stream) : 0;
     if (history != nullptr) {
         history->record(written > 0);
     }

@@ -38,15 +38,22 @@ struct CompressionPolicy {
     std::int64_t compress_from_bytes = -1;  // shorter bodies go plain; 0 = none do, -1 = all do
 };
 
-// What the last bodies for one destination came to, so that a stream that does not shrink is tried
-// ever more rarely (every 16th body) instead of each time. Mixed streams are tried as before.
+// Up to here the trial costs more (a third at 16 KiB) than it saves where the last body shrank.
+inline constexpr std::size_t kTrustedBytesMax = 16 * kTrialBytes;
+
+// What the last bodies for one destination came to. Where they do not shrink, ever fewer are tried
+// (one of 16); where the last one did, a body up to kTrustedBytesMax is compressed without a trial.
+// In a mixed stream every body is tried.
 class CompressionHistory {
   public:
     // Whether to try this body; counts it.
     [[nodiscard]] bool worth_a_try() noexcept;
     void record(bool shrank) noexcept;
+    // Whether the last body that was tried shrank.
+    [[nodiscard]] bool shrank() const noexcept { return shrank_; }
 
   private:
+    bool shrank_ = false;
     std::uint8_t failures_ = 0;  // in a row, up to kFailuresMax
     std::uint8_t to_skip_ = 0;   // bodies that go plain before the next try
 };
@@ -80,6 +87,10 @@ class Compressor {
 
   private:
     [[nodiscard]] CompressEngine* engine(Codec codec) noexcept;
+    // Whether the first 4 KiB of a longer body shrink by 10 %.
+    [[nodiscard]] bool begins_well(Codec codec,
+                                   std::span<const std::byte> input,
+                                   std::span<std::byte> out) noexcept;
     // Bytes written to `out`, 0 if that did not pay; `codec` becomes the one that was used.
     [[nodiscard]] std::size_t try_body(Codec& codec,
                                        std::span<const std::byte> input,

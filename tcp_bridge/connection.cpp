@@ -41,7 +41,11 @@ void Connection::read() {
         return;  // `write` begins again
     }
     reading_ = true;
-    const std::span<std::byte> room = reader_.room(kReadBytes);
+    const bool plain = chosen_ && tls_ == nullptr;
+    if (!plain) {
+        raw_.resize(kReadBytes);
+    }
+    const std::span<std::byte> room = plain ? reader_.room(kReadBytes) : std::span(raw_);
     std::visit(
         [&](auto& socket) {
             socket.async_read_some(
@@ -50,31 +54,103 @@ void Connection::read() {
                     self->reading_ = false;
                     if (error) {
                         self->drop();
-                    } else {
-                        self->on_read(bytes);
+                        return;
                     }
+                    if (auto read = self->on_read(bytes); !read) {
+                        self->fail(read.error());
+                        return;
+                    }
+                    self->read();
                 });
         },
         socket_);
 }
 
-void Connection::on_read(std::size_t bytes) {
+Result<void> Connection::on_read(std::size_t bytes) {
     heard_ = Clock::now();
-    reader_.received(bytes);
-    auto taken = take_preface();
-    if (taken && prefaced_) {
-        taken = take_frames();
+    if (chosen_ && tls_ == nullptr) {
+        reader_.received(bytes);
+        return take();
     }
-    if (!taken) {
-        if (taken.status() == Status::closed) {
-            end({Status::ok, 0, {}});
-        } else {
-            bridge_->log(peer_ + ": " + to_string(taken.error()));
-            end(taken.error());
+    raw_.resize(bytes);
+    if (!chosen_ && bytes > 0) {
+        if (auto chosen = choose(raw_[0]); !chosen) {
+            return chosen;
         }
+    }
+    if (tls_ != nullptr) {
+        return open_records();
+    }
+    reader_.append(raw_);
+    raw_ = {};
+    return take();
+}
+
+// The policy decides, before anything else is looked at. There is nothing that could be negotiated away.
+Result<void> Connection::choose(std::byte first) {
+    const bool encrypted = first == std::byte{0x16};
+    const bool local = std::holds_alternative<asio::local::stream_protocol::socket>(socket_);
+    chosen_ = true;
+    if (!encrypted) {
+        if (bridge_->options().encryption == Encryption::required && !local) {
+            return Error{Status::not_permitted, 0, "this bridge serves encrypted connections only"};
+        }
+        return {};
+    }
+    if (bridge_->tls() == nullptr || local) {
+        return Error{Status::bad_request, 0, "a TLS handshake, and this bridge does not encrypt"};
+    }
+    auto channel = TlsChannel::make(bridge_->tls(), peer_);
+    if (!channel) {
+        return channel.error();
+    }
+    tls_ = std::move(*channel);
+    return {};
+}
+
+Result<void> Connection::open_records() {
+    auto fed = tls_->feed(raw_);
+    if (!tls_->pending().empty()) {
+        flush();
+    }
+    if (!fed) {
+        return fed;
+    }
+    if (tls_->established() && !prefaced_) {
+        const PeerIdentity& peer = tls_->peer();
+        principal_ = !peer.name.empty()           ? peer.name
+                     : !peer.subject.empty()      ? peer.subject
+                     : !peer.psk_identity.empty() ? peer.psk_identity
+                     : !peer.pin.empty()          ? peer.pin
+                                                  : principal_;
+    }
+    for (;;) {
+        const std::span<std::byte> room = reader_.room(kReadBytes);
+        const std::size_t bytes = tls_->read(room);
+        if (bytes == 0) {
+            return {};
+        }
+        reader_.received(bytes);
+        if (auto taken = take(); !taken) {
+            return taken;
+        }
+    }
+}
+
+Result<void> Connection::take() {
+    if (auto preface = take_preface(); !preface || !prefaced_) {
+        return preface;
+    }
+    return take_frames();
+}
+
+void Connection::fail(const Error& why) {
+    if (why.status == Status::closed) {
+        end({Status::ok, 0, {}});  // GOODBYE is answered by GOODBYE
         return;
     }
-    read();
+    bridge_->log(peer_ + ": " + to_string(why));
+    end(why);
 }
 
 Result<void> Connection::take_preface() {
@@ -84,11 +160,7 @@ Result<void> Connection::take_preface() {
     const auto first = reader_.peek(kPreface.size());
     const std::size_t count = std::min(first.size(), kPreface.size());
     if (std::memcmp(first.data(), kPreface.data(), count) != 0) {
-        return Error{Status::bad_request,
-                     0,
-                     first[0] == std::byte{0x16}
-                         ? "a TLS handshake, and this bridge does not encrypt"
-                         : "it does not begin with the preface of the protocol"};
+        return Error{Status::bad_request, 0, "it does not begin with the preface of the protocol"};
     }
     if (first.size() >= kPreface.size()) {
         reader_.skip(kPreface.size());
@@ -166,6 +238,9 @@ void Connection::write() {
     if (session_ != nullptr && state_ == State::serving) {
         session_->out().take(sending_, kWriteBytes);
     }
+    if (tls_ != nullptr) {
+        seal();
+    }
     if (sending_.empty()) {
         if (state_ == State::ending) {
             close_socket();
@@ -190,6 +265,19 @@ void Connection::write() {
                 });
         },
         socket_);
+}
+
+// What `sending_` holds, as records; and what the channel itself has to say.
+void Connection::seal() {
+    if (!sending_.empty() && !tls_->write(sending_)) {
+        sending_.clear();  // it has failed: what is pending tells the peer why
+    }
+    if (state_ == State::ending && early_.empty()) {
+        tls_->close();
+    }
+    const auto records = tls_->pending();
+    sending_.assign(records.begin(), records.end());
+    tls_->sent(records.size());
 }
 
 // ---- end ---------------------------------------------------------------------------------------

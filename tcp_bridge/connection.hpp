@@ -9,6 +9,7 @@
 #include "tcp_bridge/asio.hpp"
 #include "tcp_bridge/bridge_core.hpp"
 #include "tcp_bridge/frame_reader.hpp"
+#include "tcp_bridge/tls_channel.hpp"
 
 #include <chrono>
 #include <memory>
@@ -43,23 +44,31 @@ class Connection : public std::enable_shared_from_this<Connection> {
   private:
     enum class State : std::uint8_t { greeting, serving, ending };
     void read();
-    void on_read(std::size_t bytes);
+    [[nodiscard]] Result<void> on_read(std::size_t bytes);
+    [[nodiscard]] Result<void> choose(std::byte first);
+    [[nodiscard]] Result<void> open_records();
+    [[nodiscard]] Result<void> take();
     [[nodiscard]] Result<void> take_preface();
     [[nodiscard]] Result<void> take_frames();
     [[nodiscard]] Result<void> greet(const Frame& frame);
     void flush();
     void write();
+    void seal();
+    void fail(const Error& why);
     void close_socket();
 
     const std::shared_ptr<BridgeCore> bridge_;
     Socket socket_;
     const std::string peer_;
-    const std::string principal_;
+    std::string principal_;
     State state_ = State::greeting;
+    bool chosen_ = false;  // plain or not: the first byte told
     bool prefaced_ = false;
     bool reading_ = false;
     bool writing_ = false;
     bool flushing_ = false;  // a flush is on its way
+    Bytes raw_;  // as it came from the socket, until `chosen_`, and always if it is encrypted
+    std::unique_ptr<TlsChannel> tls_;
     FrameReader reader_;
     SendQueue early_;  // before and after there is a session
     std::shared_ptr<ServerSession> session_;

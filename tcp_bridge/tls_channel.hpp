@@ -8,7 +8,7 @@
 //   Promises   what read() gives is what the peer wrote, in its order, from its first byte on; whatever
 //              else happens on the wire, it ends in an error or without peer_closed()
 //   Bounds     64 KiB of handshake, 256 KiB kept until it is done, 8 MiB to send, 4 MiB unread; an idle
-//              channel takes about 40 KiB
+//              channel takes about 60 KiB
 //   Threads    one at a time. Nothing blocks, but the first meeting of a host writes known_hosts.
 #pragma once
 

@@ -21,12 +21,32 @@ namespace bridge {
 class BridgeCore;
 }
 
+// Whether clients may encrypt (TLS 1.3; SECURITY.md), or must.
+enum class Encryption : std::uint8_t { off, allowed, required };
+
+// Whom an encrypting bridge serves: anyone; the keys of authorized_peers (`telpher trust`); whoever an
+// authority vouches for; who has the pre-shared key. All but `anyone` need Encryption::required.
+enum class Peers : std::uint8_t { anyone, authorized, authority, psk };
+
+// Of an encrypting bridge; empty paths: those of the configuration folder.
+struct BridgeTls {
+    Peers peers = Peers::anyone;
+    std::string ca{};           // certificates of authorities, with Peers::authority
+    std::string certificate{};  // the bridge's own
+    std::string key{};
+    std::string psk{};
+    std::string psk_identity{};
+    std::string config_dir{};  // empty: the user's own
+};
+
 struct BridgeOptions {
-    // "HOST:PORT"; port 0 = a free one, which `port` tells; empty = no TCP. Loopback addresses only, unless
-    // `insecure`: this version neither encrypts nor asks who a client is.
+    // "HOST:PORT"; port 0 = a free one, which `port` tells; empty = no TCP. Beyond loopback only with
+    // Encryption::required and Peers other than anyone, or if `insecure`.
     std::string listen{};
-    // Path of a Unix socket, made with mode 0600; empty = none.
+    // Path of a Unix socket, made with mode 0600; empty = none. Never encrypted.
     std::string unix_path{};
+    Encryption encryption = Encryption::off;
+    BridgeTls tls{};
     bool insecure = false;
     std::uint32_t connections_max = 1024;
     std::uint32_t outstanding_max =
@@ -55,8 +75,9 @@ struct BridgeStatus {
 class Bridge {
   public:
     Bridge() = default;
-    // Errors: bad_request (addresses, limits), not_permitted (an address beyond loopback), already_exists (the
-    // address is in use), limit_reached (threads, descriptors), those of `client`.
+    // Errors: bad_request (addresses, limits, files of keys), not_permitted (an address beyond loopback; a
+    // secret file that others may read), already_exists (the address is in use), limit_reached (threads,
+    // descriptors), those of `client`.
     static Result<Bridge> start(Client client, BridgeOptions options);
     Bridge(Bridge&&) noexcept = default;
     Bridge& operator=(Bridge&&) noexcept;

@@ -68,13 +68,16 @@ class Wire:
         self.buffer = b""
         self.correlation = 0
         if greet:
-            self.send(PREFACE + frame(HELLO, hello(**how)))
-            self.welcome = self.receive()
-            if self.welcome.kind == WELCOME:
-                (self.version, self.codec, self.resumed, self.heartbeat_ms, _, self.session, self.bridge,
-                 self.message_bytes_max, _, self.outstanding_max, self.grace_ms, self.received,
-                 size) = struct.unpack_from("<HBBIQ16s16sQqIIQB", self.welcome.body)
-                self.domain = self.welcome.body[88:88 + size].decode()
+            self.greet(**how)
+
+    def greet(self, **how):
+        self.send(PREFACE + frame(HELLO, hello(**how)))
+        self.welcome = self.receive()
+        if self.welcome is not None and self.welcome.kind == WELCOME:
+            (self.version, self.codec, self.resumed, self.heartbeat_ms, _, self.session, self.bridge,
+             self.message_bytes_max, _, self.outstanding_max, self.grace_ms, self.received,
+             size) = struct.unpack_from("<HBBIQ16s16sQqIIQB", self.welcome.body)
+            self.domain = self.welcome.body[88:88 + size].decode()
 
     def send(self, data):
         self.socket.sendall(data)

@@ -51,7 +51,9 @@ void check_body(Engine& writer,
                 const bridge::CompressionPolicy& policy,
                 std::span<const std::byte> input) {
     static Bytes body;
-    if (!writer.compressor.compress_body(policy, input, body)) {
+    bridge::CompressionHistory history;
+    history.record(policy.compress_from_bytes % 2 == 1);  // without a trial, or with one
+    if (!writer.compressor.compress_body(policy, input, body, &history)) {
         return;
     }
     require(policy.compress_from_bytes <= static_cast<std::int64_t>(input.size()),

@@ -3,6 +3,8 @@
 #include "telpher/bridge.hpp"
 #include "telpher/client.hpp"
 
+#include "tcp_bridge/config_files.hpp"
+#include "tcp_bridge/identity.hpp"
 #include "tools/telpher/options.hpp"
 #include "tools/telpher/output.hpp"
 #include "tools/telpher/signals.hpp"
@@ -20,6 +22,27 @@ struct BridgeCommand {
     BridgeOptions options;
 };
 
+// A bridge that may encrypt has an identity: it is made at its first start.
+Result<void> have_identity(const BridgeOptions& options, bool json) {
+    const bool own = options.tls.certificate.empty() && options.tls.peers != Peers::psk;
+    if (options.encryption == Encryption::off || !own) {
+        return {};
+    }
+    const auto dir = bridge::config_dir(options.tls.config_dir);
+    if (!dir) {
+        return dir.error();
+    }
+    auto made = bridge::make_identity(*dir, "telpher-bridge");
+    if (made) {
+        const std::string pin = made->text();
+        print_note(
+            "made an identity in " + *dir + ": clients may pin " + pin, {{"pin", pin}}, json);
+    } else if (made.status() != Status::already_exists) {
+        return made.error();
+    }
+    return {};
+}
+
 ExitCode run_bridge(const BridgeCommand& command, Interrupt& interrupt) {
     const bool json = command.common.json;
     BridgeOptions options = command.options;
@@ -31,6 +54,9 @@ ExitCode run_bridge(const BridgeCommand& command, Interrupt& interrupt) {
     options.on_log = [json](std::string_view line) {
         print_note(std::string(line), {{"log", line}}, json);
     };
+    if (auto identity = have_identity(options, json); !identity) {
+        return print_error(identity.error(), json);
+    }
     auto client = connect(command.common.target_uri());
     if (!client) {
         return print_error(client.error(), json);
@@ -75,6 +101,35 @@ void add_bridge_command(CLI::App& app, Command& command) {
         ->type_name("HOST:PORT");
     bridge->add_option("--unix", options->options.unix_path, "Unix socket, for its owner")
         ->type_name("PATH");
+    // As the library's default, but that a bridge of the command line can encrypt at once.
+    options->options.encryption = Encryption::allowed;
+    add_choice(
+        *bridge,
+        "--encrypt",
+        {"allowed", "required", "off"},
+        [options](std::size_t index) {
+            constexpr Encryption kChoices[] = {
+                Encryption::allowed, Encryption::required, Encryption::off};
+            options->options.encryption = kChoices[index];
+        },
+        "Whether TCP clients may encrypt (TLS 1.3), or must");
+    add_choice(
+        *bridge,
+        "--peers",
+        {"anyone", "authorized", "authority", "psk"},
+        [options](std::size_t index) { options->options.tls.peers = static_cast<Peers>(index); },
+        "Who is served: with --encrypt required also keys of `telpher trust`, those whom --ca "
+        "vouches for, or "
+        "who has the pre-shared key");
+    bridge
+        ->add_option(
+            "--ca", options->options.tls.ca, "Certificates of authorities, with --peers authority")
+        ->type_name("FILE");
+    bridge
+        ->add_option("--identity",
+                     options->options.tls.config_dir,
+                     "Folder of keys; default: the user's own")
+        ->type_name("DIR");
     bridge->add_flag("--insecure",
                      options->options.insecure,
                      "Listen beyond loopback although nothing is encrypted");

@@ -188,6 +188,27 @@ TEST(CompressionPolicy, a_stream_that_does_not_shrink_is_tried_ever_more_rarely)
     EXPECT_TRUE(history.worth_a_try()) << "one success, and all are tried again";
 }
 
+TEST(CompressionPolicy, a_body_after_one_that_shrank_is_compressed_without_a_trial) {
+    Bytes input = random_bytes(kTrialBytes);
+    const Bytes rest = json_like(kTrustedBytesMax - kTrialBytes);
+    input.insert(input.end(), rest.begin(), rest.end());
+    for (const Codec codec : codecs()) {
+        Compressor compressor;
+        CompressionHistory history;
+        Bytes body;
+        EXPECT_FALSE(compressor.compress_body({codec, 0}, input, body, &history));
+        EXPECT_TRUE(compressor.compress_body({codec, 0}, json_like(1000), body, &history));
+        EXPECT_TRUE(compressor.compress_body({codec, 0}, input, body, &history));
+        Bytes out;
+        ASSERT_TRUE(receive(body, input.size(), out));
+        EXPECT_EQ(out, input);
+        input.push_back(std::byte{'x'});
+        EXPECT_FALSE(compressor.compress_body({codec, 0}, input, body, &history)) << "too long";
+        input.pop_back();
+        EXPECT_FALSE(compressor.compress_body({codec, 0}, input, body, &history));
+    }
+}
+
 TEST(CompressionPolicy, every_body_of_a_mixed_stream_is_tried) {
     Compressor compressor;
     CompressionHistory history;

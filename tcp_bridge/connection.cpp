@@ -175,8 +175,8 @@ Result<void> Connection::take_frames() {
         if (!frame) {
             return frame.error();
         }
-        if (!*frame) {
-            return {};
+        if (!*frame || state_ == State::ending) {
+            return {};  // behind the end nothing is looked at
         }
         const auto done = state_ == State::greeting ? greet(**frame) : session_->on_frame(**frame);
         if (!done) {

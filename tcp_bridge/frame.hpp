@@ -62,6 +62,8 @@ inline constexpr std::uint8_t kFlagsKnown = 7;
 
 inline constexpr std::size_t kHeadBytes = 24;
 inline constexpr std::size_t kBodyBytesMax = 64U << 10U;
+// Pairs of numbers in one ACK.
+inline constexpr std::size_t kAckRangesMax = 64;
 // Before both sides know each other.
 inline constexpr std::size_t kBodyBytesMaxEarly = 1024;
 

@@ -11,6 +11,7 @@
 #include "tcp_bridge/bodies.hpp"
 #include "tcp_bridge/frame.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <deque>
 #include <span>
@@ -28,6 +29,11 @@ class SendQueue {
     void push_raw(std::span<const std::byte> bytes);
 
     [[nodiscard]] bool empty() const noexcept { return small_.empty() && large_.empty(); }
+    // Whether a message waits of which nothing was taken.
+    [[nodiscard]] bool has_unbegun() const noexcept {
+        return std::any_of(
+            large_.begin(), large_.end(), [](const Large& large) { return large.sent == 0; });
+    }
     // Not taken yet.
     [[nodiscard]] std::size_t bytes() const noexcept { return small_.size() + large_bytes_; }
     // Appends to `out` what is to be sent next: all small frames, and one part of each channel's oldest large

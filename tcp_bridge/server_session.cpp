@@ -2,6 +2,7 @@
 
 #include "src/broker/queue_core.hpp"
 #include "src/wire/codec.hpp"
+#include "tcp_bridge/byte_cursor.hpp"
 
 #include <algorithm>
 
@@ -50,6 +51,9 @@ bool ServerSession::allowed(std::string_view verb, std::string_view destination)
 void ServerSession::attach(std::uint64_t received, std::function<void()> wake) {
     wake_ = std::move(wake);
     acknowledge(received);
+    for (auto& [number, subscription] : subscriptions_) {
+        subscription->forget_credit();
+    }
     for (auto& [correlation, kept] : kept_) {
         if (!kept.acknowledged) {
             out_.push(kept.head, kept.body);
@@ -100,7 +104,7 @@ Result<void> ServerSession::on_frame(const Frame& frame) {
         case FrameType::heartbeat:
         case FrameType::ack:
             acknowledge(head.argument);
-            return {};
+            return head.type == FrameType::ack ? acknowledge_ranges(frame.body) : Result<void>();
         case FrameType::goodbye:
             return Error{Status::closed, 0, "the client said GOODBYE"};
         case FrameType::cancel:
@@ -238,6 +242,24 @@ void ServerSession::acknowledge(std::uint64_t up_to) {
         // A delivery is kept until it is confirmed.
         at = at->second.delivery ? std::next(at) : kept_.erase(at);
     }
+}
+
+// Answers that a long poll in front of them holds back from the one number.
+Result<void> ServerSession::acknowledge_ranges(std::span<const std::byte> body) {
+    ByteReader in(body);
+    if (body.size() % 16 != 0 || body.size() / 16 > kAckRangesMax) {
+        return broken("ACK: " + std::to_string(body.size()) + " bytes are no ranges");
+    }
+    while (in.left() > 0) {
+        const auto first = in.get<std::uint64_t>();
+        const auto last = in.get<std::uint64_t>();
+        for (auto at = kept_.lower_bound(first); at != kept_.end() && at->first <= last;) {
+            at->second.acknowledged = true;
+            at->second.body = {};
+            at = at->second.delivery ? std::next(at) : kept_.erase(at);
+        }
+    }
+    return {};
 }
 
 void ServerSession::confirm(std::uint64_t correlation) {

@@ -115,6 +115,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     void confirm(std::uint64_t correlation);
     void put_back(std::uint64_t correlation);
     void acknowledge(std::uint64_t up_to);
+    Result<void> acknowledge_ranges(std::span<const std::byte> body);
     [[nodiscard]] bool allowed(std::string_view verb, std::string_view destination) const;
     template <typename T>
     void start(const FrameHead& head, Future<T> future);

@@ -40,6 +40,11 @@ void ServerSubscription::grant(std::uint64_t more) {
     changed_.notify_all();
 }
 
+void ServerSubscription::forget_credit() {
+    const std::lock_guard hold(mutex_);
+    credit_ = 0;
+}
+
 void ServerSubscription::end() noexcept {
     {
         const std::lock_guard hold(mutex_);

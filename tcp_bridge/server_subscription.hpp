@@ -34,6 +34,8 @@ class ServerSubscription : public std::enable_shared_from_this<ServerSubscriptio
     // Errors: as Client::subscribe.
     Result<void> start(Client& client, const Subscribe& what, std::uint64_t credit);
     void grant(std::uint64_t more);
+    // The connection was cut, and nobody knows what of it was used.
+    void forget_credit();
     // No handler runs when this returns; nothing is told any more.
     void end() noexcept;
 

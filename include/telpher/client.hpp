@@ -20,7 +20,8 @@ namespace telpher {
 
 namespace detail {
 class DomainCore;
-}
+class RemoteClient;
+}  // namespace detail
 
 // Threads: all members any number at once. Fork: in a child every call answers `forked`.
 class Client {
@@ -154,9 +155,11 @@ class Client {
                                       detail::SampleHandler handler,
                                       SubscribeOptions options);
     friend Result<Client> connect(std::string_view uri, const ConnectOptions& options);
+    friend struct detail::RemoteAccess;
     friend class detail::DomainCore;
     explicit Client(std::shared_ptr<detail::DomainCore> core) : core_(std::move(core)) {}
     std::shared_ptr<detail::DomainCore> core_;
+    std::shared_ptr<detail::RemoteClient> remote_;  // instead of the core
 };
 
 // Connects to `uri`: "shm:NAME". Never creates.

@@ -23,12 +23,15 @@ namespace detail {
 class QueueCore;
 class ChunkSource;
 class TopicCore;
+struct RemoteAccess;
 
 // What a Loan or Delivery must give back. Trivial; empty when `memory` is null.
 struct Held {
-    shm::Attachment* memory = nullptr;
+    shm::Attachment* memory = nullptr;  // with kRemoteChunk: not that, but the message's own memory
     std::uint32_t chunk = 0;
 };
+// The number of no chunk: the message came from a bridge or goes to one.
+inline constexpr std::uint32_t kRemoteChunk = 0xFFFF'FFFF;
 void give_back(Held& held) noexcept;
 
 // FNV-1a of the compiler's spelling of T: equal in all programs built by compilers that spell
@@ -81,6 +84,7 @@ class Loan {
     friend class detail::QueueCore;
     friend class detail::ChunkSource;
     friend class detail::TopicCore;
+    friend struct detail::RemoteAccess;
     detail::Held held_{};
     std::span<std::byte> bytes_{};  // all message bytes
     std::span<std::byte> payload_{};
@@ -148,6 +152,7 @@ class Delivery : public MessageView {
 
   private:
     friend class detail::QueueCore;
+    friend struct detail::RemoteAccess;
     detail::Held held_{};
     std::uint64_t sequence_ = 0;
     std::uint64_t dropped_before_ = 0;

@@ -37,6 +37,10 @@ struct QueueStatus {
 
 class Messages;
 
+namespace detail {
+class RemoteQueue;
+}
+
 // A handle to one queue. Copies share it. Keeps its connection alive.
 //
 //   Threads   all members any number at once.
@@ -183,10 +187,11 @@ class Queue {
     [[nodiscard]] const std::string& name() const;
     [[nodiscard]] std::uint32_t capacity() const;
     [[nodiscard]] bool created() const;  // whether this handle's call made the queue
-    explicit operator bool() const noexcept { return core_ != nullptr; }
+    explicit operator bool() const noexcept { return core_ != nullptr || remote_ != nullptr; }
 
   private:
     friend class detail::QueueCore;
+    friend struct detail::RemoteAccess;
     friend class WaitSet;
     explicit Queue(std::shared_ptr<detail::QueueCore> core) : core_(std::move(core)) {}
     Result<Loan> loan_typed(std::uint64_t type_id, std::size_t size_bytes, Duration timeout);
@@ -196,6 +201,7 @@ class Queue {
                                 std::stop_token stop);
 
     std::shared_ptr<detail::QueueCore> core_;
+    std::shared_ptr<detail::RemoteQueue> remote_;  // instead of the core
 };
 
 // The range of Queue::messages. One pass, one thread.

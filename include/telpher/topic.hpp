@@ -26,6 +26,8 @@ namespace detail {
 class DomainCore;
 class TopicCore;
 class SubscriptionCore;
+class RemoteTopic;
+class RemoteSubscription;
 struct TopicReader;
 }  // namespace detail
 
@@ -105,10 +107,11 @@ class Topic {
     [[nodiscard]] Result<TopicStatus> status() const;
     [[nodiscard]] const std::string& name() const;
     [[nodiscard]] bool created() const;  // whether this handle's call made it
-    explicit operator bool() const noexcept { return core_ != nullptr; }
+    explicit operator bool() const noexcept { return core_ != nullptr || remote_ != nullptr; }
 
   private:
     friend class detail::DomainCore;
+    friend struct detail::RemoteAccess;
     Topic(std::shared_ptr<detail::DomainCore> domain,
           std::shared_ptr<detail::TopicCore> core,
           bool created)
@@ -116,6 +119,7 @@ class Topic {
     Result<Loan> loan_typed(std::uint64_t type_id, std::size_t size_bytes, Duration timeout);
     std::shared_ptr<detail::DomainCore> domain_;  // outlives the core
     std::shared_ptr<detail::TopicCore> core_;
+    std::shared_ptr<detail::RemoteTopic> remote_;  // instead of the core
     bool created_ = false;
 };
 
@@ -162,6 +166,7 @@ class Sample : public MessageView {
 
   private:
     friend class detail::SubscriptionCore;
+    friend struct detail::RemoteAccess;
     static constexpr std::size_t kBufferBytes = 240;
     void take_over(Sample& other) noexcept;
     void release() noexcept;
@@ -248,13 +253,15 @@ class Subscription {
     // handler itself, or from the executor that runs it, it returns at once.
     void unsubscribe() noexcept;
     [[nodiscard]] SubscriptionStatus status() const;
-    explicit operator bool() const noexcept { return core_ != nullptr; }
+    explicit operator bool() const noexcept { return core_ != nullptr || remote_ != nullptr; }
 
   private:
     friend class detail::DomainCore;
+    friend struct detail::RemoteAccess;
     explicit Subscription(std::shared_ptr<detail::SubscriptionCore> core)
         : core_(std::move(core)) {}
     std::shared_ptr<detail::SubscriptionCore> core_;
+    std::shared_ptr<detail::RemoteSubscription> remote_;  // instead of the core
 };
 
 namespace detail {

@@ -139,11 +139,15 @@ std::string errno_text(const char* what, int error) {
     return std::string(what) + ": " + strerror_r(error, buffer, sizeof buffer);
 }
 
-void watch_forks(void (*in_child)()) {
+void count_forks() {
     static const bool registered = [] {
         return pthread_atfork(nullptr, nullptr, after_fork_in_child) == 0;
     }();
     static_cast<void>(registered);
+}
+
+void watch_forks(void (*in_child)()) {
+    count_forks();
     g_in_child.store(in_child,
                      std::memory_order_relaxed);  // relaxed: read only after a later fork by this
                                                   // thread or ordered by the registry's mutex

@@ -31,7 +31,9 @@ inline std::uint32_t fork_count() noexcept {
     // relaxed: changes only in a fork's child, before it has a second thread
     return g_fork_count.load(std::memory_order_relaxed);
 }
-// Registers the fork handler; called once by the first attachment. `in_child` runs in the child.
+// From now on; once is enough.
+void count_forks();
+// The same, and `in_child` runs in the child. Called once by the first attachment.
 void watch_forks(void (*in_child)());
 
 // An OFD byte lock on `descriptor`: owned by the open file description, so it ends with the process

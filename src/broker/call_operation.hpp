@@ -24,6 +24,9 @@ class CallOperation : public Operation {
     CallOperation(const std::shared_ptr<DomainCore>& domain,
                   Parker& parker,
                   std::shared_ptr<CallTarget> target);
+    // Of a remote client.
+    CallOperation(std::shared_ptr<void> owner, std::shared_ptr<OperationHost> host)
+        : Operation(std::move(owner), std::move(host), OperationKind::call) {}
 
     [[nodiscard]] bool ready() const noexcept override;
     Status run() override;

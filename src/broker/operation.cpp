@@ -44,6 +44,15 @@ Operation::Operation(std::shared_ptr<void> owner,
       owner_(std::move(owner)),
       memory_(attachment.weak_from_this()) {}
 
+Operation::Operation(std::shared_ptr<void> owner,
+                     std::shared_ptr<OperationHost> host,
+                     OperationKind kind)
+    : word_(kPending),
+      references_(2),
+      kind_(kind),
+      host_(std::move(host)),
+      owner_(std::move(owner)) {}
+
 Status Operation::usable() const noexcept { return core_->usable(); }
 
 void Operation::hold() noexcept {
@@ -78,8 +87,8 @@ bool Operation::wait(Duration timeout) {
         return over();
     }
     const std::uint64_t deadline = deadline_after(timeout);
-    assert(parker_ != nullptr && "only a finished operation has none");
-    if (Parker::on_thread_of(parker_)) {
+    assert((parker_ != nullptr || host_ != nullptr) && "only a finished operation has neither");
+    if (parker_ != nullptr && Parker::on_thread_of(parker_)) {
         return parker_->help(*this, deadline);
     }
     if (const auto memory = memory_.lock()) {
@@ -106,6 +115,9 @@ bool Operation::wait(Duration timeout) {
 
 // The queue's count of pending operations: while it is not 0, new ones queue up behind.
 void Operation::account() noexcept {
+    if (core_ == nullptr) {
+        return;  // a remote queue
+    }
     // relaxed: published with the word, or read by the same thread
     core_->pending(kind_).fetch_sub(1, std::memory_order_relaxed);
 }
@@ -124,14 +136,22 @@ void Operation::wake(std::uint32_t flags) noexcept {
 
 // It was PENDING and is CANCELLED, by us: the contents are ours.
 void Operation::withdraw(std::uint32_t flags) noexcept {
-    assert(parker_ != nullptr && "only a finished operation has none");
+    assert((parker_ != nullptr || host_ != nullptr) && "only a finished operation has neither");
     account();
     forget_input();
-    parker_->note_withdrawn();
+    if (host_ != nullptr) {
+        host_->withdrawn(*this);
+    } else {
+        parker_->note_withdrawn();
+    }
     wake(flags);
     if ((flags & kContinued) != 0) {
         hold();
-        parker_->submit(*this);  // to be resumed
+        if (host_ != nullptr) {
+            host_->resume(*this);
+        } else {
+            parker_->submit(*this);  // to be resumed
+        }
     }
     // Last: it may be the last handle, and take the parker with it.
     const std::shared_ptr<void> owner = std::move(owner_);
@@ -139,7 +159,7 @@ void Operation::withdraw(std::uint32_t flags) noexcept {
 }
 
 bool Operation::cancel() noexcept {
-    if (forked()) {
+    if (forked() || (host_ != nullptr && (over() || !host_->may_withdraw(*this)))) {
         return false;
     }
     // relaxed: the CAS decides
@@ -203,6 +223,9 @@ void Operation::abandon() noexcept {
 }
 
 bool Operation::suspend(std::coroutine_handle<> coroutine) noexcept {
+    if (host_ != nullptr && !host_->can_resume()) {
+        return false;
+    }
     continuation_ = coroutine;
     // F6: pairs with F1, F5 and F7. Publishes the handle.
     return !is_over(word_.fetch_or(kContinued, std::memory_order_acq_rel));

@@ -31,9 +31,30 @@
 
 namespace telpher::detail {
 
+class Operation;
 class Parker;
 class QueueCore;
 struct Lane;
+
+// Completes the operations that no parker serves: the connection of a remote client. It holds one
+// reference of each until it has answered it or let it go.
+//
+//   Threads  any number at once; no call is made while the host calls the operation
+class OperationHost {
+  public:
+    OperationHost() = default;
+    OperationHost(const OperationHost&) = delete;
+    OperationHost& operator=(const OperationHost&) = delete;
+    virtual ~OperationHost() = default;
+    // Somebody cancels it. False: what it asks for can happen still; its answer will tell.
+    virtual bool may_withdraw(Operation& operation) noexcept = 0;
+    // It is CANCELLED: an answer is no longer wanted.
+    virtual void withdrawn(Operation& operation) noexcept = 0;
+    // Whether coroutines can be resumed. Error: there is no thread for them.
+    virtual bool can_resume() noexcept = 0;
+    // Takes over one reference, and resumes its coroutine soon.
+    virtual void resume(Operation& operation) noexcept = 0;
+};
 
 enum class OperationKind : std::uint8_t { poll, offer, publish, call };
 
@@ -59,6 +80,8 @@ class Operation : public boost::intrusive::list_base_hook<>,
               OperationKind kind,
               shm::Attachment& attachment,
               const shm::Found& found = {});
+    // Pending, with a reference for `host`, for `owner` as above.
+    Operation(std::shared_ptr<void> owner, std::shared_ptr<OperationHost> host, OperationKind kind);
     Operation(const Operation&) = delete;
     Operation& operator=(const Operation&) = delete;
 
@@ -76,6 +99,7 @@ class Operation : public boost::intrusive::list_base_hook<>,
     void do_not_ring() noexcept;
     [[nodiscard]] bool cancelled() const noexcept;
     [[nodiscard]] bool forked() const noexcept { return forks_ != shm::fork_count(); }
+    [[nodiscard]] bool remote() const noexcept { return host_ != nullptr; }
     [[nodiscard]] std::shared_ptr<shm::Attachment> attachment() const { return memory_.lock(); }
     void cancel_by(const std::stop_token& stop) { on_stop_.emplace(stop, StopHook{this}); }
     // The result was read: queue and connection are let go.
@@ -111,12 +135,16 @@ class Operation : public boost::intrusive::list_base_hook<>,
 
     void hold() noexcept;
     void drop() noexcept;
+    // The Future takes the result now.
+    virtual void before_read() noexcept {}
 
     // The parker's own notes; set before it is submitted, or by the parker alone.
     std::uint64_t deadline_ns = ~0ULL;
     Lane* lane = nullptr;
     bool awaited = false;  // linked among the calls
     bool starved = false;  // the last attempt found no memory
+    // The host's own note.
+    std::uint64_t ticket = 0;
     // The Future's own note: its result was read.
     bool read = false;
     friend bool operator<(const Operation& a, const Operation& b) {
@@ -129,6 +157,7 @@ class Operation : public boost::intrusive::list_base_hook<>,
     virtual void forget_input() noexcept = 0;
     // Gives an unread result back.
     virtual void put_back() noexcept = 0;
+    [[nodiscard]] OperationHost* host() const noexcept { return host_.get(); }
     virtual void account() noexcept;
 
   private:
@@ -146,6 +175,8 @@ class Operation : public boost::intrusive::list_base_hook<>,
     const OperationKind kind_ = OperationKind::poll;
     const std::uint32_t forks_ = shm::fork_count();
     Parker* const parker_ = nullptr;
+    // Instead of the parker; until the operation is deleted, since who cancels may come late.
+    const std::shared_ptr<OperationHost> host_{};
     const shm::Found found_{};
     std::shared_ptr<QueueCore> core_;
     std::shared_ptr<void> owner_;

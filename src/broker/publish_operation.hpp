@@ -21,6 +21,10 @@ class PublishOperation : public Operation {
     // `owner` keeps the topic and its connection.
     PublishOperation(std::shared_ptr<void> owner, TopicCore& topic, Parker& parker, Message what);
 
+    // Of a remote client.
+    PublishOperation(std::shared_ptr<void> owner, std::shared_ptr<OperationHost> host)
+        : Operation(std::move(owner), std::move(host), OperationKind::publish) {}
+
     Status run() override;
     void fail(Status status) override { result.emplace(status); }
     [[nodiscard]] Status usable() const noexcept override;

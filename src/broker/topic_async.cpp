@@ -44,6 +44,9 @@ Status PublishOperation::run() {
 Status PublishOperation::usable() const noexcept { return topic_->usable(); }
 
 void PublishOperation::account() noexcept {
+    if (topic_ == nullptr) {
+        return;  // a remote topic
+    }
     // relaxed: published with the word, or read by the same thread
     topic_->pending().fetch_sub(1, std::memory_order_relaxed);
 }

@@ -2,6 +2,7 @@
 
 #include "src/broker/publish_operation.hpp"
 #include "src/client/domain_core.hpp"
+#include "src/client/remote.hpp"
 #include "src/client/transport.hpp"
 
 #include <array>
@@ -67,35 +68,42 @@ Result<Client> connect(std::string_view uri, const ConnectOptions& options) {
 
 Result<Queue> Client::queue(std::string_view name, const FindOptions& options) {
     if (core_ == nullptr) {
-        return Status::closed;
+        return remote_ != nullptr ? remote_->queue(name, options) : Result<Queue>(Status::closed);
     }
     return core_->find_queue(name, options);
 }
 Result<Queue> Client::create_temporary_queue(const TemporaryQueueOptions& options) {
     if (core_ == nullptr) {
-        return Status::closed;
+        return remote_ != nullptr
+                   ? Result<Queue>(detail::not_over_a_bridge("create_temporary_queue"))
+                   : Result<Queue>(Status::closed);
     }
     return core_->create_temporary_queue(options);
 }
 Result<std::uint64_t> Client::reply(const MessageView& request, Message message, Duration timeout) {
     if (core_ == nullptr) {
-        return Status::closed;
+        return remote_ != nullptr ? remote_->reply(request, std::move(message), timeout)
+                                  : Result<std::uint64_t>(Status::closed);
     }
     return core_->reply(request, std::move(message), timeout);
 }
 Result<Published> Client::publish(const Message& message, Duration timeout, std::stop_token stop) {
     if (core_ == nullptr) {
-        return Status::closed;
+        return remote_ != nullptr ? remote_->publish(message, timeout, stop)
+                                  : Result<Published>(Status::closed);
     }
     return core_->publish(message, timeout, stop);
 }
 Future<Published> Client::publish_async(Message message, Duration timeout, std::stop_token stop) {
-    return core_ != nullptr ? core_->publish_async(std::move(message), timeout, stop)
-                            : detail::ready_future(Result<Published>(Status::closed));
+    if (core_ != nullptr) {
+        return core_->publish_async(std::move(message), timeout, stop);
+    }
+    return remote_ != nullptr ? remote_->publish_async(std::move(message), timeout, stop)
+                              : detail::ready_future(Result<Published>(Status::closed));
 }
 Result<Topic> Client::topic(std::string_view name) {
     if (core_ == nullptr) {
-        return Status::closed;
+        return remote_ != nullptr ? remote_->topic(name) : Result<Topic>(Status::closed);
     }
     return core_->find_topic(name);
 }
@@ -103,20 +111,28 @@ Result<Subscription> Client::subscribe_to(std::vector<std::string> patterns,
                                           detail::SampleHandler handler,
                                           SubscribeOptions options) {
     if (core_ == nullptr) {
-        return Status::closed;
+        return remote_ != nullptr
+                   ? remote_->subscribe(std::move(patterns), std::move(handler), std::move(options))
+                   : Result<Subscription>(Status::closed);
     }
     return core_->subscribe(std::move(patterns), std::move(handler), std::move(options));
 }
 Result<bool> Client::exists(std::string_view name) const {
     if (core_ == nullptr) {
-        return Status::closed;
+        return remote_ != nullptr ? Result<bool>(detail::not_over_a_bridge("exists"))
+                                  : Result<bool>(Status::closed);
     }
     return core_->exists(name);
 }
-bool Client::running() const { return core_ != nullptr && core_->usable() == Status::ok; }
+bool Client::running() const {
+    return core_ != nullptr ? core_->usable() == Status::ok
+                            : remote_ != nullptr && remote_->running();
+}
 void Client::close() {
     if (core_ != nullptr) {
         core_->close();
+    } else if (remote_ != nullptr) {
+        remote_->close();
     }
 }
 

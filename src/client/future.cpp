@@ -51,6 +51,7 @@ Result<T> take_result(Operation* operation, Duration timeout) {
         return Status::timed_out;
     }
     operation->read = true;
+    operation->before_read();
     if (operation->cancelled()) {
         return Status::cancelled;
     }

@@ -1,8 +1,9 @@
-// The public Queue: one predictable call into its core.
+// The public Queue: one predictable call into its core, or into its remote end.
 
 #include "telpher/queue.hpp"
 
 #include "src/broker/queue_core.hpp"
+#include "src/client/remote.hpp"
 #include "src/wire/names.hpp"
 
 namespace telpher {
@@ -10,6 +11,10 @@ namespace telpher {
 namespace detail {
 void give_back(Held& held) noexcept {
     if (held.memory != nullptr) {
+        if (held.chunk == kRemoteChunk) [[unlikely]] {
+            RemoteMemory::free(held);
+            return;
+        }
         held.memory->give_back(held.chunk);
         held.memory = nullptr;
     }
@@ -20,21 +25,32 @@ namespace {
 constexpr Duration kForever = std::chrono::hours(24 * 365);
 // Payloads from here on begin on a cache line.
 constexpr std::size_t kAlignedFrom = 4096;
+
+// What only a core can do.
+Error refused(bool remote, const char* what) {
+    return remote ? detail::not_over_a_bridge(what) : Error{Status::closed, 0, {}};
+}
 }  // namespace
 
 Result<std::uint64_t> Queue::offer(const Message& message, Duration timeout, std::stop_token stop) {
-    return core_ != nullptr ? core_->offer(message, timeout, stop)
-                            : Result<std::uint64_t>(Status::closed);
+    if (core_ != nullptr) {
+        return core_->offer(message, timeout, stop);
+    }
+    return remote_ != nullptr ? remote_->offer(message, timeout, stop)
+                              : Result<std::uint64_t>(Status::closed);
 }
 
 Result<std::uint64_t> Queue::offer(Loan&& loan, Duration timeout, std::stop_token stop) {
-    return core_ != nullptr ? core_->offer(loan, timeout, stop)
-                            : Result<std::uint64_t>(Status::closed);
+    if (core_ != nullptr) {
+        return core_->offer(loan, timeout, stop);
+    }
+    return remote_ != nullptr ? remote_->offer(loan, timeout, stop)
+                              : Result<std::uint64_t>(Status::closed);
 }
 
 Result<Delivery> Queue::poll(Duration timeout, std::stop_token stop) {
     if (core_ == nullptr) {
-        return Status::closed;
+        return remote_ != nullptr ? remote_->poll(timeout, stop) : Result<Delivery>(Status::closed);
     }
     return core_->poll(timeout, stop);
 }
@@ -43,14 +59,16 @@ Result<Delivery> Queue::poll_typed(std::uint64_t type_id,
                                    std::size_t size_bytes,
                                    Duration timeout,
                                    std::stop_token stop) {
+    const TypeTag type{type_id, static_cast<std::uint32_t>(size_bytes)};
     if (core_ == nullptr) {
-        return Status::closed;
+        return remote_ != nullptr ? remote_->poll_typed(type, timeout, stop)
+                                  : Result<Delivery>(Status::closed);
     }
-    return core_->poll_typed({type_id, static_cast<std::uint32_t>(size_bytes)}, timeout, stop);
+    return core_->poll_typed(type, timeout, stop);
 }
 
 Result<Loan> Queue::loan(std::string_view topic, std::size_t payload_bytes, Duration timeout) {
-    if (core_ == nullptr) {
+    if (!*this) {
         return Status::closed;
     }
     if (auto named = wire::check_name("topic", topic); !named) {
@@ -60,11 +78,11 @@ Result<Loan> Queue::loan(std::string_view topic, std::size_t payload_bytes, Dura
     plan.topic = topic;
     plan.payload_bytes = payload_bytes;
     plan.aligned64 = payload_bytes >= kAlignedFrom;
-    return core_->loan(plan, timeout);
+    return core_ != nullptr ? core_->loan(plan, timeout) : remote_->loan(plan);
 }
 
 Result<Loan> Queue::loan_typed(std::uint64_t type_id, std::size_t size_bytes, Duration timeout) {
-    if (core_ == nullptr) {
+    if (!*this) {
         return Status::closed;
     }
     wire::LoanPlan plan;
@@ -72,52 +90,62 @@ Result<Loan> Queue::loan_typed(std::uint64_t type_id, std::size_t size_bytes, Du
     plan.payload_bytes = size_bytes;
     plan.type = TypeTag{type_id, static_cast<std::uint32_t>(size_bytes)};
     plan.aligned64 = true;
-    return core_->loan(plan, timeout);
+    return core_ != nullptr ? core_->loan(plan, timeout) : remote_->loan(plan);
 }
 
 Result<std::size_t> Queue::offer_n(std::span<const Message> messages,
                                    Duration timeout,
                                    std::stop_token stop) {
-    return core_ != nullptr ? core_->offer_n(messages, timeout, stop)
-                            : Result<std::size_t>(Status::closed);
+    if (core_ != nullptr) {
+        return core_->offer_n(messages, timeout, stop);
+    }
+    return remote_ != nullptr ? remote_->offer_n(messages, timeout, stop)
+                              : Result<std::size_t>(Status::closed);
 }
 
 Result<std::vector<Delivery>> Queue::poll_n(std::size_t max,
                                             Duration timeout,
                                             std::stop_token stop) {
     if (core_ == nullptr) {
-        return Status::closed;
+        return remote_ != nullptr ? remote_->poll_n(max, timeout, stop)
+                                  : Result<std::vector<Delivery>>(Status::closed);
     }
     return core_->poll_n(max, timeout, stop);
 }
 
 Future<Delivery> Queue::poll_async(Duration timeout, std::stop_token stop) {
-    return core_ != nullptr ? core_->poll_async(timeout, stop)
-                            : detail::ready_future(Result<Delivery>(Status::closed));
+    if (core_ != nullptr) {
+        return core_->poll_async(timeout, stop);
+    }
+    return remote_ != nullptr ? remote_->poll_async(timeout, stop)
+                              : detail::ready_future(Result<Delivery>(Status::closed));
 }
 
 Future<std::uint64_t> Queue::offer_async(Message message, Duration timeout, std::stop_token stop) {
-    return core_ != nullptr ? core_->offer_async(std::move(message), timeout, stop)
-                            : detail::ready_future(Result<std::uint64_t>(Status::closed));
+    if (core_ != nullptr) {
+        return core_->offer_async(std::move(message), timeout, stop);
+    }
+    return remote_ != nullptr ? remote_->offer_async(std::move(message), timeout, stop)
+                              : detail::ready_future(Result<std::uint64_t>(Status::closed));
 }
 
 Result<int> Queue::fd() {
     if (core_ == nullptr) {
-        return Status::closed;
+        return refused(remote_ != nullptr, "Queue::fd");
     }
     return core_->fd();
 }
 
 Result<std::uint64_t> Queue::purge() {
     if (core_ == nullptr) {
-        return Status::closed;
+        return refused(remote_ != nullptr, "Queue::purge");
     }
     return core_->purge();
 }
 
 Result<Message> Queue::peek() const {
     if (core_ == nullptr) {
-        return Status::closed;
+        return refused(remote_ != nullptr, "Queue::peek");
     }
     return core_->peek();
 }
@@ -125,21 +153,31 @@ Result<Message> Queue::peek() const {
 void Queue::close() {
     if (core_ != nullptr) {
         core_->close();
+    } else if (remote_ != nullptr) {
+        remote_->close();
     }
 }
 
 Result<QueueStatus> Queue::status() const {
     if (core_ == nullptr) {
-        return Status::closed;
+        return refused(remote_ != nullptr, "Queue::status");
     }
     return core_->status();
 }
 
 const std::string& Queue::name() const {
     static const std::string none;
-    return core_ != nullptr ? core_->name() : none;
+    if (core_ != nullptr) {
+        return core_->name();
+    }
+    return remote_ != nullptr ? remote_->name() : none;
 }
-std::uint32_t Queue::capacity() const { return core_ != nullptr ? core_->capacity() : 0; }
+std::uint32_t Queue::capacity() const {
+    if (core_ != nullptr) {
+        return core_->capacity();
+    }
+    return remote_ != nullptr ? remote_->capacity() : 0;
+}
 bool Queue::created() const { return core_ != nullptr && core_->created(); }
 
 void Messages::next() {

@@ -5,6 +5,7 @@
 #include "src/broker/publish_operation.hpp"
 #include "src/broker/subscription_core.hpp"
 #include "src/broker/topic_core.hpp"
+#include "src/client/remote.hpp"
 
 #include <cstring>
 
@@ -16,50 +17,66 @@ constexpr std::size_t kAlignedFrom = 4096;
 }  // namespace
 
 Result<Published> Topic::publish(const Message& message, Duration timeout, std::stop_token stop) {
-    return core_ != nullptr ? core_->publish(message, timeout, stop)
-                            : Result<Published>(Status::closed);
+    if (core_ != nullptr) {
+        return core_->publish(message, timeout, stop);
+    }
+    return remote_ != nullptr ? remote_->publish(message, timeout, stop)
+                              : Result<Published>(Status::closed);
 }
 
 Result<Published> Topic::publish(Loan&& loan, Duration timeout, std::stop_token stop) {
-    return core_ != nullptr ? core_->publish(loan, timeout, stop)
-                            : Result<Published>(Status::closed);
+    if (core_ != nullptr) {
+        return core_->publish(loan, timeout, stop);
+    }
+    return remote_ != nullptr ? remote_->publish(loan, timeout, stop)
+                              : Result<Published>(Status::closed);
 }
 
 Future<Published> Topic::publish_async(Message message, Duration timeout, std::stop_token stop) {
-    return core_ != nullptr ? core_->publish_async(std::move(message), timeout, stop)
-                            : detail::ready_future(Result<Published>(Status::closed));
+    if (core_ != nullptr) {
+        return core_->publish_async(std::move(message), timeout, stop);
+    }
+    return remote_ != nullptr ? remote_->publish_async(std::move(message), timeout, stop)
+                              : detail::ready_future(Result<Published>(Status::closed));
 }
 
 Result<Loan> Topic::loan(std::size_t payload_bytes, Duration timeout) {
-    if (core_ == nullptr) {
+    if (!*this) {
         return Status::closed;
     }
     wire::LoanPlan plan;
-    plan.topic = core_->name();
+    plan.topic = name();
     plan.payload_bytes = payload_bytes;
     plan.aligned64 = payload_bytes >= kAlignedFrom;
-    return core_->loan(plan, timeout);
+    return core_ != nullptr ? core_->loan(plan, timeout) : remote_->loan(plan);
 }
 
 Result<Loan> Topic::loan_typed(std::uint64_t type_id, std::size_t size_bytes, Duration timeout) {
-    if (core_ == nullptr) {
+    if (!*this) {
         return Status::closed;
     }
     wire::LoanPlan plan;
-    plan.topic = core_->name();
+    plan.topic = name();
     plan.payload_bytes = size_bytes;
     plan.type = TypeTag{type_id, static_cast<std::uint32_t>(size_bytes)};
     plan.aligned64 = true;
-    return core_->loan(plan, timeout);
+    return core_ != nullptr ? core_->loan(plan, timeout) : remote_->loan(plan);
 }
 
 Result<TopicStatus> Topic::status() const {
-    return core_ != nullptr ? core_->status() : Result<TopicStatus>(Status::closed);
+    if (core_ != nullptr) {
+        return core_->status();
+    }
+    return remote_ != nullptr ? Result<TopicStatus>(detail::not_over_a_bridge("Topic::status"))
+                              : Result<TopicStatus>(Status::closed);
 }
 
 const std::string& Topic::name() const {
     static const std::string none;
-    return core_ != nullptr ? core_->name() : none;
+    if (core_ != nullptr) {
+        return core_->name();
+    }
+    return remote_ != nullptr ? remote_->name() : none;
 }
 
 bool Topic::created() const { return created_; }
@@ -113,13 +130,14 @@ Subscription& Subscription::operator=(Subscription&& other) noexcept {
     if (this != &other) {
         unsubscribe();
         core_ = std::move(other.core_);
+        remote_ = std::move(other.remote_);
     }
     return *this;
 }
 
 Result<Sample> Subscription::next(Duration timeout, std::stop_token stop) {
     if (core_ == nullptr) {
-        return Status::closed;
+        return remote_ != nullptr ? remote_->next(timeout, stop) : Result<Sample>(Status::closed);
     }
     return core_->next(timeout, stop);
 }
@@ -128,7 +146,8 @@ Result<std::vector<Sample>> Subscription::next_n(std::size_t max,
                                                  Duration timeout,
                                                  std::stop_token stop) {
     if (core_ == nullptr) {
-        return Status::closed;
+        return remote_ != nullptr ? remote_->next_n(max, timeout, stop)
+                                  : Result<std::vector<Sample>>(Status::closed);
     }
     return core_->next_n(max, timeout, stop);
 }
@@ -136,11 +155,16 @@ Result<std::vector<Sample>> Subscription::next_n(std::size_t max,
 void Subscription::unsubscribe() noexcept {
     if (core_ != nullptr) {
         core_->end();
+    } else if (remote_ != nullptr) {
+        remote_->unsubscribe();
     }
 }
 
 SubscriptionStatus Subscription::status() const {
-    return core_ != nullptr ? core_->status() : SubscriptionStatus{};
+    if (core_ != nullptr) {
+        return core_->status();
+    }
+    return remote_ != nullptr ? remote_->status() : SubscriptionStatus{};
 }
 
 }  // namespace telpher

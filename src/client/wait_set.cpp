@@ -6,6 +6,7 @@
 #include "src/broker/operation.hpp"
 #include "src/broker/parker.hpp"
 #include "src/broker/queue_core.hpp"
+#include "src/client/remote.hpp"
 
 #include <algorithm>
 
@@ -144,6 +145,9 @@ Result<std::size_t> WaitSet::add(const Queue& queue, Ready what) {
     if (core_ == nullptr || !queue) {
         return Error{Status::bad_request, 0, "the queue handle is empty"};
     }
+    if (queue.core_ == nullptr) {
+        return detail::not_over_a_bridge("WaitSet");
+    }
     Member member;
     member.queue = queue.core_;
     member.what = what;
@@ -153,6 +157,9 @@ Result<std::size_t> WaitSet::add(const Queue& queue, Ready what) {
 Result<std::size_t> WaitSet::add(const detail::FutureBase& future) {
     if (core_ == nullptr || !future) {
         return Error{Status::bad_request, 0, "the future is empty: never filled, or read already"};
+    }
+    if (detail::FutureAccess::operation(future)->remote()) {
+        return detail::not_over_a_bridge("WaitSet");
     }
     Member member;
     member.operation = detail::FutureAccess::operation(future);

@@ -1,0 +1,116 @@
+#include "src/client/remote.hpp"
+
+#include <new>
+
+namespace telpher::detail {
+namespace {
+
+constexpr std::align_val_t kAlignment{64};
+
+}  // namespace
+
+RemoteMemory::RemoteMemory(std::size_t bytes)
+    : base_(static_cast<std::byte*>(::operator new(wire::kChunkPrefixBytes + bytes, kAlignment))),
+      bytes_(bytes) {}
+
+void RemoteMemory::free(std::byte* base) noexcept {
+    if (base != nullptr) {
+        ::operator delete(base, kAlignment);
+    }
+}
+
+// Held has a place for one pointer. It is never followed as what it says, only cast back.
+Held RemoteMemory::hold() && noexcept {
+    bytes_ = 0;
+    return {reinterpret_cast<shm::Attachment*>(std::exchange(base_, nullptr)), kRemoteChunk};
+}
+
+void RemoteMemory::free(Held& held) noexcept {
+    free(reinterpret_cast<std::byte*>(std::exchange(held.memory, nullptr)));
+}
+
+Client RemoteAccess::client(std::shared_ptr<RemoteClient> remote) {
+    Client client;
+    client.remote_ = std::move(remote);
+    return client;
+}
+Queue RemoteAccess::queue(std::shared_ptr<RemoteQueue> remote) {
+    Queue queue;
+    queue.remote_ = std::move(remote);
+    return queue;
+}
+Topic RemoteAccess::topic(std::shared_ptr<RemoteTopic> remote) {
+    Topic topic;
+    topic.remote_ = std::move(remote);
+    return topic;
+}
+Subscription RemoteAccess::subscription(std::shared_ptr<RemoteSubscription> remote) {
+    Subscription subscription;
+    subscription.remote_ = std::move(remote);
+    return subscription;
+}
+
+Delivery RemoteAccess::delivery(RemoteMemory memory,
+                                const MessageView& view,
+                                std::uint64_t sequence) {
+    Delivery delivery;
+    static_cast<MessageView&>(delivery) = view;
+    delivery.held_ = std::move(memory).hold();
+    delivery.sequence_ = sequence;
+    return delivery;
+}
+
+Sample RemoteAccess::sample(std::shared_ptr<const RemoteMemory> keeps,
+                            const MessageView& view,
+                            std::uint64_t sequence,
+                            std::uint64_t lost_before) {
+    Sample sample;
+    static_cast<MessageView&>(sample) = view;
+    sample.keeps_ = std::move(keeps);
+    sample.sequence_ = sequence;
+    sample.lost_before_ = lost_before;
+    return sample;
+}
+
+Result<Loan> RemoteAccess::loan(const wire::LoanPlan& plan, std::size_t message_bytes_max) {
+    // Before the sum, which must not overflow.
+    const bool fits = plan.payload_bytes <= message_bytes_max;
+    const std::size_t bytes = fits ? wire::encoded_bytes(plan) : 0;
+    if (!fits || bytes > message_bytes_max) {
+        return Error{Status::message_too_large,
+                     0,
+                     "a payload of " + std::to_string(plan.payload_bytes) +
+                         " bytes is too large for messages of at most " +
+                         std::to_string(message_bytes_max)};
+    }
+    Loan loan;
+    try {
+        RemoteMemory memory(bytes);
+        loan.bytes_ = memory.message();
+        loan.held_ = std::move(memory).hold();
+    } catch (const std::bad_alloc&) {
+        return Status::out_of_memory;
+    }
+    loan.payload_ =
+        loan.bytes_.subspan(wire::encode_loan(plan, loan.bytes_)).first(plan.payload_bytes);
+    return loan;
+}
+
+Result<std::span<const std::byte>> RemoteAccess::stamp(Loan& loan, const wire::Stamp& stamp) {
+    if (!loan) {
+        return Error{
+            Status::bad_request, 0, "the loan is empty: it was offered already, or never taken"};
+    }
+    if (loan.held_.chunk != kRemoteChunk) {
+        return Error{Status::bad_request, 0, "the loan was taken from another domain"};
+    }
+    wire::stamp_loan(loan.bytes_, stamp, loan.payload_.size());
+    const auto offset = static_cast<std::size_t>(loan.payload_.data() - loan.bytes_.data());
+    return std::span<const std::byte>(loan.bytes_).first(offset + loan.payload_.size());
+}
+
+Error not_over_a_bridge(std::string_view what) {
+    return {Status::not_permitted, 0, std::string(what) + ": not over a bridge in this version"};
+}
+
+}  // namespace telpher::detail

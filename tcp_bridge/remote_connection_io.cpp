@@ -1,0 +1,189 @@
+// The I/O thread of a remote client's connection.
+
+#include "shm/base/os.hpp"
+#include "tcp_bridge/remote_connection.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+
+namespace telpher::bridge {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kReadBytes = std::size_t{256} << 10U;
+// GOODBYE has this long to leave.
+constexpr std::uint64_t kGoodbyeNs = 50'000'000;
+constexpr std::uint64_t kNanosecondsPerMillisecond = 1'000'000;
+constexpr std::uint64_t kSleepMs = 60'000;
+
+}  // namespace
+
+// False: it has ended.
+bool RemoteConnection::tick() {
+    std::unique_lock hold(mutex_);
+    static_cast<void>(session_.tick(now()));  // without a stream, nothing can be wrong with it
+    const bool ended = session_.ended();
+    leave(hold);
+    return !ended;
+}
+
+short RemoteConnection::sleep(std::uint64_t until) {
+    std::array<pollfd, 2> watched{};
+    {
+        const std::lock_guard hold(mutex_);
+        until = std::min(until, session_.next_tick());
+        wakes_at_ = until;
+        watched[0] = {poked_descriptor_, POLLIN, 0};
+        watched[1] = {socket_, static_cast<short>(blocked_ ? POLLIN | POLLOUT : POLLIN), 0};
+    }
+    const std::uint64_t time = now();
+    std::uint64_t ms = 0;
+    if (until > time) {
+        ms = std::min((until - time) / kNanosecondsPerMillisecond + 1, kSleepMs);
+    }
+    ::poll(watched.data(), watched.size(), static_cast<int>(ms));
+    const std::lock_guard hold(mutex_);
+    wakes_at_ = 0;  // awake: nobody need wake us
+    if (watched[0].revents != 0) {
+        std::uint64_t count = 0;
+        static_cast<void>(::read(poked_descriptor_, &count, sizeof count));
+        poked_ = false;
+    }
+    return watched[1].revents;
+}
+
+void RemoteConnection::pause(std::uint64_t ns) {
+    const std::uint64_t until = now() + ns;
+    while (tick() && now() < until) {
+        sleep(until);
+    }
+}
+
+void RemoteConnection::note_failure(const Error& error) {
+    std::unique_lock hold(mutex_);
+    session_.cut(error);
+    ++failures_;
+    failure_ = error;
+    changed_.notify_all();
+    leave(hold);
+}
+
+void RemoteConnection::serve(int socket) {
+    {
+        std::unique_lock hold(mutex_);
+        socket_ = socket;
+        channel_ = options_.make_channel();
+        wire_.clear();
+        wire_sent_ = 0;
+        plain_.clear();
+        blocked_ = false;
+        session_.connected(now());
+        leave(hold);
+    }
+    input_.resize(kReadBytes);
+    const Error why = talk();
+    hang_up(why);
+}
+
+// Until the stream is of no use any more; why.
+Error RemoteConnection::talk() {
+    bool welcomed = false;
+    for (;;) {
+        const short ready = sleep(~0ULL);
+        Result<void> good;
+        if ((ready & (POLLIN | POLLHUP | POLLERR)) != 0) {
+            for (bool more = true; more && good;) {
+                good = read(&more);
+            }
+        }
+        std::unique_lock hold(mutex_);
+        if (good) {
+            good = session_.tick(now());
+        }
+        if (good && (ready & POLLOUT) != 0) {
+            flush(hold, true);
+        }
+        const bool ended = session_.ended();
+        if (!welcomed && session_.up()) {
+            welcomed = true;
+            backoff_.reset();
+            changed_.notify_all();
+        }
+        leave(hold);
+        if (!good) {
+            return good.error();
+        }
+        if (ended) {
+            return {Status::closed, 0, {}};
+        }
+    }
+}
+
+Result<void> RemoteConnection::read(bool* more) {
+    const ssize_t got = ::recv(socket_, input_.data(), input_.size(), MSG_DONTWAIT);
+    const int error = errno;
+    *more = got == static_cast<ssize_t>(input_.size());
+    if (got == 0) {
+        return Error{Status::disconnected, 0, "the bridge closed the connection"};
+    }
+    if (got < 0) {
+        if (error == EAGAIN || error == EINTR) {
+            return {};
+        }
+        return Error{Status::disconnected, error, shm::errno_text("recv", error)};
+    }
+    std::unique_lock hold(mutex_);
+    auto good =
+        channel_->open(std::span(input_).first(static_cast<std::size_t>(got)), session_.reader());
+    if (good) {
+        good = session_.received(now());
+    }
+    leave(hold);
+    return good;
+}
+
+// The stream is over; who is in the middle of a write finishes it first, for the descriptor's sake.
+void RemoteConnection::hang_up(const Error& why) {
+    std::unique_lock hold(mutex_);
+    hanging_up_ = true;
+    say_goodbye(hold);
+    ::shutdown(socket_, SHUT_RDWR);  // a forked child may hold it open
+    changed_.wait(hold, [this] { return !writing_; });
+    ::close(std::exchange(socket_, -1));
+    hanging_up_ = false;
+    const bool was_up = session_.up();
+    session_.cut(why);
+    if (!was_up) {
+        ++failures_;
+        failure_ = session_.ended() ? why : session_.why_down();
+        changed_.notify_all();
+    }
+    leave(hold);
+}
+
+// Its own, or that of a broken protocol: as far as it leaves at once.
+void RemoteConnection::say_goodbye(std::unique_lock<std::mutex>& hold) {
+    const std::uint64_t until = now() + kGoodbyeNs;
+    for (;;) {
+        flush(hold, true);
+        if ((!writing_ && !blocked_) || now() >= until) {
+            return;
+        }
+        hold.unlock();
+        pollfd watched{socket_, POLLOUT, 0};
+        ::poll(&watched, 1, 1);
+        hold.lock();
+        if ((watched.revents & (POLLERR | POLLHUP)) != 0) {
+            return;
+        }
+    }
+}
+
+}  // namespace telpher::bridge

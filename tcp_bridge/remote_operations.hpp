@@ -1,0 +1,151 @@
+#pragma once
+// The operations of a remote client: what src's Futures refer to, completed by answers of the bridge.
+//
+//   Contents   as src/broker/operation.hpp, with the connection in the parker's place.
+//   Poll       CONFIRMed when its result is read, put back when nobody reads it; a call that waits in
+//              place says at once that it will take what comes.
+
+#include "src/broker/call_operation.hpp"
+#include "src/broker/publish_operation.hpp"
+#include "tcp_bridge/remote_connection.hpp"
+
+#include <memory>
+#include <stop_token>
+#include <utility>
+
+namespace telpher::bridge {
+
+template <typename Base>
+class RemoteOperation : public Base, public Waiter {
+  public:
+    // Never called: it is answered, not attempted.
+    Status run() override { return Status::queue_empty; }
+    [[nodiscard]] Status usable() const noexcept override { return Status::ok; }
+
+    // ---- Waiter ----
+    [[nodiscard]] bool claim() noexcept override { return detail::Operation::claim(); }
+    void answer(Answer answer) noexcept override {
+        take(std::move(answer));
+        if (this->finish()) {
+            this->hold();
+            this->host()->resume(*this);
+        }
+    }
+    void let_go() noexcept override { this->drop(); }
+
+  protected:
+    using Base::Base;
+    ~RemoteOperation() override = default;
+    virtual void take(Answer&& answer) noexcept = 0;
+    void forget_input() noexcept override {}
+    void put_back() noexcept override {}
+    void account() noexcept override {}
+};
+
+class RemotePoll final : public RemoteOperation<detail::PollOperation> {
+  public:
+    RemotePoll(std::shared_ptr<void> owner,
+               const std::shared_ptr<RemoteConnection>& connection,
+               bool at_once)
+        : RemoteOperation(std::move(owner), connection, detail::OperationKind::poll),
+          connection_(*connection),
+          at_once_(at_once) {}
+    [[nodiscard]] bool confirms_at_once() const noexcept override { return at_once_; }
+    void before_read() noexcept override {
+        if (!settle(true)) {
+            result.emplace(
+                Error{Status::disconnected,
+                      0,
+                      "the connection was cut before the message was taken: it went back"});
+        }
+    }
+
+  protected:
+    void take(Answer&& answer) noexcept override {
+        if (answer.error.status != Status::ok) {
+            result.emplace(std::move(answer.error));
+            return;
+        }
+        session_number_ = answer.session_number;
+        correlation_ = answer.correlation;
+        result.emplace(
+            detail::RemoteAccess::delivery(std::move(answer.message), answer.view, answer.value));
+    }
+    void put_back() noexcept override { static_cast<void>(settle(false)); }
+
+  private:
+    // False: it was delivered, and is the bridge's again.
+    [[nodiscard]] bool settle(bool taken) noexcept {
+        return at_once_ || !result || !result->has_value() ||
+               connection_.settle(session_number_, correlation_, taken);
+    }
+    RemoteConnection& connection_;  // our host, which we keep
+    const bool at_once_;
+    std::uint64_t session_number_ = 0;
+    std::uint64_t correlation_ = 0;
+};
+
+// Also of other operations whose answer is a number, or only that they happened.
+class RemoteOffer final : public RemoteOperation<detail::OfferOperation> {
+  public:
+    RemoteOffer(std::shared_ptr<void> owner, const std::shared_ptr<RemoteConnection>& connection)
+        : RemoteOperation(std::move(owner), connection, detail::OperationKind::offer) {}
+
+  protected:
+    void take(Answer&& answer) noexcept override {
+        if (answer.error.status != Status::ok) {
+            result.emplace(std::move(answer.error));
+        } else {
+            result.emplace(answer.value);
+        }
+    }
+};
+
+class RemotePublish final : public RemoteOperation<detail::PublishOperation> {
+  public:
+    RemotePublish(std::shared_ptr<void> owner, const std::shared_ptr<RemoteConnection>& connection)
+        : RemoteOperation(std::move(owner), connection) {}
+
+  protected:
+    void take(Answer&& answer) noexcept override {
+        if (answer.error.status != Status::ok) {
+            result.emplace(std::move(answer.error));
+        } else {
+            result.emplace(Published{answer.value, answer.subscribers});
+        }
+    }
+};
+
+class RemoteCallOperation final : public RemoteOperation<detail::CallOperation> {
+  public:
+    RemoteCallOperation(std::shared_ptr<void> owner,
+                        const std::shared_ptr<RemoteConnection>& connection)
+        : RemoteOperation(std::move(owner), connection) {}
+    [[nodiscard]] bool ready() const noexcept override { return true; }
+    void fail(Status status) override { result.emplace(status); }
+
+  protected:
+    void take(Answer&& answer) noexcept override {
+        if (answer.error.status != Status::ok) {
+            result.emplace(std::move(answer.error));
+        } else {
+            result.emplace(Message(answer.view));
+        }
+    }
+};
+
+// Begins what `request` says, completed in the future.
+template <typename T, typename Kind>
+Future<T> start(RemoteConnection& connection,
+                Kind* operation,
+                Request request,
+                const std::stop_token& stop) {
+    auto future = detail::FutureAccess::make<T>(operation);
+    connection.begin(std::move(request), *operation, operation->ticket, stop);
+    if (stop.stop_possible()) {
+        operation->cancel_by(stop);
+    }
+    return future;
+}
+
+}  // namespace telpher::bridge

@@ -1,0 +1,145 @@
+// What a remote session has received, and how it goes on behind a cut: the old one, or a new one in its place.
+
+#include "tcp_bridge/byte_cursor.hpp"
+#include "tcp_bridge/remote_session.hpp"
+
+#include <algorithm>
+
+namespace telpher::bridge {
+namespace {
+
+constexpr std::uint32_t kAnswersPerAck = 64;
+
+}  // namespace
+
+std::uint64_t RemoteSession::all_answered_to() const noexcept {
+    return unanswered_.empty() ? last_correlation_ : unanswered_.begin()->first - 1;
+}
+
+// A poll that waits long holds the one number back; the answers behind it are told as ranges.
+void RemoteSession::acknowledge(bool now) {
+    answers_unacknowledged_ += now ? 0U : 1U;
+    const std::uint32_t often = std::min(kAnswersPerAck, welcome_.outstanding_max / 4 + 1);
+    if (answers_unacknowledged_ == 0 || (!now && answers_unacknowledged_ < often)) {
+        return;
+    }
+    answers_unacknowledged_ = 0;
+    FrameHead head;
+    head.type = FrameType::ack;
+    head.argument = all_answered_to();
+    ByteWriter ranges;
+    std::size_t count = 0;
+    for (auto at = unanswered_.begin(); at != unanswered_.end() && count < kAckRangesMax; ++at) {
+        const auto next = std::next(at);
+        const std::uint64_t end = next != unanswered_.end() ? next->first : last_correlation_ + 1;
+        if (end > at->first + 1) {
+            ranges.put(at->first + 1);
+            ranges.put(end - 1);
+            ++count;
+        }
+    }
+    push(head, ranges.take());
+}
+
+// What may not have arrived is sent again, in the order in which it was sent. Frames without an answer go
+// first: the bridge passes over those that it has had.
+void RemoteSession::resume(std::uint64_t received) {
+    for (const Unproven& unproven : unproven_) {
+        if (unproven.head.type != FrameType::cancel) {
+            push(unproven.head);
+        }
+    }
+    std::deque<Ticket> waiting;
+    waiting.swap(waiting_);
+    for (const auto& [correlation, ticket] : unanswered_) {
+        Operation& operation = operations_.at(ticket);
+        operation.sent = correlation <= received;
+        if (!operation.sent) {
+            waiting_.push_back(ticket);  // with its CANCEL behind it, if there is one
+        } else if (operation.cancelled) {
+            FrameHead head;
+            head.type = FrameType::cancel;
+            head.correlation = correlation;
+            push(head);
+        }
+    }
+    for (const Ticket ticket : waiting) {
+        const auto at = operations_.find(ticket);
+        if (at != operations_.end() && at->second.correlation == 0) {
+            waiting_.push_back(ticket);
+        }
+    }
+    // What was granted before counts no longer.
+    for (auto& [number, channel] : channels_) {
+        if (channel.subscription && !channel.failed && !channel.closing && channel.opening == 0) {
+            FrameHead head;
+            head.type = FrameType::credit;
+            head.channel = number;
+            head.argument =
+                limits_.window - std::min<std::uint64_t>(limits_.window, channel.buffered);
+            channel.granted = head.argument;
+            if (head.argument > 0) {
+                push(head);
+            }
+        }
+    }
+}
+
+// The session is gone, and with it what the bridge had of it: nobody knows what became of it.
+void RemoteSession::fail_unanswered(const Error& why) {
+    Error error = why;
+    error.status = Status::disconnected;
+    std::vector<Ticket> tickets;
+    for (const auto& [correlation, ticket] : unanswered_) {
+        tickets.push_back(ticket);
+    }
+    for (const Ticket ticket : tickets) {
+        const auto at = operations_.find(ticket);
+        Operation& operation = at->second;
+        const FrameType type = operation.head.type;
+        if (type == FrameType::open || type == FrameType::subscribe) {
+            continue;  // begun again below
+        }
+        forget_waiter(operation, error);
+        erase(at);
+    }
+}
+
+// Channels and subscriptions are made again; correlations begin with 1.
+void RemoteSession::begin_anew(std::uint64_t now) {
+    unproven_.clear();
+    last_correlation_ = 0;
+    answers_unacknowledged_ = 0;
+    std::deque<Ticket> waiting;
+    waiting.swap(waiting_);
+    for (const auto& [correlation, ticket] : std::exchange(unanswered_, {})) {
+        Operation& operation = operations_.at(ticket);
+        operation.correlation = 0;
+        operation.sent = false;
+        operation.cancelled = false;
+        waiting_.push_back(ticket);
+    }
+    for (auto at = channels_.begin(); at != channels_.end();) {
+        const std::uint16_t number = at->first;
+        Channel& channel = at->second;
+        ++at;
+        const auto opening = operations_.find(channel.opening);
+        if (channel.closing) {
+            if (opening != operations_.end()) {
+                erase(opening);
+            }
+            channels_.erase(number);
+        } else if (opening != operations_.end()) {
+            if (channel.subscription) {
+                opening->second.body = encode(channel.what);
+            }
+        } else if (!channel.failed) {
+            begin_channel(number, nullptr, limits_.handshake_ns, now);
+        }
+    }
+    // What was put in front has been sent, or its place in here is the second one, which counts no more.
+    waiting_.insert(waiting_.end(), waiting.begin(), waiting.end());
+    send_waiting(now);
+}
+
+}  // namespace telpher::bridge

@@ -180,8 +180,8 @@ void BridgeCore::watch_inbox() {
 void BridgeCore::tick() {
     timer_.expires_after(kTick);
     timer_.async_wait([self = shared_from_this()](const asio::error_code& error) {
-        if (error) {
-            return;
+        if (error || !self->running_) {
+            return;  // a tick that was due when `end` cancelled it comes all the same
         }
         const auto now = std::chrono::steady_clock::now();
         const auto connections = self->connections_;  // ending one changes the set

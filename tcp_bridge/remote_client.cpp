@@ -3,6 +3,7 @@
 #include "shm/base/os.hpp"
 #include "src/client/transport.hpp"
 #include "src/wire/names.hpp"
+#include "tcp_bridge/tls_client_channel.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -38,6 +39,25 @@ Result<void> check_request_size(std::size_t bytes, std::size_t most) {
                      std::to_string(most) + " are allowed"};
 }
 
+using ChannelMaker = std::function<std::unique_ptr<Channel>()>;
+
+// What was asked to be encrypted never goes out in the clear.
+Result<ChannelMaker> channel_maker(const Address& address, const ConnectOptions& options) {
+    if (!options.encrypt && !options.tls) {
+        return ChannelMaker([] { return std::make_unique<PlainChannel>(); });
+    }
+    if (address.is_unix) {
+        return Error{Status::bad_request, 0, "encrypt and tls are for tcp: only"};
+    }
+    auto context = TlsContext::client(options.tls.value_or(Tls{}));
+    if (!context) {
+        return context.error();
+    }
+    return ChannelMaker([context = *context, peer = to_string(address)] {
+        return std::make_unique<TlsClientChannel>(context, peer);
+    });
+}
+
 }  // namespace
 
 std::uint64_t ns_of(Duration timeout) noexcept {
@@ -54,7 +74,11 @@ Result<Client> connect_remote(std::string_view uri, const ConnectOptions& option
     remote.wait_ns = ns_of(options.wait);
     remote.name = program_invocation_short_name;
     remote.random = random_number;
-    remote.make_channel = [] { return std::make_unique<PlainChannel>(); };
+    auto channel = channel_maker(remote.address, options);
+    if (!channel) {
+        return channel.error();
+    }
+    remote.make_channel = std::move(*channel);
     auto connection = RemoteConnection::start(std::move(remote));
     if (!connection) {
         return connection.error();

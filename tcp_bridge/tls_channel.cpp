@@ -221,6 +221,7 @@ Result<void> TlsChannel::open_plaintext() {
                 return {};
             case SSL_ERROR_ZERO_RETURN:
                 peer_closed_ = true;
+                wire_.in = {};
                 return {};
             default:
                 return fail_by_openssl();
@@ -350,6 +351,7 @@ void TlsChannel::close() {
 
 Result<void> TlsChannel::fail(Error error) {
     failure_ = std::move(error);
+    wire_.in = {};  // the caller's memory, of which OpenSSL may have left a rest
     clear_errors();
     return *failure_;
 }

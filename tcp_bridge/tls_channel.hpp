@@ -100,8 +100,8 @@ class TlsChannel {
 
     std::shared_ptr<const TlsContext> context_;
     Verification verification_;
-    OpensslPtr<SSL> ssl_;
     TlsWire wire_;
+    OpensslPtr<SSL> ssl_;  // refers to all of the above, and ends before them
     RecordReader reader_;
     RecordBudget budget_;
     ByteQueue unread_;

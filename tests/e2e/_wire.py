@@ -60,15 +60,22 @@ class Received:
 
 
 class Wire:
-    def __init__(self, address, greet=True, **how):
+    def __init__(self, address, greet=True, connect=True, **how):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.settimeout(20)
-        self.socket.connect(address)
+        if family == socket.AF_INET:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.address = address
+        if connect:
+            self.connect()
         self.buffer = b""
         self.correlation = 0
         if greet:
             self.greet(**how)
+
+    def connect(self):
+        self.socket.connect(self.address)
 
     def greet(self, **how):
         self.send(PREFACE + frame(HELLO, hello(**how)))

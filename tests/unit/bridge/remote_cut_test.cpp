@@ -194,7 +194,9 @@ TEST_F(RemoteCut, a_subscription_goes_on_after_a_resume) {
                 sample = subscription.next(kSoon);
                 ASSERT_TRUE(sample) << to_string(sample.error());
             }
-            EXPECT_EQ(seen + sample->lost_before() + 1, sample->sequence());
+            if (seen > 0) {  // before the first one, no number tells what a cut took
+                EXPECT_EQ(seen + sample->lost_before() + 1, sample->sequence());
+            }
             seen = sample->sequence();
         }
     }

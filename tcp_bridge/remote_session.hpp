@@ -56,6 +56,7 @@ class RemoteSession {
     explicit RemoteSession(std::string name, RemoteLimits limits = {});
     RemoteSession(const RemoteSession&) = delete;
     RemoteSession& operator=(const RemoteSession&) = delete;
+    ~RemoteSession() = default;
 
     // ---- the stream ----
     // A new one: preface and HELLO are to be sent.

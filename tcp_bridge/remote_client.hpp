@@ -24,6 +24,8 @@ class RemoteHandle final : public detail::RemoteClient,
     explicit RemoteHandle(std::shared_ptr<RemoteConnection> connection)
         : connection_(std::move(connection)),
           message_bytes_max_(connection_->welcome().message_bytes_max) {}
+    RemoteHandle(const RemoteHandle&) = delete;
+    RemoteHandle& operator=(const RemoteHandle&) = delete;
     ~RemoteHandle() override { connection_->end(); }
 
     Result<Queue> queue(std::string_view name, const FindOptions& options) override;

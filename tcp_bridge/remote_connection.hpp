@@ -41,6 +41,8 @@ class RemoteConnection final : public detail::OperationHost,
     // Errors: disconnected (the text tells), what REFUSED said, timed_out, limit_reached (descriptors, threads).
     static Result<std::shared_ptr<RemoteConnection>> start(RemoteOptions options);
     explicit RemoteConnection(RemoteOptions options);
+    RemoteConnection(const RemoteConnection&) = delete;
+    RemoteConnection& operator=(const RemoteConnection&) = delete;
     ~RemoteConnection() override;
 
     // GOODBYE; everything ends with `closed`. Returns within 100 ms.

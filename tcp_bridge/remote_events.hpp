@@ -39,7 +39,9 @@ class Waiter {
   protected:
     Waiter() = default;
     Waiter(const Waiter&) = default;
+    Waiter(Waiter&&) = default;
     Waiter& operator=(const Waiter&) = default;
+    Waiter& operator=(Waiter&&) = default;
     ~Waiter() = default;
 };
 

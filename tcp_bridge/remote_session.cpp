@@ -277,9 +277,9 @@ void RemoteSession::answer(Operation& operation, Answer answer) {
 }
 
 void RemoteSession::forget_waiter(Operation& operation, Error error) {
-    Answer answer_;
-    answer_.error = std::move(error);
-    answer(operation, std::move(answer_));
+    Answer failed;
+    failed.error = std::move(error);
+    answer(operation, std::move(failed));
 }
 
 void RemoteSession::erase(Operations::iterator at) {

@@ -56,6 +56,7 @@ class RemoteSession {
     explicit RemoteSession(std::string name, RemoteLimits limits = {});
     RemoteSession(const RemoteSession&) = delete;
     RemoteSession& operator=(const RemoteSession&) = delete;
+    ~RemoteSession() = default;
 
     // ---- the stream ----
     // A new one: preface and HELLO are to be sent.
@@ -135,6 +136,12 @@ class RemoteSession {
         std::uint64_t granted = 0;   // and not used
         std::uint64_t buffered = 0;  // came, and was not taken out
         bool closing = false;
+        // The last number of each topic, and in which connection: behind a cut, only it tells what was lost.
+        struct Last {
+            std::uint64_t number = 0;
+            std::uint64_t connection = 0;
+        };
+        std::map<std::string, Last, std::less<>> last{};
     };
     // Frames without an answer, kept until an answer proves that they came.
     struct Unproven {
@@ -171,7 +178,8 @@ class RemoteSession {
     Result<void> on_message(const Frame& frame, Answer& answer, bool* complete);
     Result<void> on_sample(const Frame& frame);
     Result<void> on_end(const Frame& frame);
-    Result<void> on_delivery(Operation& operation, Answer answer);
+    std::uint64_t lost_before(Channel& channel, const Frame& frame, std::string_view topic);
+    void on_delivery(Operation& operation, Answer answer);
     void on_opened(const Operation& operation, const Error& error);
     void prove(std::uint64_t correlation);
     void acknowledge(bool now);
@@ -188,7 +196,8 @@ class RemoteSession {
     bool session_lost_ = true;  // the next one is new
     Error why_down_{Status::disconnected, 0, "not connected yet"};
     Welcome welcome_{};
-    std::uint64_t session_number_ = 0;  // counts new sessions
+    std::uint64_t session_number_ = 0;     // counts new sessions
+    std::uint64_t connection_number_ = 0;  // counts WELCOMEs
     std::uint64_t grace_ns_ = 0;
 
     FrameReader reader_;

@@ -13,10 +13,11 @@
 namespace telpher::bridge {
 namespace {
 
+// Of a subscription whose numbers are remembered: as many as a domain can have.
+constexpr std::size_t kTopicsMax = 4096;
 // A window that was granted anew after a cut may come on top of the old one.
 constexpr std::uint64_t kWindowsMax = 4;
 constexpr std::uint32_t kHeartbeatMsMin = 100;
-
 // What may answer it besides an error.
 FrameType answer_of(const FrameHead& operation) {
     switch (operation.type) {
@@ -152,6 +153,7 @@ Result<void> RemoteSession::on_welcome(const Welcome& welcome, std::uint64_t now
     reader_.welcome();
     parts_.emplace(welcome_.message_bytes_max, kPartsMax * welcome_.message_bytes_max);
     state_ = State::up;
+    ++connection_number_;
     said_ = now;
     answers_unacknowledged_ = 0;
     if (resumed) {
@@ -218,9 +220,7 @@ Result<void> RemoteSession::on_answer(const Frame& frame) {
     if (head.type == FrameType::delivery) {
         outcome.correlation = head.correlation;
         outcome.session_number = session_number_;
-        if (auto delivered = on_delivery(operation, std::move(outcome)); !delivered) {
-            return delivered;
-        }
+        on_delivery(operation, std::move(outcome));
     } else {
         answer(operation, std::move(outcome));
     }
@@ -262,7 +262,7 @@ Result<void> RemoteSession::on_message(const Frame& frame, Answer& answer, bool*
 }
 
 // Whoever polled has it, or it goes back.
-Result<void> RemoteSession::on_delivery(Operation& operation, Answer outcome) {
+void RemoteSession::on_delivery(Operation& operation, Answer outcome) {
     const std::uint64_t correlation = outcome.correlation;
     const bool at_once = operation.waiter == nullptr || operation.waiter->confirms_at_once();
     const std::size_t events = events_.size();
@@ -274,7 +274,6 @@ Result<void> RemoteSession::on_delivery(Operation& operation, Answer outcome) {
         head.correlation = correlation;
         push_unproven(head);
     }
-    return {};
 }
 
 void RemoteSession::on_opened(const Operation& operation, const Error& error) {
@@ -346,11 +345,30 @@ Result<void> RemoteSession::on_sample(const Frame& frame) {
     if (!channel.closing) {
         Event event;
         event.sink = channel.sink;
-        event.lost_before = frame.head.correlation;
+        event.lost_before = lost_before(channel, frame, answer.view.topic());
         event.answer = std::move(answer);
         events_.push_back(std::move(event));
     }
     return {};
+}
+
+// What was sent and not received in a cut, the bridge cannot know: the numbers tell.
+std::uint64_t RemoteSession::lost_before(Channel& channel,
+                                         const Frame& frame,
+                                         std::string_view topic) {
+    const std::uint64_t number = frame.head.argument;
+    auto known = channel.last.find(topic);
+    if (known == channel.last.end()) {
+        if (channel.last.size() < kTopicsMax) {
+            channel.last.emplace(topic, Channel::Last{number, connection_number_});
+        }
+        return frame.head.correlation;
+    }
+    Channel::Last& last = known->second;
+    const bool cut = last.connection != connection_number_;
+    const std::uint64_t gap = number > last.number ? number - last.number - 1 : 0;
+    last = {number, connection_number_};
+    return cut ? std::max(gap, frame.head.correlation) : frame.head.correlation;
 }
 
 Result<void> RemoteSession::on_end(const Frame& frame) {

@@ -71,7 +71,10 @@ void RemoteSession::resume(std::uint64_t received) {
     }
     // What was granted before counts no longer.
     for (auto& [number, channel] : channels_) {
-        if (channel.subscription && !channel.failed && !channel.closing && channel.opening == 0) {
+        // One whose SUBSCRIBE is sent again grants with it.
+        const auto opening = operations_.find(channel.opening);
+        const bool begun = opening == operations_.end() || opening->second.sent;
+        if (channel.subscription && !channel.failed && !channel.closing && begun) {
             FrameHead head;
             head.type = FrameType::credit;
             head.channel = number;

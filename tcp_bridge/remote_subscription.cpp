@@ -52,8 +52,8 @@ class SubscriptionEnd final : public detail::RemoteSubscription,
 
   private:
     Result<Sample> take(std::uint64_t timeout_ns, const std::stop_token& stop);
-    void handle() noexcept;
-    void give(const Sample& sample) noexcept;
+    void handle();
+    void give(const Sample& sample);
     void run_handler(const Sample& sample) noexcept;
     void count_handler_error(std::string_view text) noexcept;
     [[nodiscard]] bool unsubscribed() const noexcept {
@@ -202,7 +202,7 @@ Result<void> SubscriptionEnd::run(detail::SampleHandler handler) {
     return {};
 }
 
-void SubscriptionEnd::handle() noexcept {
+void SubscriptionEnd::handle() {
     Error why;
     for (;;) {
         auto sample = take(kForeverNs, {});
@@ -226,7 +226,7 @@ void SubscriptionEnd::handle() noexcept {
 }
 
 // One after another, also by an executor: we wait for it.
-void SubscriptionEnd::give(const Sample& sample) noexcept {
+void SubscriptionEnd::give(const Sample& sample) {
     if (!options_.executor) {
         run_handler(sample);
         return;

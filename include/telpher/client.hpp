@@ -162,10 +162,27 @@ class Client {
     std::shared_ptr<detail::RemoteClient> remote_;  // instead of the core
 };
 
-// Connects to `uri`: "shm:NAME". Never creates.
+// Connects to `uri`: "shm:NAME", or through a bridge "tcp://HOST:PORT" or "unix:/PATH". Never creates.
 //
 //   errors   domain_not_found (after `options.wait`), bad_request (URI, or a scheme this program
-//            was built without), and as Server::open
+//            was built without), and as Server::open. Through a bridge: disconnected (nobody listens,
+//            after `options.wait`; no bridge), timed_out (no answer within 5 s), and what it refuses with
+//
+// Through a bridge the same calls have the same outcomes, and besides:
+//
+//   cut      the client connects again by itself. Operations wait for that as long as their timeouts
+//            allow; those that were under way go on if the bridge kept the session, once. Otherwise they
+//            answer `disconnected`: whether they happened is not known, unless the text says `not sent`.
+//            Subscriptions go on, and tell by numbers what they lost.
+//   timeout  0 is still one round trip, at most the heartbeat (5 s). Beyond its timeout an operation
+//            waits as long for a bridge that does not answer.
+//   cancel   an offer or publish that was sent cannot be called back at once: `cancel` is false, and the
+//            future tells what became of it
+//   errors   overloaded: too much is unanswered (64 MiB, 65'536 operations), for the whole timeout
+//   threads  one for each connection; one more when a coroutine waits, which resumes them
+//   cost     a system call for each operation that finds nobody else sending; 64-byte messages about
+//            60 us round trip on one host
+//   not yet  not_permitted: status, peek, purge, fd, WaitSet, exists, temporary queues
 Result<Client> connect(std::string_view uri, const ConnectOptions& options = {});
 
 }  // namespace telpher

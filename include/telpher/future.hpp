@@ -95,8 +95,8 @@ class [[nodiscard]] Future : public detail::FutureBase {
         }
         Result<T> await_resume() { return future.get({}); }
     };
-    // co_await future -> Result<T>. Resumed on the library's parker thread unless it is ready
-    // already. While one coroutine runs there, the other operations of its connection wait: hand
+    // co_await future -> Result<T>. Resumed on the library's parker thread (a remote client's has a thread
+    // for that alone) unless it is ready already. While one coroutine runs there, the other operations of its connection wait: hand
     // long work to a thread of your own. A suspended coroutine may be destroyed.
     Awaiter operator co_await() & noexcept { return {*this}; }
     Awaiter operator co_await() && noexcept { return {*this}; }

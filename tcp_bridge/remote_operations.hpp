@@ -135,7 +135,7 @@ class RemoteCallOperation final : public RemoteOperation<detail::CallOperation> 
 };
 
 // Begins what `request` says, completed in the future.
-// NOLINTNEXTLINE(performance-unnecessary-value-param): moved, which the check does not see in templates
+// NOLINTBEGIN(performance-unnecessary-value-param): moved, which the check does not see in templates
 template <typename T, typename Kind>
 Future<T> start(RemoteConnection& connection,
                 Kind* operation,
@@ -148,5 +148,6 @@ Future<T> start(RemoteConnection& connection,
     }
     return future;
 }
+// NOLINTEND(performance-unnecessary-value-param)
 
 }  // namespace telpher::bridge

@@ -4,7 +4,7 @@
 
 #include "tests/unit/support/clock.hpp"
 #include "tests/unit/support/fire_and_forget.hpp"
-#include "tests/unit/support/scratch_domain.hpp"
+#include "tests/unit/support/topic_fixture.hpp"
 
 #include <gtest/gtest.h>
 
@@ -20,8 +20,6 @@ namespace telpher::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-Message price(int number) { return Message::text("price", std::to_string(number)); }
 
 // A topic of two places whose subscriber has read nothing: full.
 class TopicAsync : public testing::Test {

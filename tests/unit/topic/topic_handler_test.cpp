@@ -3,7 +3,7 @@
 #include "telpher/topic.hpp"
 
 #include "tests/unit/support/clock.hpp"
-#include "tests/unit/support/scratch_domain.hpp"
+#include "tests/unit/support/topic_fixture.hpp"
 
 #include <gtest/gtest.h>
 
@@ -24,8 +24,6 @@ namespace telpher::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-Message price(int number) { return Message::text("price", std::to_string(number)); }
 
 class TopicHandler : public testing::Test {
   protected:

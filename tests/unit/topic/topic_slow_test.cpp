@@ -2,7 +2,7 @@
 
 #include "telpher/topic.hpp"
 
-#include "tests/unit/support/scratch_domain.hpp"
+#include "tests/unit/support/topic_fixture.hpp"
 
 #include <gtest/gtest.h>
 
@@ -16,30 +16,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Message price(int number) { return Message::text("price", std::to_string(number)); }
-
-class TopicSlow : public testing::Test {
-  protected:
-    // All that is there: the texts, and how many were told as lost.
-    static std::vector<std::string> drain(Subscription& subscription,
-                                          std::uint64_t* lost = nullptr) {
-        std::vector<std::string> all;
-        for (;;) {
-            auto sample = subscription.next();
-            if (!sample) {
-                EXPECT_EQ(sample.status(), Status::queue_empty);
-                return all;
-            }
-            if (lost != nullptr) {
-                *lost += sample->lost_before();
-            }
-            all.emplace_back(sample->text());
-        }
-    }
-
-    ScratchDomain domain_;
-    Server server_ = domain_.open({.limits = DomainLimits{.pool_bytes = 8U << 20U}});
-};
+class TopicSlow : public TopicFixture {};
 
 TEST_F(TopicSlow, drop_oldest_tells_exactly_what_was_lost) {
     ASSERT_TRUE(server_.create_topic("price", {.capacity = 8}));

@@ -45,7 +45,7 @@ class TlsClientChannel final : public Channel {
             return broken_;
         }
         auto fed = tls_->feed(wire);
-        std::array<std::byte, 16'384> some;
+        std::array<std::byte, 16'384> some{};
         for (std::size_t bytes = tls_->read(some); bytes != 0; bytes = tls_->read(some)) {
             plain.append(std::span(some).first(bytes));
         }

@@ -16,11 +16,11 @@ Bytes ending_body(const Error& why) { return encode(Ending{why}); }
 Connection::Connection(std::shared_ptr<BridgeCore> bridge,
                        Socket socket,
                        std::string peer,
-                       std::string principal)
+                       std::string address)
     : bridge_(std::move(bridge)),
       socket_(std::move(socket)),
       peer_(std::move(peer)),
-      principal_(std::move(principal)),
+      address_(std::move(address)),
       heard_(Clock::now()),
       said_(heard_),
       deadline_(heard_ + kHelloPatience) {}
@@ -37,15 +37,15 @@ void Connection::start() {
 
 void Connection::read() {
     const std::size_t queued = session_ != nullptr ? session_->out().bytes() : early_.bytes();
-    if (reading_ || state_ == State::ending || queued > kOutMax) {
+    if (reading_ || (state_ == State::ending && !lingers_) || queued > kOutMax) {
         return;  // `write` begins again
     }
     reading_ = true;
     const bool plain = chosen_ && tls_ == nullptr;
     if (!plain) {
-        raw_.resize(kReadBytes);
+        raw_.resize(read_bytes());
     }
-    const std::span<std::byte> room = plain ? reader_.room(kReadBytes) : std::span(raw_);
+    const std::span<std::byte> room = plain ? reader_.room(read_bytes()) : std::span(raw_);
     std::visit(
         [&](auto& socket) {
             socket.async_read_some(
@@ -56,9 +56,10 @@ void Connection::read() {
                         self->drop();
                         return;
                     }
-                    if (auto read = self->on_read(bytes); !read) {
-                        self->fail(read.error());
-                        return;
+                    if (self->state_ != State::ending) {
+                        if (auto read = self->on_read(bytes); !read) {
+                            self->fail(read.error());
+                        }
                     }
                     self->read();
                 });
@@ -125,7 +126,7 @@ Result<void> Connection::open_records() {
                                                   : principal_;
     }
     for (;;) {
-        const std::span<std::byte> room = reader_.room(kReadBytes);
+        const std::span<std::byte> room = reader_.room(read_bytes());
         const std::size_t bytes = tls_->read(room);
         if (bytes == 0) {
             return {};
@@ -149,7 +150,11 @@ void Connection::fail(const Error& why) {
         end({Status::ok, 0, {}});  // GOODBYE is answered by GOODBYE
         return;
     }
-    bridge_->log(peer_ + ": " + to_string(why));
+    const bool greeting = state_ == State::greeting;
+    if (greeting) {
+        bridge_->refused();
+    }
+    bridge_->log(greeting ? LogKind::refused : LogKind::broken, peer_ + ": " + to_string(why));
     end(why);
 }
 
@@ -205,6 +210,7 @@ Result<void> Connection::greet(const Frame& frame) {
     early_.push(head, encode(greeted->welcome));
     session_ = std::move(greeted->session);
     state_ = State::serving;
+    bridge_->greeted(*this);
     reader_.welcome();
     session_->attach(hello->received, [weak = weak_from_this()] {
         if (const auto self = weak.lock()) {
@@ -243,7 +249,7 @@ void Connection::write() {
     }
     if (sending_.empty()) {
         if (state_ == State::ending) {
-            close_socket();
+            say_no_more();
         }
         return;
     }
@@ -286,7 +292,8 @@ void Connection::tick(Clock::time_point now) {
     switch (state_) {
         case State::greeting:
             if (now >= deadline_) {
-                bridge_->log(peer_ + ": no HELLO in time");
+                bridge_->log(LogKind::refused, peer_ + ": no HELLO in time");
+                bridge_->refused();
                 drop();
             }
             return;
@@ -300,7 +307,7 @@ void Connection::tick(Clock::time_point now) {
     }
     session_->on_tick(now);
     if (now - heard_ > 3 * heartbeat_) {
-        bridge_->log(peer_ + ": nothing heard for three heartbeats");
+        bridge_->log(LogKind::silent, peer_ + ": nothing heard for three heartbeats");
         drop();
         return;
     }
@@ -322,11 +329,30 @@ void Connection::end(const Error& why) {
     if (session_ != nullptr) {
         session_->end();
         bridge_->left(std::exchange(session_, nullptr));
+        lingers_ = true;
     }
     state_ = State::ending;
+    bridge_->greeted(*this);
     deadline_ = Clock::now() + kEndPatience;
     early_.push(head, ending_body(why));
     flush();
+}
+
+// Whether a plain frame is what it waits for: nothing is said in the clear to who may want to encrypt.
+bool Connection::speaks_plain() const {
+    return chosen_ ? tls_ == nullptr
+                   : bridge_->options().encryption == Encryption::off ||
+                         std::holds_alternative<asio::local::stream_protocol::socket>(socket_);
+}
+
+void Connection::turn_out(const Error& why) {
+    bridge_->refused();
+    bridge_->log(LogKind::refused, peer_ + ": " + to_string(why));
+    if (speaks_plain()) {
+        end(why);
+    } else {
+        drop();
+    }
 }
 
 void Connection::drop() {
@@ -337,6 +363,18 @@ void Connection::drop() {
     }
     state_ = State::ending;
     close_socket();
+}
+
+void Connection::say_no_more() {
+    if (!lingers_) {
+        close_socket();
+    } else if (!std::exchange(silenced_, true)) {
+        asio::error_code ignored;
+        std::visit(
+            [&](auto& socket) { socket.shutdown(asio::socket_base::shutdown_send, ignored); },
+            socket_);
+        read();  // until the peer ends, too, or the deadline
+    }
 }
 
 void Connection::close_socket() {

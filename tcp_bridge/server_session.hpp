@@ -64,6 +64,10 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     void attach(std::uint64_t received, std::function<void()> wake);
     // It was cut.
     void detach();
+    // From now on nothing begins: it is answered `disconnected`.
+    void drain() noexcept { draining_ = true; }
+    // Everything is answered but polls, and every delivery confirmed.
+    [[nodiscard]] bool settled() const;
     // For good. Unanswered operations are cancelled, unconfirmed messages put back.
     void end();
 
@@ -129,6 +133,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     PartAssembler parts_;
     std::function<void()> wake_;  // the connection writes `out`
     bool ended_ = false;
+    bool draining_ = false;
     std::uint64_t announced_ = 0;  // the last operation whose first frame came
     std::uint64_t received_ = 0;
     std::set<std::uint64_t> ahead_;  // came whole although one before them has not

@@ -115,6 +115,7 @@ Result<void> Connection::open_records() {
         flush();
     }
     if (!fed) {
+        tampered_ = session_ != nullptr;
         return fed;
     }
     if (tls_->established() && !prefaced_) {
@@ -155,7 +156,11 @@ void Connection::fail(const Error& why) {
         bridge_->refused();
     }
     bridge_->log(greeting ? LogKind::refused : LogKind::broken, peer_ + ": " + to_string(why));
-    end(why);
+    if (tampered_) {
+        cut();
+    } else {
+        end(why);
+    }
 }
 
 Result<void> Connection::take_preface() {
@@ -335,6 +340,18 @@ void Connection::end(const Error& why) {
     bridge_->greeted(*this);
     deadline_ = Clock::now() + kEndPatience;
     early_.push(head, ending_body(why));
+    flush();
+}
+
+// Somebody on the way may have changed its records, who must not be able to end the client's session. What is pending
+// of the channel tells the client that this connection is of no use.
+void Connection::cut() {
+    const auto session = std::exchange(session_, nullptr);
+    session->detach();
+    bridge_->left(session);
+    lingers_ = true;
+    state_ = State::ending;
+    deadline_ = Clock::now() + kEndPatience;
     flush();
 }
 

@@ -65,6 +65,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     [[nodiscard]] std::size_t read_bytes() const noexcept {
         return state_ == State::greeting ? kReadBytesEarly : kReadBytes;
     }
+    void cut();
     void say_no_more();
     void close_socket();
 
@@ -80,6 +81,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     bool writing_ = false;
     bool flushing_ = false;  // a flush is on its way
     bool lingers_ = false;   // was served: its end is told from a cut
+    bool tampered_ = false;  // a record of a session's was not what the client sealed
     bool silenced_ = false;  // everything was sent
     Bytes raw_;  // as it came from the socket, until `chosen_`, and always if it is encrypted
     std::unique_ptr<TlsChannel> tls_;

@@ -13,6 +13,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace telpher::cli {
@@ -24,6 +25,8 @@ constexpr auto kDrainPatience = std::chrono::seconds(3);
 struct BridgeCommand {
     Common common;
     BridgeOptions options;
+    std::optional<Duration> heartbeat;
+    std::optional<Duration> grace;
 };
 
 // A bridge that may encrypt has an identity: it is made at its first start.
@@ -58,6 +61,8 @@ void reload(Bridge& bridge, bool json) {
 ExitCode run_bridge(const BridgeCommand& command, Interrupt& interrupt) {
     const bool json = command.common.json;
     BridgeOptions options = command.options;
+    options.heartbeat = command.heartbeat.value_or(options.heartbeat);
+    options.grace = command.grace.value_or(options.grace);
     if (options.listen.empty() && options.unix_path.empty()) {
         return print_usage_error("bridge needs --listen, --unix, or both",
                                  "telpher bridge -d cafe --listen 127.0.0.1:33333",
@@ -168,6 +173,14 @@ void add_bridge_command(CLI::App& app, Command& command) {
                      options->options.connects_burst,
                      "So many of them at once; default 2000")
         ->check(at_least_one());
+    add_duration(*bridge,
+                 "--heartbeat",
+                 options->heartbeat,
+                 "Who says nothing for three of them is dropped; default 5s");
+    add_duration(*bridge,
+                 "--grace",
+                 options->grace,
+                 "How long the session of a cut connection is kept; default 10s");
     bridge->add_flag("--insecure",
                      options->options.insecure,
                      "Listen beyond loopback although nothing is encrypted");

@@ -31,12 +31,12 @@ class Faulty(Plan):
     """Random: delays, single bytes, fragments, chunks that come together, stalls; at the end a cut."""
     MODES = ("pass", "delay", "dribble", "split", "merge", "stall")
 
-    def __init__(self, random, bytes_most):
+    def __init__(self, random, bytes_most, bytes_least=0):
         self.mode = random.choice(self.MODES)
         self.random = random
         self.reset = random.random() < 0.5
         self.cut_direction = random.choice((TO_BRIDGE, TO_CLIENT))
-        self.left = random.randrange(bytes_most)  # until the cut
+        self.left = bytes_least + random.randrange(bytes_most)  # until the cut
         self.stalls = 1
         self.held = {TO_BRIDGE: b"", TO_CLIENT: b""}
 
@@ -100,7 +100,7 @@ class Proxy:
         self.cuts = 0
         self.resumed_in = []  # seconds from a cut to the first bytes of the bridge on the next connection
         self.cut_at = None
-        self.numbers = itertools.count()
+        self.accepted = 0
         self.due = []  # heap of (when, tie, connection, leg)
         self.ties = itertools.count()
         self.selector = selectors.DefaultSelector()
@@ -138,7 +138,8 @@ class Proxy:
         except OSError:
             client.close()
             return
-        connection = Connection(client, bridge, self.make_plan(next(self.numbers)))
+        connection = Connection(client, bridge, self.make_plan(self.accepted))
+        self.accepted += 1
         self.connections.append(connection)
         for leg in connection.legs:
             leg.origin.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -12,8 +12,10 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
+#include <numeric>
 #include <random>
 #include <set>
 #include <string>
@@ -65,7 +67,7 @@ TEST_F(RemoteFaults, polls_that_end_at_any_moment_take_nothing) {
     serve({.grace = kSoon});
     CuttingRelay relay(bridge_.port());
     Client remote = connect(relay.uri()).value();
-    Queue local = server_.create_queue("jobs", {.capacity = 10'000}).value();
+    Queue local = server_.create_queue("jobs", {.capacity = 1000}).value();
     Queue queue = remote.queue("jobs").value();
     const auto seed = std::random_device{}();
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -76,8 +78,10 @@ TEST_F(RemoteFaults, polls_that_end_at_any_moment_take_nothing) {
     std::atomic<bool> over{false};
     int offered = 0;
     std::thread producer([&] {
-        for (std::minstd_rand pause(seed); !over; ++offered) {
-            EXPECT_TRUE(local.offer(Message::text("t", std::to_string(offered)), kSoon));
+        std::minstd_rand pause(seed);
+        while (!over) {
+            // Full: the polls are slower for once.
+            offered += local.offer(Message::text("t", std::to_string(offered))) ? 1 : 0;
             std::this_thread::sleep_for(std::chrono::microseconds(pause() % 700));
         }
     });
@@ -99,6 +103,8 @@ TEST_F(RemoteFaults, polls_that_end_at_any_moment_take_nothing) {
     over = true;
     producer.join();
     relay.cut_after(0);
+    // Behind an answer every confirmation has come: a session's end would put back what it does not know of.
+    EXPECT_TRUE(queue.offer(Message::text("t", std::to_string(offered++)), kSoon));
     remote.close();
     bridge_.stop();
     while (auto left = local.poll(100ms)) {
@@ -121,9 +127,15 @@ TEST_F(RemoteFaults, records_that_were_tampered_with_cost_a_connection_and_nothi
     Client first = client(relay.uri()).value();  // from which records are kept
     first.close();
     int number = 0;
+    // Of either handshake, and behind it. Records 0 and 1 are its first, which are known to nobody yet.
+    std::vector<std::size_t> indexes{2, 3, 9, 40};
+    if (std::getenv("TELPHER_SOAK") != nullptr) {
+        indexes.resize(200);
+        std::iota(indexes.begin(), indexes.end(), std::size_t{2});
+    }
     for (const Harm harm : kHarms) {
         for (const bool to_bridge : {false, true}) {
-            for (const std::size_t index : {2U, 3U, 5U, 9U, 20U, 60U}) {
+            for (const std::size_t index : indexes) {
                 SCOPED_TRACE(testing::Message()
                              << "harm " << static_cast<int>(harm) << " to_bridge " << to_bridge
                              << " record " << index);
@@ -131,7 +143,7 @@ TEST_F(RemoteFaults, records_that_were_tampered_with_cost_a_connection_and_nothi
                 relay.plan(harm, to_bridge, index);
                 Client remote = client(relay.uri()).value();
                 Queue queue = remote.queue("jobs", {.wait = kSoon}).value();
-                for (int rounds = 0; rounds < 200 && (!relay.done() || rounds < 5); ++rounds) {
+                for (int rounds = 0; rounds < 500 && (!relay.done() || rounds < 5); ++rounds) {
                     const std::string text = std::to_string(number++);
                     const auto sent = queue.offer(Message::text("t", text), kSoon);
                     ASSERT_TRUE(sent) << to_string(sent.error());

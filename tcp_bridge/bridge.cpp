@@ -5,6 +5,7 @@
 #include "src/client/domain_core.hpp"
 #include "tcp_bridge/bridge_core.hpp"
 #include "tcp_bridge/connection.hpp"
+#include "tcp_bridge/known_peers.hpp"
 
 #include <pthread.h>
 #include <sys/stat.h>
@@ -49,15 +50,11 @@ Error failed(const std::string& what, const asio::error_code& error) {
 
 }  // namespace
 
-Result<void> BridgeCore::prepare_tls() {
+// Null: nothing is encrypted.
+Result<std::shared_ptr<const TlsContext>> BridgeCore::make_tls() const {
     const BridgeTls& tls = options_.tls;
-    if (tls.peers != Peers::anyone && options_.encryption != Encryption::required) {
-        return Error{Status::bad_request,
-                     0,
-                     "tls.peers asks who a client is, which needs Encryption::required"};
-    }
     if (options_.encryption == Encryption::off) {
-        return {};
+        return std::shared_ptr<const TlsContext>{};
     }
     TlsServer server;
     server.peers = tls.peers == Peers::authorized  ? PeerTrust::authorized
@@ -70,12 +67,52 @@ Result<void> BridgeCore::prepare_tls() {
     server.psk = tls.psk;
     server.psk_identity = tls.psk_identity;
     server.config_dir = tls.config_dir;
-    auto context = TlsContext::server(server);
+    return TlsContext::server(server);
+}
+
+Result<void> BridgeCore::prepare_tls() {
+    if (options_.tls.peers != Peers::anyone && options_.encryption != Encryption::required) {
+        return Error{Status::bad_request,
+                     0,
+                     "tls.peers asks who a client is, which needs Encryption::required"};
+    }
+    auto context = make_tls();
     if (!context) {
         return context.error();
     }
     tls_ = std::move(*context);
     return {};
+}
+
+Result<std::string> BridgeCore::reload() {
+    if (!running_) {
+        return Error{Status::closed, 0, "the bridge has ended"};
+    }
+    auto context = make_tls();
+    if (!context) {
+        return context.error();
+    }
+    if (*context == nullptr) {
+        return std::string("nothing: this bridge does not encrypt");
+    }
+    std::string what =
+        (*context)->own_pin() ? "identity " + (*context)->own_pin()->text() : "the pre-shared key";
+    if (options_.tls.peers == Peers::authority) {
+        what += ", authorities of " + options_.tls.ca;
+    }
+    if (options_.tls.peers == Peers::authorized) {
+        // Handshakes read it themselves; whoever reloads wants to know whether they can.
+        const std::string path = authorized_peers_path((*context)->config_dir());
+        const auto peers = load_peers(path);
+        if (!peers) {
+            return peers.error();
+        }
+        what += ", " + std::to_string(peers->size()) + " keys of " + path;
+    }
+    asio::post(context_, [self = shared_from_this(), context = std::move(*context)]() mutable {
+        self->tls_ = std::move(context);
+    });
+    return what;
 }
 
 Result<void> BridgeCore::listen_tcp() {
@@ -160,13 +197,13 @@ Result<std::shared_ptr<BridgeCore>> BridgeCore::start(Client client, BridgeOptio
     if (options.listen.empty() && options.unix_path.empty()) {
         return Error{Status::bad_request, 0, "neither listen nor unix_path is given"};
     }
-    if (options.connections_max == 0 || options.outstanding_max == 0 ||
+    if (options.connections_max == 0 || options.greeting_max == 0 || options.outstanding_max == 0 ||
         options.heartbeat < std::chrono::milliseconds(100) || options.grace.count() < 0) {
-        return Error{
-            Status::bad_request,
-            0,
-            "connections_max and outstanding_max are 1 and more, heartbeat 100 ms and more, grace "
-            "0 and more"};
+        return Error{Status::bad_request,
+                     0,
+                     "connections_max, greeting_max and outstanding_max are 1 and more, heartbeat "
+                     "100 ms and "
+                     "more, grace 0 and more"};
     }
     detail::DomainCore* const domain = detail::DomainCore::of(client);
     if (domain == nullptr) {
@@ -235,10 +272,14 @@ Bridge& Bridge::operator=(Bridge&& other) noexcept {
 
 Bridge::~Bridge() { stop(); }
 
-void Bridge::stop() noexcept {
+void Bridge::stop() noexcept { drain({}); }
+void Bridge::drain(Duration patience) noexcept {
     if (core_ != nullptr) {
-        core_->stop();
+        core_->drain(patience);
     }
+}
+Result<std::string> Bridge::reload() {
+    return core_ != nullptr ? core_->reload() : Result<std::string>(Error{Status::closed, 0, {}});
 }
 bool Bridge::running() const noexcept { return core_ != nullptr && core_->running(); }
 std::uint16_t Bridge::port() const noexcept { return core_ != nullptr ? core_->port() : 0; }

@@ -3,20 +3,15 @@
 #include "shm/base/os.hpp"
 #include "tcp_bridge/connection.hpp"
 
-#include <pthread.h>
-#include <sys/stat.h>
-#include <sys/un.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
-#include <cstring>
 
 namespace telpher::bridge {
 namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(20);
-constexpr auto kRetryAccept = std::chrono::milliseconds(100);
 
 SessionId random_id() {
     SessionId id{};
@@ -35,13 +30,18 @@ BridgeCore::BridgeCore(Client client,
       domain_(std::move(domain)),
       limits_{.message_bytes_max = message_bytes_max, .outstanding_max = options_.outstanding_max},
       id_(random_id()),
-      host_(std::make_shared<CommandHost>()) {}
+      host_(std::make_shared<CommandHost>()),
+      connect_rate_(options_.connects_per_second, options_.connects_burst) {}
 
-BridgeCore::~BridgeCore() = default;
+BridgeCore::~BridgeCore() {
+    if (reserve_ >= 0) {
+        ::close(reserve_);
+    }
+}
 
-void BridgeCore::log(const std::string& line) {
-    if (options_.on_log) {
-        options_.on_log(line);
+void BridgeCore::log(LogKind kind, const std::string& line) {
+    if (options_.on_log && log_limit_.admit(kind, std::chrono::steady_clock::now())) {
+        options_.on_log(log_text(line));
     }
 }
 
@@ -53,45 +53,7 @@ BridgeStatus BridgeCore::status() const {
             refused_.load(std::memory_order_relaxed)};  // relaxed: as above
 }
 
-// ---- connections -------------------------------------------------------------------------------
-
-template <typename Acceptor>
-void BridgeCore::accept(Acceptor& acceptor, const char* kind) {
-    acceptor.async_accept([self = shared_from_this(), &acceptor, kind](
-                              const asio::error_code& error, auto socket) {
-        if (!self->running_ || error == asio::error::operation_aborted) {
-            return;
-        }
-        if (error) {
-            // No descriptors are left, perhaps: those who wait are accepted when there are some again.
-            self->log(std::string("accepting: ") + error.message());
-            self->retry_.expires_after(kRetryAccept);
-            self->retry_.async_wait([self, &acceptor, kind](const asio::error_code& stopped) {
-                if (!stopped) {
-                    self->accept(acceptor, kind);
-                }
-            });
-            return;
-        }
-        // relaxed, both: statistics
-        const std::uint64_t number = self->accepted_.fetch_add(1, std::memory_order_relaxed) + 1;
-        auto connection = std::make_shared<Connection>(self,
-                                                       Connection::Socket(std::move(socket)),
-                                                       kind + std::to_string(number),
-                                                       "anonymous");
-        self->connections_.insert(connection);
-        self->connection_count_.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
-        connection->start();
-        if (self->connections_.size() > self->options_.connections_max) {
-            self->refused_.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
-            connection->end({Status::limit_reached,
-                             0,
-                             "connections_max of the bridge is " +
-                                 std::to_string(self->options_.connections_max)});
-        }
-        self->accept(acceptor, kind);
-    });
-}
+// ---- sessions ----------------------------------------------------------------------------------
 
 Result<BridgeCore::Greeted> BridgeCore::greet(const Hello& hello,
                                               const std::string& principal,
@@ -134,6 +96,12 @@ Result<BridgeCore::Greeted> BridgeCore::greet(const Hello& hello,
         known->second.connection = connection.weak_from_this();
         return Greeted{known->second.session, welcome};
     }
+    if (!make_room_for_session()) {
+        return Error{
+            Status::limit_reached,
+            0,
+            "connections_max of the bridge is " + std::to_string(options_.connections_max)};
+    }
     welcome.session = random_id();
     auto session =
         std::make_shared<ServerSession>(client_, host_, inbox_, limits_, Authorize{}, principal);
@@ -147,9 +115,38 @@ Result<BridgeCore::Greeted> BridgeCore::greet(const Hello& hello,
     }
     sessions_[welcome.session] = {
         session, connection.weak_from_this(), {}, false, welcome.codec, welcome.compress_from};
+    count_sessions();
+    return Greeted{std::move(session), welcome};
+}
+
+void BridgeCore::count_sessions() noexcept {
     session_count_.store(static_cast<std::uint32_t>(sessions_.size()),
                          std::memory_order_relaxed);  // relaxed: a statistic
-    return Greeted{std::move(session), welcome};
+}
+
+// A new client goes before one that is away: of those, first who never began anything, then the one that was cut first.
+bool BridgeCore::make_room_for_session() {
+    if (sessions_.size() < options_.connections_max) {
+        return true;
+    }
+    auto victim = sessions_.end();
+    const auto goes_before = [](const Known& one, const Known& other) {
+        const bool idle = one.session->received() == 0;
+        return idle != (other.session->received() == 0) ? idle : one.cut < other.cut;
+    };
+    for (auto at = sessions_.begin(); at != sessions_.end(); ++at) {
+        if (at->second.is_cut &&
+            (victim == sessions_.end() || goes_before(at->second, victim->second))) {
+            victim = at;
+        }
+    }
+    if (victim == sessions_.end()) {
+        return false;
+    }
+    log(LogKind::resource, "the session of a cut connection ends: a new client needs its place");
+    victim->second.session->end();
+    sessions_.erase(victim);
+    return true;
 }
 
 void BridgeCore::left(const std::shared_ptr<ServerSession>& session) {
@@ -164,11 +161,11 @@ void BridgeCore::left(const std::shared_ptr<ServerSession>& session) {
             break;
         }
     }
-    session_count_.store(static_cast<std::uint32_t>(sessions_.size()),
-                         std::memory_order_relaxed);  // relaxed: a statistic
+    count_sessions();
 }
 
 void BridgeCore::closed(const std::shared_ptr<Connection>& connection) {
+    greeted(*connection);
     if (connections_.erase(connection) != 0) {
         connection_count_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a statistic
     }
@@ -192,47 +189,80 @@ void BridgeCore::watch_inbox() {
 void BridgeCore::tick() {
     timer_.expires_after(kTick);
     timer_.async_wait([self = shared_from_this()](const asio::error_code& error) {
-        if (error || !self->running_) {
+        if (error || self->ended_) {
             return;  // a tick that was due when `end` cancelled it comes all the same
         }
         const auto now = std::chrono::steady_clock::now();
-        const auto connections = self->connections_;  // ending one changes the set
-        for (const auto& connection : connections) {
-            connection->tick(now);
+        self->look_after(now);
+        if (self->draining_ && (now >= self->drain_until_ || self->drained())) {
+            self->end();
+            return;
         }
-        for (auto at = self->sessions_.begin(); at != self->sessions_.end();) {
-            if (at->second.is_cut && now - at->second.cut >= self->options_.grace) {
-                at->second.session->end();
-                at = self->sessions_.erase(at);
-            } else {
-                ++at;
-            }
-        }
-        self->session_count_.store(static_cast<std::uint32_t>(self->sessions_.size()),
-                                   std::memory_order_relaxed);  // relaxed: a statistic
         self->tick();
     });
+}
+
+void BridgeCore::look_after(std::chrono::steady_clock::time_point now) {
+    const auto connections = connections_;  // ending one changes the set
+    for (const auto& connection : connections) {
+        connection->tick(now);
+    }
+    for (auto at = sessions_.begin(); at != sessions_.end();) {
+        if (at->second.is_cut && now - at->second.cut >= options_.grace) {
+            at->second.session->end();
+            at = sessions_.erase(at);
+        } else {
+            ++at;
+        }
+    }
+    count_sessions();
+    for (;;) {
+        const std::string line = log_limit_.left_out(now);
+        if (line.empty() || !options_.on_log) {
+            return;
+        }
+        options_.on_log(line);
+    }
 }
 
 void BridgeCore::run() {
     watch_inbox();
     tick();
+    reserve_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (tcp_.is_open()) {
-        accept(tcp_, "tcp client ");
+        accept(tcp_, retry_tcp_, "tcp client ");
     }
     if (local_.is_open()) {
-        accept(local_, "unix client ");
+        accept(local_, retry_local_, "unix client ");
     }
     context_.run();
 }
 
+// ---- the end -----------------------------------------------------------------------------------
+
+// Cut connections cannot come back any more: nobody waits for them.
+bool BridgeCore::drained() const {
+    return std::all_of(sessions_.begin(), sessions_.end(), [](const auto& entry) {
+        return entry.second.is_cut || entry.second.session->settled();
+    });
+}
+
+void BridgeCore::begin_drain(Duration patience) {
+    stop_accepting();
+    draining_ = true;
+    drain_until_ = std::chrono::steady_clock::now() + patience;
+    for (auto& [id, known] : sessions_) {
+        known.session->drain();
+    }
+    if (patience <= Duration{} || drained()) {
+        end();
+    }
+}
+
 // On the thread: GOODBYE to everybody, then the loop runs out of work.
 void BridgeCore::end() {
-    asio::error_code ignored;
-    tcp_.close(ignored);
-    local_.close(ignored);
+    ended_ = true;
     timer_.cancel();
-    retry_.cancel();
     const auto connections = connections_;
     for (const auto& connection : connections) {
         connection->end({Status::closed, 0, "the bridge ends"});
@@ -248,18 +278,18 @@ void BridgeCore::end() {
         for (const auto& connection : left) {
             connection->drop();
         }
-        asio::error_code closing;
         // The descriptor is the inbox's.
         static_cast<void>(self->wakes_.release());
-        static_cast<void>(closing);
     });
 }
 
-void BridgeCore::stop() noexcept {
-    if (!running_.exchange(false)) {
+void BridgeCore::drain(Duration patience) noexcept {
+    const bool first = running_.exchange(false);
+    const std::lock_guard hold(end_mutex_);  // who comes second waits for the first
+    if (!first) {
         return;
     }
-    asio::post(context_, [self = shared_from_this()] { self->end(); });
+    asio::post(context_, [self = shared_from_this(), patience] { self->begin_drain(patience); });
     if (thread_.joinable()) {
         thread_.join();
     }

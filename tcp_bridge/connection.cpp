@@ -6,21 +6,18 @@
 namespace telpher::bridge {
 namespace {
 
-constexpr auto kEndPatience = std::chrono::seconds(1);
 constexpr std::chrono::milliseconds kHeartbeatMin{100};
-
-Bytes ending_body(const Error& why) { return encode(Ending{why}); }
 
 }  // namespace
 
 Connection::Connection(std::shared_ptr<BridgeCore> bridge,
                        Socket socket,
                        std::string peer,
-                       std::string principal)
+                       std::string address)
     : bridge_(std::move(bridge)),
       socket_(std::move(socket)),
       peer_(std::move(peer)),
-      principal_(std::move(principal)),
+      address_(std::move(address)),
       heard_(Clock::now()),
       said_(heard_),
       deadline_(heard_ + kHelloPatience) {}
@@ -37,15 +34,15 @@ void Connection::start() {
 
 void Connection::read() {
     const std::size_t queued = session_ != nullptr ? session_->out().bytes() : early_.bytes();
-    if (reading_ || state_ == State::ending || queued > kOutMax) {
+    if (reading_ || (state_ == State::ending && !lingers_) || queued > kOutMax) {
         return;  // `write` begins again
     }
     reading_ = true;
     const bool plain = chosen_ && tls_ == nullptr;
     if (!plain) {
-        raw_.resize(kReadBytes);
+        raw_.resize(read_bytes());
     }
-    const std::span<std::byte> room = plain ? reader_.room(kReadBytes) : std::span(raw_);
+    const std::span<std::byte> room = plain ? reader_.room(read_bytes()) : std::span(raw_);
     std::visit(
         [&](auto& socket) {
             socket.async_read_some(
@@ -56,9 +53,10 @@ void Connection::read() {
                         self->drop();
                         return;
                     }
-                    if (auto read = self->on_read(bytes); !read) {
-                        self->fail(read.error());
-                        return;
+                    if (self->state_ != State::ending) {
+                        if (auto read = self->on_read(bytes); !read) {
+                            self->fail(read.error());
+                        }
                     }
                     self->read();
                 });
@@ -114,6 +112,7 @@ Result<void> Connection::open_records() {
         flush();
     }
     if (!fed) {
+        tampered_ = session_ != nullptr;
         return fed;
     }
     if (tls_->established() && !prefaced_) {
@@ -125,7 +124,7 @@ Result<void> Connection::open_records() {
                                                   : principal_;
     }
     for (;;) {
-        const std::span<std::byte> room = reader_.room(kReadBytes);
+        const std::span<std::byte> room = reader_.room(read_bytes());
         const std::size_t bytes = tls_->read(room);
         if (bytes == 0) {
             return {};
@@ -149,8 +148,16 @@ void Connection::fail(const Error& why) {
         end({Status::ok, 0, {}});  // GOODBYE is answered by GOODBYE
         return;
     }
-    bridge_->log(peer_ + ": " + to_string(why));
-    end(why);
+    const bool greeting = state_ == State::greeting;
+    if (greeting) {
+        bridge_->refused();
+    }
+    bridge_->log(greeting ? LogKind::refused : LogKind::broken, peer_ + ": " + to_string(why));
+    if (tampered_) {
+        cut();
+    } else {
+        end(why);
+    }
 }
 
 Result<void> Connection::take_preface() {
@@ -205,6 +212,7 @@ Result<void> Connection::greet(const Frame& frame) {
     early_.push(head, encode(greeted->welcome));
     session_ = std::move(greeted->session);
     state_ = State::serving;
+    bridge_->greeted(*this);
     reader_.welcome();
     session_->attach(hello->received, [weak = weak_from_this()] {
         if (const auto self = weak.lock()) {
@@ -243,7 +251,7 @@ void Connection::write() {
     }
     if (sending_.empty()) {
         if (state_ == State::ending) {
-            close_socket();
+            say_no_more();
         }
         return;
     }
@@ -278,71 +286,6 @@ void Connection::seal() {
     const auto records = tls_->pending();
     sending_.assign(records.begin(), records.end());
     tls_->sent(records.size());
-}
-
-// ---- end ---------------------------------------------------------------------------------------
-
-void Connection::tick(Clock::time_point now) {
-    switch (state_) {
-        case State::greeting:
-            if (now >= deadline_) {
-                bridge_->log(peer_ + ": no HELLO in time");
-                drop();
-            }
-            return;
-        case State::ending:
-            if (now >= deadline_) {
-                close_socket();
-            }
-            return;
-        case State::serving:
-            break;
-    }
-    session_->on_tick(now);
-    if (now - heard_ > 3 * heartbeat_) {
-        bridge_->log(peer_ + ": nothing heard for three heartbeats");
-        drop();
-        return;
-    }
-    if (now - said_ >= heartbeat_ && !writing_) {
-        FrameHead head;
-        head.type = FrameType::heartbeat;
-        head.argument = session_->received();
-        early_.push(head, std::span<const std::byte>{});
-        write();
-    }
-}
-
-void Connection::end(const Error& why) {
-    if (state_ == State::ending) {
-        return;
-    }
-    FrameHead head;
-    head.type = state_ == State::greeting ? FrameType::refused : FrameType::goodbye;
-    if (session_ != nullptr) {
-        session_->end();
-        bridge_->left(std::exchange(session_, nullptr));
-    }
-    state_ = State::ending;
-    deadline_ = Clock::now() + kEndPatience;
-    early_.push(head, ending_body(why));
-    flush();
-}
-
-void Connection::drop() {
-    if (session_ != nullptr) {
-        const auto session = std::exchange(session_, nullptr);
-        session->detach();
-        bridge_->left(session);
-    }
-    state_ = State::ending;
-    close_socket();
-}
-
-void Connection::close_socket() {
-    asio::error_code ignored;
-    std::visit([&](auto& socket) { socket.close(ignored); }, socket_);
-    bridge_->closed(shared_from_this());
 }
 
 }  // namespace telpher::bridge

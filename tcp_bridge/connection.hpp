@@ -2,8 +2,10 @@
 // One accepted connection: bytes between a socket and a session.
 //
 //   States    greeting (nothing but preface and HELLO is taken, for kHelloPatience at most), serving, ending (what
-//             is left to be sent is sent, for a second at most).
-//   Memory    the reader's buffer, the session's queue; while that has more than kOutMax bytes nothing is read
+//             is left to be sent is sent, and what still comes is thrown away, for a second at most: closing a
+//             socket that has unread bytes would take what was sent last away from the peer).
+//   Memory    greeting: kReadBytesEarly, and a TLS handshake; then the reader's buffer, the session's queue; while that
+//             has more than kOutMax bytes nothing is read
 //   Threads   the bridge's
 
 #include "tcp_bridge/asio.hpp"
@@ -20,6 +22,7 @@ namespace telpher::bridge {
 
 inline constexpr std::size_t kOutMax = 4U << 20U;
 inline constexpr std::size_t kReadBytes = 64U << 10U;
+inline constexpr std::size_t kReadBytesEarly = 2U << 10U;  // HELLO and its preface are shorter
 inline constexpr std::size_t kWriteBytes = 256U << 10U;
 inline constexpr auto kHelloPatience = std::chrono::seconds(5);
 
@@ -31,15 +34,18 @@ class Connection : public std::enable_shared_from_this<Connection> {
     Connection(std::shared_ptr<BridgeCore> bridge,
                Socket socket,
                std::string peer,
-               std::string principal);
+               std::string address);
     void start();
     // GOODBYE with that reason, then the end.
     void end(const Error& why);
     // Another connection resumes its session, or the bridge ends.
     void drop();
+    // Of one that greets: REFUSED if it is sure to read plain frames, then the end.
+    void turn_out(const Error& why);
     // Heartbeats and deadlines.
     void tick(Clock::time_point now);
-    [[nodiscard]] const std::string& peer() const noexcept { return peer_; }
+    // Of the peer's host, or network; empty: a Unix socket.
+    [[nodiscard]] const std::string& address() const noexcept { return address_; }
 
   private:
     enum class State : std::uint8_t { greeting, serving, ending };
@@ -55,18 +61,28 @@ class Connection : public std::enable_shared_from_this<Connection> {
     void write();
     void seal();
     void fail(const Error& why);
+    [[nodiscard]] bool speaks_plain() const;
+    [[nodiscard]] std::size_t read_bytes() const noexcept {
+        return state_ == State::greeting ? kReadBytesEarly : kReadBytes;
+    }
+    void cut();
+    void say_no_more();
     void close_socket();
 
     const std::shared_ptr<BridgeCore> bridge_;
     Socket socket_;
     const std::string peer_;
-    std::string principal_;
+    const std::string address_;
+    std::string principal_ = "anonymous";
     State state_ = State::greeting;
     bool chosen_ = false;  // plain or not: the first byte told
     bool prefaced_ = false;
     bool reading_ = false;
     bool writing_ = false;
     bool flushing_ = false;  // a flush is on its way
+    bool lingers_ = false;   // was served: its end is told from a cut
+    bool tampered_ = false;  // a record of a session's was not what the client sealed
+    bool silenced_ = false;  // everything was sent
     Bytes raw_;  // as it came from the socket, until `chosen_`, and always if it is encrypted
     std::unique_ptr<TlsChannel> tls_;
     FrameReader reader_;

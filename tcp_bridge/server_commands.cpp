@@ -12,6 +12,7 @@ namespace {
 class UncancelledOperation final : public ServerOperation {
   public:
     void cancel() noexcept override {}
+    [[nodiscard]] bool is_poll() const noexcept override { return false; }
 };
 
 }  // namespace

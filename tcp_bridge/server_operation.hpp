@@ -5,6 +5,7 @@
 //            and does nothing there but push to the inbox.
 //   Lifetime held by that coroutine until it has: the future is never destroyed under it.
 
+#include "telpher/client.hpp"
 #include "telpher/future.hpp"
 
 #include "tcp_bridge/inbox.hpp"
@@ -13,6 +14,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 namespace telpher::bridge {
@@ -25,6 +27,8 @@ class ServerOperation {
     virtual ~ServerOperation() = default;
     // Answered as `cancelled`, or with what came about before.
     virtual void cancel() noexcept = 0;
+    // It waits for a message, and loses nothing if it ends without one.
+    [[nodiscard]] virtual bool is_poll() const noexcept = 0;
 };
 
 // A coroutine that frees itself at its end.
@@ -44,6 +48,7 @@ class FutureOperation : public ServerOperation {
     using Done = std::function<void(Result<T>)>;  // on the I/O thread, once
     explicit FutureOperation(Future<T> future) : future_(std::move(future)) {}
     void cancel() noexcept override { future_.cancel(); }
+    [[nodiscard]] bool is_poll() const noexcept override { return std::is_same_v<T, Delivery>; }
     // Calls `done` when the future is ready.
     static void await(std::shared_ptr<FutureOperation> self,
                       std::shared_ptr<Inbox> inbox,

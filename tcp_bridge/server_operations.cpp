@@ -147,6 +147,7 @@ void ServerSession::start(const FrameHead& head, Future<T> future) {
             if (self == nullptr) {
                 return;
             }
+            static_cast<void>(channel);  // of a response alone
             if (!result) {
                 self->answer(correlation, result.error());
             } else if constexpr (std::is_same_v<T, Message>) {

@@ -93,6 +93,16 @@ void ServerSession::end() {
     out_.clear();
 }
 
+bool ServerSession::settled() const {
+    return out_.empty() &&
+           std::all_of(operations_.begin(),
+                       operations_.end(),
+                       [](const auto& entry) { return entry.second->is_poll(); }) &&
+           std::none_of(kept_.begin(), kept_.end(), [](const auto& entry) {
+               return static_cast<bool>(entry.second.delivery);
+           });
+}
+
 // ---- frames ------------------------------------------------------------------------------------
 
 Result<void> ServerSession::on_frame(const Frame& frame) {
@@ -190,6 +200,10 @@ Result<void> ServerSession::operate(const FrameHead& head, std::span<const std::
     }
     while (ahead_.erase(received_ + 1) != 0) {
         ++received_;
+    }
+    if (draining_) {
+        answer(head.correlation, Error{Status::disconnected, 0, "the bridge ends; not begun"});
+        return {};
     }
     if (operations_.size() + kept_.size() + opening_ >= limits_.outstanding_max) {
         answer(head.correlation,

@@ -73,6 +73,10 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     }
     // It was cut.
     void detach();
+    // From now on nothing begins: it is answered `disconnected`.
+    void drain() noexcept { draining_ = true; }
+    // Everything is answered but polls, and every delivery confirmed.
+    [[nodiscard]] bool settled() const;
     // For good. Unanswered operations are cancelled, unconfirmed messages put back.
     void end();
 
@@ -148,6 +152,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     BodyCodec codec_{nullptr};
     std::function<void()> wake_;  // the connection writes `out`
     bool ended_ = false;
+    bool draining_ = false;
     std::uint64_t announced_ = 0;  // the last operation whose first frame came
     std::uint64_t received_ = 0;
     std::set<std::uint64_t> ahead_;  // came whole although one before them has not

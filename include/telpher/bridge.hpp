@@ -48,7 +48,14 @@ struct BridgeOptions {
     Encryption encryption = Encryption::off;
     BridgeTls tls{};
     bool insecure = false;
-    std::uint32_t connections_max = 1024;
+    std::uint32_t connections_max = 1024;  // clients, those included whose connection is cut
+    // Connections that have not said who they are. Beyond it the oldest one goes, of the address that has the most:
+    // a good client is through in milliseconds.
+    std::uint32_t greeting_max = 64;
+    // New connections of one address (of IPv6: of one /64 network): so many a second, after so many at once.
+    // 0 a second: any number.
+    std::uint32_t connects_per_second = 1000;
+    std::uint32_t connects_burst = 2000;
     std::uint32_t outstanding_max =
         4096;  // operations of a client that have no acknowledged answer
     // Messages of at least this many encoded bytes travel compressed, in both directions, where that makes
@@ -56,7 +63,8 @@ struct BridgeOptions {
     std::int64_t compress_from_bytes = -1;
     Duration heartbeat = std::chrono::seconds(5);
     Duration grace = std::chrono::seconds(10);  // how long the session of a cut connection is kept
-    // A line for a log: a connection that was refused, or broke the protocol. On the bridge's thread.
+    // A line for a log: a connection that was refused, or broke the protocol. Printable ASCII; of a kind 10 a second at
+    // most, then how many more there were. On the bridge's thread.
     std::function<void(std::string_view)> on_log{};
 };
 
@@ -65,7 +73,8 @@ struct BridgeStatus {
     std::uint32_t connections = 0;
     std::uint32_t sessions = 0;  // those of cut connections included
     std::uint64_t accepted = 0;  // connections ever
-    std::uint64_t refused = 0;   // of them: too many, or no HELLO that could be answered
+    std::uint64_t refused =
+        0;  // of them: too many or too often, or no HELLO that could be answered
 };
 
 // A running bridge. Move-only.
@@ -88,8 +97,15 @@ class Bridge {
     Bridge& operator=(const Bridge&) = delete;
     ~Bridge();
 
-    // Accepts nobody any more, tells every client GOODBYE, and ends. At most a second.
+    // Accepts nobody any more, tells every client GOODBYE, and ends. At most a second; if another thread drains, as
+    // long as that takes.
     void stop() noexcept;
+    // The same, but what was begun may end first, for so long: offers, calls, messages that are to be confirmed. Polls
+    // are not waited for; what begins meanwhile is answered `disconnected`.
+    void drain(Duration patience) noexcept;
+    // Reads the files of keys and authorities again, for connections to come; those there are go on. Tells what was
+    // read. Errors: as start; what was there before stays.
+    Result<std::string> reload();
     // Whether it serves: not after `stop`, nor after the end of its domain.
     [[nodiscard]] bool running() const noexcept;
     // Of the TCP address; 0 = none.

@@ -61,12 +61,14 @@ class Received:
 
 
 class Wire:
-    def __init__(self, address, greet=True, connect=True, **how):
+    def __init__(self, address, greet=True, connect=True, source=None, **how):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.settimeout(20)
         if family == socket.AF_INET:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if source is not None:
+            self.socket.bind((source, 0))  # any of 127.0.0.0/8: another address, as the bridge sees it
         self.address = address
         if connect:
             self.connect()

@@ -23,11 +23,15 @@ class Bridge(CliTest):
     def setUp(self):
         super().setUp()
         self.wires = []
+        self.make_home()
+        self.on("create", "queue", "orders", "--capacity", "4")
+        self.process = self.bridge()
+
+    def make_home(self):
+        """A configuration folder of the test's own."""
         folder = tempfile.TemporaryDirectory(dir="/tmp")
         self.addCleanup(folder.cleanup)
         os.environ["TELPHER_CONFIG_DIR"] = os.path.join(folder.name, "telpher")
-        self.on("create", "queue", "orders", "--capacity", "4")
-        self.process = self.bridge()
 
     def tearDown(self):
         for wire in self.wires:

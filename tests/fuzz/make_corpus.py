@@ -74,8 +74,57 @@ def json_check():
         yield text.encode()
 
 
+def vectors():
+    """The frames that tcp_bridge/PROTOCOL.md shows."""
+    protocol = (ROOT / "tcp_bridge/PROTOCOL.md").read_text(encoding="utf-8")
+    for found in re.finditer(r"    vector (.*)\n((?:        [0-9a-f ]+\n)+)", protocol):
+        if found[1] != "preface":
+            yield bytes.fromhex(found[2])
+
+
+def frames():
+    for how in (0, 1, 7):
+        yield bytes([how]) + b"".join(vectors())
+    for vector in vectors():
+        yield b"\x03" + vector
+
+
+def bodies():
+    kinds = {1: 0, 2: 1, 3: 2, 5: 2, 8: 3, 25: 4}  # by the frame's type
+    for vector in vectors():
+        if vector[4] in kinds:
+            yield bytes([kinds[vector[4]]]) + vector[24:]
+
+
+def script(*frames):
+    """As frame_script.hpp reads it: (type, how, channel, argument, body)."""
+    return b"".join(struct.pack("<BBBBB", *frame[:4], len(frame[4])) + frame[4] for frame in frames)
+
+
+MESSAGE, OPEN, PATTERN = 1 << 3, 2 << 3, 3 << 3
+QUEUE, TOPIC, FUNCTION = b"\0", b"\4", b"\x08"  # name and kind of OPEN
+
+
+def server_session():
+    queue, topic, function = ((8, OPEN, 1, 4, QUEUE), (8, OPEN, 2, 4, TOPIC), (8, OPEN, 3, 4, FUNCTION))
+    offer, poll = (16, MESSAGE, 1, 4, b"x"), (17, 0, 1, 4, b"")
+    yield script(queue, offer, offer, poll, (19, 1 << 5, 1, 0, b""), poll, (20, 1 << 5, 1, 0, b""), (5, 0, 0, 0, b""))
+    yield script(queue, poll, (11, 1 << 5, 0, 0, b""), offer, (0xff, 0, 0, 0, b""), offer, (6, 0, 0, 3, b""))
+    yield script(topic, (25, PATTERN, 4, 3, b"\0"), (24, MESSAGE, 2, 4, b"x"), (27, 0, 4, 2, b""), (28, 0, 4, 0, b""))
+    yield script(function, (32, MESSAGE, 3, 5, b"x"), (32, MESSAGE | 4, 3, 0, b"x"), (9, 0, 3, 0, b""))
+    yield script(queue, offer, offer, offer, offer, (16, MESSAGE, 1, 5, b"full"), (0xff, 0, 0, 0, b""), poll)
+
+
+def remote_session():
+    answers = [(10, at << 5, 0, 1, b"") for at in (3, 4, 5, 6)]
+    yield script(*answers, (18, 7 << 5 | MESSAGE, 1, 1, b"x"), (26, 2 << 5 | MESSAGE, 4, 1, b"x"), (4, 0, 0, 2, b""))
+    yield script(*answers, (0xff, 0, 0, 0, b""), *answers, (0xfe, 0, 0, 0, b""), (29, 2 << 5, 4, 0, b""))
+    yield script((10, 3 << 5, 0, 0, b"\x11\0\0\0\0\0\0\0"), (5, 2 << 5, 0, 0, b""))
+
+
 def main():
-    for target in (message, inflate, compress_roundtrip, names, json_check):
+    for target in (message, inflate, compress_roundtrip, names, json_check, frames, bodies, server_session,
+                   remote_session):
         folder = ROOT / "tests/fuzz/corpus" / target.__name__
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("seed_*"):

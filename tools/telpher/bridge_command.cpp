@@ -11,15 +11,22 @@
 
 #include <poll.h>
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace telpher::cli {
 namespace {
 
+// What was begun may end before the process does; a service manager that waits 10 s for it is in no hurry yet.
+constexpr auto kDrainPatience = std::chrono::seconds(3);
+
 struct BridgeCommand {
     Common common;
     BridgeOptions options;
+    std::optional<Duration> heartbeat;
+    std::optional<Duration> grace;
 };
 
 // A bridge that may encrypt has an identity: it is made at its first start.
@@ -43,9 +50,19 @@ Result<void> have_identity(const BridgeOptions& options, bool json) {
     return {};
 }
 
+void reload(Bridge& bridge, bool json) {
+    const auto reloaded = bridge.reload();
+    const std::string line =
+        reloaded ? "reloaded for new connections: " + *reloaded
+                 : "not reloaded, all stays as it was: " + to_string(reloaded.error());
+    print_note(line, {{"log", line}}, json);
+}
+
 ExitCode run_bridge(const BridgeCommand& command, Interrupt& interrupt) {
     const bool json = command.common.json;
     BridgeOptions options = command.options;
+    options.heartbeat = command.heartbeat.value_or(options.heartbeat);
+    options.grace = command.grace.value_or(options.grace);
     if (options.listen.empty() && options.unix_path.empty()) {
         return print_usage_error("bridge needs --listen, --unix, or both",
                                  "telpher bridge -d cafe --listen 127.0.0.1:33333",
@@ -57,6 +74,7 @@ ExitCode run_bridge(const BridgeCommand& command, Interrupt& interrupt) {
     if (auto identity = have_identity(options, json); !identity) {
         return print_error(identity.error(), json);
     }
+    interrupt.watch_hangup();
     auto client = command.common.connect();
     if (!client) {
         return print_error(client.error(), json);
@@ -80,11 +98,14 @@ ExitCode run_bridge(const BridgeCommand& command, Interrupt& interrupt) {
     }
     // It ends by a signal, or with its domain.
     while (!interrupt.stopped() && bridge->running()) {
-        pollfd stop{interrupt.fd(), POLLIN, 0};
-        static_cast<void>(::poll(&stop, 1, 200));
+        pollfd signals[] = {{interrupt.fd(), POLLIN, 0}, {interrupt.hangup_fd(), POLLIN, 0}};
+        static_cast<void>(::poll(signals, 2, 200));
+        if (interrupt.take_hangup()) {
+            reload(*bridge, json);
+        }
     }
     const bool running = bridge->running();
-    bridge->stop();
+    bridge->drain(kDrainPatience);
     return running ? kExitOk : print_error(Error{Status::domain_removed, 0, {}}, json);
 }
 
@@ -92,11 +113,14 @@ ExitCode run_bridge(const BridgeCommand& command, Interrupt& interrupt) {
 
 void add_bridge_command(CLI::App& app, Command& command) {
     auto options = std::make_shared<BridgeCommand>();
-    auto* const bridge = add_command(app,
-                                     "bridge",
-                                     "Serve a domain over TCP or a Unix socket",
-                                     "  telpher bridge -d cafe --listen 127.0.0.1:33333\n"
-                                     "  telpher bridge -d cafe --unix /run/user/1000/cafe.sock");
+    auto* const bridge =
+        add_command(app,
+                    "bridge",
+                    "Serve a domain over TCP or a Unix socket",
+                    "  telpher bridge -d cafe --listen 127.0.0.1:33333\n"
+                    "  telpher bridge -d cafe --unix /run/user/1000/cafe.sock\n"
+                    "Signals: SIGHUP reads keys and authorities again, for new connections;\n"
+                    "SIGTERM ends it within 5 s, when what was begun has ended.");
     bridge->add_option("--listen", options->options.listen, "Address; port 0: a free one")
         ->type_name("HOST:PORT");
     bridge->add_option("--unix", options->options.unix_path, "Unix socket, for its owner")
@@ -136,6 +160,33 @@ void add_bridge_command(CLI::App& app, Command& command) {
         options->options.compress_from_bytes,
         "Messages of at least so many bytes travel compressed; default -1: none, unless a client "
         "wants it");
+    bridge
+        ->add_option("--connections-max",
+                     options->options.connections_max,
+                     "Clients served at once; more are refused; default 1024")
+        ->check(at_least_one());
+    bridge
+        ->add_option(
+            "--greeting-max",
+            options->options.greeting_max,
+            "Connections that have not said HELLO; beyond it the oldest one goes; default 64")
+        ->check(at_least_one());
+    bridge->add_option("--connects-per-second",
+                       options->options.connects_per_second,
+                       "New connections of one address, 0: any number; default 1000");
+    bridge
+        ->add_option("--connects-burst",
+                     options->options.connects_burst,
+                     "So many of them at once; default 2000")
+        ->check(at_least_one());
+    add_duration(*bridge,
+                 "--heartbeat",
+                 options->heartbeat,
+                 "Who says nothing for three of them is dropped; default 5s");
+    add_duration(*bridge,
+                 "--grace",
+                 options->grace,
+                 "How long the session of a cut connection is kept; default 10s");
     bridge->add_flag("--insecure",
                      options->options.insecure,
                      "Listen beyond loopback although nothing is encrypted");

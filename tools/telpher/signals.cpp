@@ -50,7 +50,7 @@ Interrupt::~Interrupt() {
         ring(wake_fd_);
         thread_.join();
     }
-    for (const int fd : {signal_fd_, stop_fd_, wake_fd_}) {
+    for (const int fd : {signal_fd_, stop_fd_, hangup_fd_, wake_fd_}) {
         if (fd >= 0) {
             ::close(fd);
         }
@@ -60,6 +60,20 @@ Interrupt::~Interrupt() {
 void Interrupt::watch_stdout() {
     watch_stdout_.store(true, std::memory_order_relaxed);  // relaxed: nothing is read after it
     ring(wake_fd_);
+}
+
+void Interrupt::watch_hangup() {
+    if (hangup_fd_ < 0) {
+        hangup_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    }
+    // Without a descriptor nobody could wait for it: it stops, as before.
+    // H1: pairs with H2. hangup_fd_ is written before the thread writes to it.
+    watch_hangup_.store(hangup_fd_ >= 0, std::memory_order_release);
+}
+
+bool Interrupt::take_hangup() {
+    std::uint64_t count = 0;
+    return hangup_fd_ >= 0 && ::read(hangup_fd_, &count, sizeof count) > 0;
 }
 
 void Interrupt::watch() {
@@ -93,6 +107,11 @@ void Interrupt::take_signal() {
         return;
     }
     const int number = static_cast<int>(info.ssi_signo);
+    // H2: pairs with H1. What watch_hangup made is seen.
+    if (number == SIGHUP && info.ssi_code <= 0 && watch_hangup_.load(std::memory_order_acquire)) {
+        ring(hangup_fd_);  // sent by a process; the system's own codes are above 0
+        return;
+    }
     // A person at the keyboard only: the system sends a parent's death as often as it moves the
     // child to another thread of the dying parent.
     if (number == SIGINT && signal() == SIGINT) {

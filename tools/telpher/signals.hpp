@@ -24,6 +24,11 @@ class Interrupt {
 
     [[nodiscard]] std::stop_token token() const { return source_.get_token(); }
     [[nodiscard]] bool stopped() const { return source_.stop_requested(); }
+    // From now on a SIGHUP that somebody sends is no stop: it is given to `take_hangup`, and rings hangup_fd(). That of
+    // a terminal that is gone stays one.
+    void watch_hangup();
+    // Whether there was one since it was last asked.
+    [[nodiscard]] bool take_hangup();
     // A signal came, as opposed to a reader that has gone.
     [[nodiscard]] bool interrupted() const { return signal() != 0; }
     // The first one; 0 = none.
@@ -32,6 +37,8 @@ class Interrupt {
     }
     // Readable from the stop on: for poll(2) beside other descriptors.
     [[nodiscard]] int fd() const { return stop_fd_; }
+    // Readable while a hangup waits to be taken.
+    [[nodiscard]] int hangup_fd() const { return hangup_fd_; }
 
   private:
     void watch();
@@ -41,9 +48,11 @@ class Interrupt {
     std::stop_source source_;
     std::atomic<int> signal_{0};
     std::atomic<bool> watch_stdout_{false};
+    std::atomic<bool> watch_hangup_{false};
     std::atomic<bool> done_{false};
     int signal_fd_ = -1;
     int stop_fd_ = -1;
+    int hangup_fd_ = -1;
     int wake_fd_ = -1;  // makes the thread look at watch_stdout_ and done_ again
     std::thread thread_;
 };

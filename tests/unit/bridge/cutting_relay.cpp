@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -79,6 +80,9 @@ void CuttingRelay::run() {
 void CuttingRelay::relay(int client) {
     const int bridge = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const sockaddr_in address = loopback(target_);
+    const int on = 1;
+    setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(bridge, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (connect(bridge, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
         ++connections_;
         const std::uint64_t cuts = cuts_wanted_;

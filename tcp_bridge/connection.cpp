@@ -185,7 +185,7 @@ Result<void> Connection::take_frames() {
         if (!*frame || state_ == State::ending) {
             return {};  // behind the end nothing is looked at
         }
-        const auto done = state_ == State::greeting ? greet(**frame) : session_->on_frame(**frame);
+        auto done = state_ == State::greeting ? greet(**frame) : session_->on_frame(**frame);
         if (!done) {
             return done;
         }

@@ -9,6 +9,8 @@ void run(Events& events) noexcept {
                 event.waiter->answer(std::move(event.answer));
             }
             event.waiter->let_go();
+        } else if (event.sink == nullptr) {
+            continue;  // a bridge that goes on behind END, or says it twice, is heard by nobody
         } else if (event.ended) {
             event.sink->ended(event.answer.error);
         } else {

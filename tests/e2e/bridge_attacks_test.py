@@ -6,6 +6,7 @@ RemoteFaults, RemoteAttack): here is what needs the real process.
 """
 
 import os
+import re
 import signal
 import socket
 import ssl
@@ -169,6 +170,15 @@ class Floods(Attack):
         print("%d hostile headers: %.2f MiB more" % (len(hostile), (self.rss() - rss) / MIB))
         self.assertLess(self.rss() - rss, 1 * MIB)
 
+    def test_the_last_word_arrives_though_much_was_not_read(self):
+        self.bridge("--encrypt", "off")
+        for data in (frame(77), frame(protocol.CANCEL) + frame(GOODBYE)):
+            wire = self.wire()
+            wire.send(data + bytes(1 << 20))
+            last = wire.receive()
+            self.assertEqual(last.kind, GOODBYE)
+            self.assertIsNone(wire.receive(), "an end, and no reset")
+
     def test_announced_messages_that_do_not_come_cost_what_came(self):
         self.bridge("--encrypt", "off")
         self.wire().open(1, "orders")
@@ -325,6 +335,24 @@ class Tls(Attack):
         wire.open(1, "orders")
         self.expect_works(wire)
         wait_until(lambda: self.logged("greeting_max"), "it is logged")
+
+    def test_handshakes_in_a_row_leave_a_client_its_share(self):
+        """Whole handshakes, as fast as another process can: the dearest thing that a stranger may ask for."""
+        self.bridge("--encrypt", "required")
+        wire = self.encrypted()
+        wire.open(1, "orders")
+        before = self.rate(wire, 1)
+        flood = subprocess.Popen(["openssl", "s_time", "-connect", "127.0.0.1:%d" % self.port, "-new", "-time", "2"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.started.append(flood)
+        time.sleep(0.3)
+        during = self.rate(wire, 1)
+        text = flood.communicate(timeout=LIMIT_S)[0].decode(errors="replace")
+        found = re.search(r"(\d+) connections in (\d+) real seconds", text)
+        self.assertTrue(found and int(found[1]) > 50, text)
+        print("%s handshakes a second: %.0f operations/s instead of %.0f" %
+              (int(found[1]) // int(found[2]), during, before))
+        self.assertGreater(during, before * 0.05)
 
 
 if __name__ == "__main__":

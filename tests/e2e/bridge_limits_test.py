@@ -121,7 +121,8 @@ class Limits(Limited):
         self.assertEqual(self.logged("forged"), [])
 
     def test_without_descriptors_clients_go_on_and_new_ones_are_told_until_it_is_over(self):
-        bridge = self.bridge("--encrypt", "off")
+        path = os.path.join(os.path.dirname(os.environ["TELPHER_CONFIG_DIR"]), "cafe.sock")
+        bridge = self.bridge("--encrypt", "off", "--unix", path)
         served = self.wire()
         served.open(1, "orders")
         used = len(os.listdir("/proc/%d/fd" % bridge.pid))
@@ -135,6 +136,9 @@ class Limits(Limited):
         self.assertEqual(len(kept), 3)
         self.assertEqual({answer.status() for answer in refused}, {protocol.LIMIT})
         self.assertIn("no descriptors", refused[0].detail())
+        local = Wire(path)
+        self.wires.append(local)
+        self.assertEqual((local.welcome.kind, local.welcome.status()), (REFUSED, protocol.LIMIT))
         self.expect_works(served)
         self.assertEqual(len(self.logged("accepting: ")), 1, self.log)
         for wire in self.wires[1:4]:
@@ -144,7 +148,9 @@ class Limits(Limited):
             kind = self.wire().welcome.kind
             return kind == WELCOME
         wait_until(welcomed, "there are descriptors again", 2)
-        wait_until(lambda: self.logged("accepting again; 1"), "it is logged that it is over")
+        wait_until(lambda: self.logged("accepting again; 18 "), "it is logged that it is over")
+        self.wires.append(Wire(path))  # each listener has its own pause
+        self.assertEqual(self.wires[-1].welcome.kind, WELCOME)
         self.expect_works(served)
 
 

@@ -67,12 +67,11 @@ class Peer {
             offered_.erase(
                 head.correlation);  // in parts, and another operation took its number: who knows
         }
-        if (delivered_.contains(head.correlation) &&
-            (head.type == FrameType::confirm || head.type == FrameType::put_back)) {
-            confirmed_ += head.type == FrameType::confirm ? 1U : 0U;
-            delivered_.erase(head.correlation);
-        }
         const bool good = session_->on_frame({head, body}).has_value();
+        const bool settles = head.type == FrameType::confirm || head.type == FrameType::put_back;
+        if (good && settles && delivered_.erase(head.correlation) != 0) {
+            confirmed_ += head.type == FrameType::confirm ? 1U : 0U;
+        }
         hear();
         return good;
     }

@@ -118,7 +118,7 @@ void add_bridge_command(CLI::App& app, Command& command) {
                     "bridge",
                     "Serve a domain over TCP or a Unix socket",
                     "  telpher bridge -d cafe --listen 127.0.0.1:33333\n"
-                    "  telpher bridge -d cafe --unix /run/user/1000/cafe.sock\n"
+                    "  telpher bridge -d cafe --unix /run/user/1000/cafe.sock\n\n"
                     "Signals: SIGHUP reads keys and authorities again, for new connections;\n"
                     "SIGTERM ends it within 5 s, when what was begun has ended.");
     bridge->add_option("--listen", options->options.listen, "Address; port 0: a free one")
@@ -164,21 +164,26 @@ void add_bridge_command(CLI::App& app, Command& command) {
         ->add_option("--connections-max",
                      options->options.connections_max,
                      "Clients served at once; more are refused; default 1024")
-        ->check(at_least_one());
+        ->check(at_least_one())
+        ->type_name("N");
     bridge
         ->add_option(
             "--greeting-max",
             options->options.greeting_max,
             "Connections that have not said HELLO; beyond it the oldest one goes; default 64")
-        ->check(at_least_one());
-    bridge->add_option("--connects-per-second",
-                       options->options.connects_per_second,
-                       "New connections of one address, 0: any number; default 1000");
+        ->check(at_least_one())
+        ->type_name("N");
+    bridge
+        ->add_option("--connects-per-second",
+                     options->options.connects_per_second,
+                     "New connections of one address, 0: any number; default 1000")
+        ->type_name("N");
     bridge
         ->add_option("--connects-burst",
                      options->options.connects_burst,
                      "So many of them at once; default 2000")
-        ->check(at_least_one());
+        ->check(at_least_one())
+        ->type_name("N");
     add_duration(*bridge,
                  "--heartbeat",
                  options->heartbeat,

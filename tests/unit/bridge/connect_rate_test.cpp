@@ -1,6 +1,7 @@
 // Who may connect how often, and how much of a flood gets into the log.
 
 #include "tcp_bridge/connect_rate.hpp"
+
 #include "tcp_bridge/log_limit.hpp"
 
 #include <gtest/gtest.h>
@@ -48,7 +49,8 @@ TEST(ConnectRate, any_number_of_addresses_has_bounded_memory) {
         count += rate.admit("new " + std::to_string(i), kStart) ? 1 : 0;
     }
     EXPECT_EQ(rate.addresses(), ConnectRate::kAddressesMax);
-    EXPECT_EQ(count, static_cast<int>(ConnectRate::kAddressesMax) - 1 + 20);  // the last 20 together
+    EXPECT_EQ(count,
+              static_cast<int>(ConnectRate::kAddressesMax) - 1 + 20);  // the last 20 together
     EXPECT_EQ(admitted(rate, "known", 100, kStart + 1s), 10);
     // Full again: forgotten when room is needed.
     EXPECT_EQ(admitted(rate, "later", 100, kStart + 10s), 20);
@@ -65,7 +67,8 @@ TEST(LogLimit, so_many_lines_of_a_kind_and_then_a_count) {
     EXPECT_TRUE(limit.admit(LogKind::broken, kStart));
     EXPECT_TRUE(limit.admit(LogKind::life, kStart));
     EXPECT_EQ(limit.left_out(kStart + 999ms), "");
-    EXPECT_FALSE(limit.admit(LogKind::refused, kStart + 1500ms)) << "what was left out is told first";
+    EXPECT_FALSE(limit.admit(LogKind::refused, kStart + 1500ms))
+        << "what was left out is told first";
     EXPECT_EQ(limit.left_out(kStart + 1500ms), "not logged: 991 more connections refused");
     EXPECT_EQ(limit.left_out(kStart + 1500ms), "");
     EXPECT_TRUE(limit.admit(LogKind::refused, kStart + 1500ms));

@@ -65,6 +65,22 @@ TEST(RemoteSessionHostile, whatever_is_wrong_from_the_bridge_ends_the_stream) {
     }
 }
 
+TEST(RemoteSessionHostile, what_comes_behind_the_end_of_a_subscription_is_heard_by_nobody) {
+    Script script;
+    script.connect();
+    Heard subscribed;
+    const auto sink = std::make_shared<Samples>();
+    const auto channel =
+        script.session.subscribe({.patterns = {"t"}}, sink, &subscribed, script.now);
+    const auto frames = script.sent();
+    ASSERT_TRUE(script.say(FrameType::result, frames.back().head.correlation));
+    ASSERT_TRUE(script.say(FrameType::end, 0, 0, encode(Ending{{Status::closed, 0, {}}}), channel));
+    EXPECT_EQ(sink->why.status, Status::closed);
+    static_cast<void>(script.say(FrameType::end, 0, 0, {}, channel));
+    static_cast<void>(script.say(FrameType::sample, 0, 1, message(1), channel));
+    EXPECT_TRUE(sink->numbers.empty());
+}
+
 // Goal: no bytes of a bridge make the session crash, loop or keep what it should not (run it under ASan).
 TEST(RemoteSessionNoise, random_bytes_end_the_stream_or_nothing) {
     std::uint64_t state = 1;

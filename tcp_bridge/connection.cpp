@@ -26,6 +26,8 @@ Connection::Connection(std::shared_ptr<BridgeCore> bridge,
       deadline_(heard_ + kHelloPatience) {}
 
 void Connection::start() {
+    asio::error_code blocking;  // then `write_some` would wait
+    std::visit([&](auto& socket) { socket.non_blocking(true, blocking); }, socket_);
     if (auto* const tcp = std::get_if<asio::ip::tcp::socket>(&socket_)) {
         asio::error_code ignored;
         tcp->set_option(asio::ip::tcp::no_delay(true), ignored);
@@ -56,10 +58,14 @@ void Connection::read() {
                         self->drop();
                         return;
                     }
-                    if (auto read = self->on_read(bytes); !read) {
+                    self->in_turn_ = true;
+                    auto read = self->on_read(bytes);
+                    self->in_turn_ = false;
+                    if (!read) {
                         self->fail(read.error());
                         return;
                     }
+                    self->write();
                     self->read();
                 });
         },
@@ -219,13 +225,14 @@ Result<void> Connection::greet(const Frame& frame) {
 
 // At the end of this turn of the loop: everything that it brought leaves in one write.
 void Connection::flush() {
-    if (flushing_ || writing_) {
-        return;
+    if (flushing_ || writing_ || in_turn_) {
+        return;  // at the end of the turn, or of the write
     }
     flushing_ = true;
     asio::post(bridge_->context(), [self = shared_from_this()] {
         self->flushing_ = false;
         self->write();
+        self->read();
     });
 }
 
@@ -247,13 +254,18 @@ void Connection::write() {
         }
         return;
     }
-    writing_ = true;
     said_ = Clock::now();
+    const std::size_t sent = write_some();
+    if (sent == sending_.size()) {
+        again();
+        return;
+    }
+    writing_ = true;
     std::visit(
         [&](auto& socket) {
             asio::async_write(
                 socket,
-                asio::buffer(sending_.data(), sending_.size()),
+                asio::buffer(sending_.data() + sent, sending_.size() - sent),
                 [self = shared_from_this()](const asio::error_code& error, std::size_t) {
                     self->writing_ = false;
                     if (error) {
@@ -265,6 +277,25 @@ void Connection::write() {
                 });
         },
         socket_);
+}
+
+// What the socket takes at once: mostly all. An error shows in the write that follows.
+std::size_t Connection::write_some() {
+    asio::error_code ignored;
+    return std::visit(
+        [&](auto& socket) {
+            return socket.write_some(asio::buffer(sending_.data(), sending_.size()), ignored);
+        },
+        socket_);
+}
+
+// More came while that was sent, or is too much for one write: in a turn of its own, others have theirs.
+void Connection::again() {
+    const bool more = !early_.empty() || (session_ != nullptr && !session_->out().empty()) ||
+                      state_ == State::ending || (tls_ != nullptr && !tls_->pending().empty());
+    if (more) {
+        flush();
+    }
 }
 
 // What `sending_` holds, as records; and what the channel itself has to say.

@@ -53,6 +53,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     [[nodiscard]] Result<void> greet(const Frame& frame);
     void flush();
     void write();
+    [[nodiscard]] std::size_t write_some();
+    void again();
     void seal();
     void fail(const Error& why);
     void close_socket();
@@ -67,6 +69,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     bool reading_ = false;
     bool writing_ = false;
     bool flushing_ = false;  // a flush is on its way
+    bool in_turn_ = false;   // what was read is worked on
     Bytes raw_;  // as it came from the socket, until `chosen_`, and always if it is encrypted
     std::unique_ptr<TlsChannel> tls_;
     FrameReader reader_;

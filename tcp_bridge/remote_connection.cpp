@@ -21,6 +21,9 @@ constexpr auto kEndPatience = 100ms;
 constexpr auto kRoomLook = 10ms;
 // Who writes for itself also writes for others, but not for ever.
 constexpr int kRoundsMax = 16;
+// Unanswered operations from which on others are gathered, and how much of them at most.
+constexpr std::size_t kGatherFrom = 8;
+constexpr std::size_t kGatherBytes = std::size_t{16} << 10U;
 
 std::chrono::steady_clock::time_point time_point(std::uint64_t ns) {
     constexpr auto kMost = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
@@ -114,10 +117,8 @@ wire::Stamp RemoteConnection::stamp(MessageType type) noexcept {
 
 // ---- operations --------------------------------------------------------------------------------
 
-void RemoteConnection::begin(Request request,
-                             Waiter& waiter,
-                             Ticket& ticket,
-                             const std::stop_token& stop) {
+void RemoteConnection::begin(
+    Request request, Waiter& waiter, Ticket& ticket, const std::stop_token& stop, Leave how) {
     std::unique_lock hold(mutex_);
     const std::uint64_t began = now();
     const std::size_t bytes = request.body.size();
@@ -149,15 +150,17 @@ void RemoteConnection::begin(Request request,
     }
     request.timeout_ns -= std::min(request.timeout_ns, now() - began);
     ticket = session_.begin(std::move(request), &waiter, now());
-    leave(hold);
+    leave(hold, how);
 }
 
 bool RemoteConnection::settle(std::uint64_t session_number,
                               std::uint64_t correlation,
                               bool taken) noexcept {
-    return with([&](RemoteSession& session, std::uint64_t /*now*/) {
-        return session.settle(session_number, correlation, taken);
-    });
+    return with(
+        [&](RemoteSession& session, std::uint64_t /*now*/) {
+            return session.settle(session_number, correlation, taken);
+        },
+        Leave::gathered);
 }
 
 bool RemoteConnection::may_withdraw(detail::Operation& operation) noexcept {
@@ -178,10 +181,22 @@ void RemoteConnection::withdrawn(detail::Operation& operation) noexcept {
 
 // ---- writing -----------------------------------------------------------------------------------
 
-void RemoteConnection::leave(std::unique_lock<std::mutex>& hold) noexcept {
-    flush(hold, false);
-    const bool wake = !poked_ && (std::exchange(wake_wanted_, false) ||
-                                  session_.next_tick() < wakes_at_ || session_.ended());
+// A system call for each of many small operations costs more than all the rest of them. Where an answer is on
+// its way, so that nobody is kept waiting by it, they leave together.
+bool RemoteConnection::may_gather() const noexcept {
+    return session_.unanswered() >= kGatherFrom && session_.output_bytes() < kGatherBytes;
+}
+
+void RemoteConnection::leave(std::unique_lock<std::mutex>& hold, Leave how) noexcept {
+    bool wake = false;
+    if (how == Leave::gathered && session_.has_output() && may_gather()) {
+        gathered_.store(true, std::memory_order_relaxed);  // relaxed: who waits began it itself
+        wake = wakes_at_ != 0;                             // awake, it looks before it sleeps
+    } else {
+        flush(hold, false);
+    }
+    wake = !poked_ && (wake || std::exchange(wake_wanted_, false) ||
+                       session_.next_tick() < wakes_at_ || session_.ended());
     poked_ = poked_ || wake;
     if (waits_for_room_ > 0 && session_.admits(0)) {
         room_.notify_all();
@@ -192,6 +207,13 @@ void RemoteConnection::leave(std::unique_lock<std::mutex>& hold) noexcept {
         poke();
     }
     bridge::run(events);
+}
+
+void RemoteConnection::before_wait() noexcept {
+    // relaxed: only what this thread began need leave before it sleeps
+    if (gathered_.load(std::memory_order_relaxed)) {
+        with([](RemoteSession& /*session*/, std::uint64_t /*now*/) {});
+    }
 }
 
 void RemoteConnection::poke() noexcept {
@@ -205,6 +227,7 @@ void RemoteConnection::flush(std::unique_lock<std::mutex>& hold, bool from_io) n
     }
     writing_ = true;
     blocked_ = false;
+    gathered_.store(false, std::memory_order_relaxed);  // relaxed: a hint, set under the lock
     for (int round = 0;; ++round) {
         if (wire_sent_ == wire_.size()) {
             wire_.clear();

@@ -25,6 +25,10 @@
 
 namespace telpher::bridge {
 
+// When what an operation gave to send leaves: now, by its caller; or gathered with what others give: then the
+// I/O thread sends it on its next turn, at the latest.
+enum class Leave : std::uint8_t { now, gathered };
+
 struct RemoteOptions {
     Address address{};
     std::uint64_t wait_ns = 0;  // for somebody to listen there
@@ -53,17 +57,21 @@ class RemoteConnection final : public detail::OperationHost,
 
     // Begins it, or waits for room up to its timeout. Where it does not begin, its waiter hears why, too.
     //   ticket   set before anybody can answer
-    void begin(Request request, Waiter& waiter, Ticket& ticket, const std::stop_token& stop);
+    void begin(Request request,
+               Waiter& waiter,
+               Ticket& ticket,
+               const std::stop_token& stop,
+               Leave how = Leave::now);
     // `action(session, now)` under the lock; what it gave to send is sent, whom it answered hears it.
     template <typename Action>
-    auto with(Action&& action) {
+    auto with(Action&& action, Leave how = Leave::now) {
         std::unique_lock hold(mutex_);
         if constexpr (std::is_void_v<decltype(action(session_, std::uint64_t{}))>) {
             action(session_, now());
-            leave(hold);
+            leave(hold, how);
         } else {
             auto result = action(session_, now());
-            leave(hold);
+            leave(hold, how);
             return result;
         }
     }
@@ -72,6 +80,7 @@ class RemoteConnection final : public detail::OperationHost,
     [[nodiscard]] wire::Stamp stamp(MessageType type) noexcept;
 
     // ---- OperationHost ----
+    void before_wait() noexcept override;
     bool may_withdraw(detail::Operation& operation) noexcept override;
     void withdrawn(detail::Operation& operation) noexcept override;
     bool can_resume() noexcept override { return resumer_.start(); }
@@ -81,7 +90,8 @@ class RemoteConnection final : public detail::OperationHost,
     static std::uint64_t now() noexcept;
     Result<void> open();
     Result<void> await_welcome();
-    void leave(std::unique_lock<std::mutex>& hold) noexcept;
+    void leave(std::unique_lock<std::mutex>& hold, Leave how = Leave::now) noexcept;
+    [[nodiscard]] bool may_gather() const noexcept;
     void flush(std::unique_lock<std::mutex>& hold, bool from_io) noexcept;
     void poke() noexcept;
 
@@ -102,6 +112,8 @@ class RemoteConnection final : public detail::OperationHost,
     const std::uint32_t forks_ = shm::fork_count();
     std::uint64_t id_prefix_ = 0;
     std::atomic<std::uint64_t> id_counter_{0};
+    std::atomic<bool> gathered_{
+        false};  // something waits for the I/O thread; a hint for before_wait
     Resumer resumer_;
     int poked_descriptor_ = -1;
 

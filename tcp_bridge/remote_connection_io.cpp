@@ -37,7 +37,10 @@ bool RemoteConnection::tick() {
 short RemoteConnection::sleep(std::uint64_t until) {
     std::array<pollfd, 2> watched{};
     {
-        const std::lock_guard hold(mutex_);
+        std::unique_lock hold(mutex_);
+        if (session_.has_output()) {
+            flush(hold, false);  // others leave it to us while we are awake
+        }
         until = std::min(until, session_.next_tick());
         wakes_at_ = until;
         watched[0] = {poked_descriptor_, POLLIN, 0};

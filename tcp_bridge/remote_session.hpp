@@ -67,6 +67,8 @@ class RemoteSession {
     Result<void> received(std::uint64_t now);
     void cut(const Error& why);
     [[nodiscard]] bool has_output() const noexcept { return !out_.empty(); }
+    [[nodiscard]] std::size_t output_bytes() const noexcept { return out_.bytes(); }
+    [[nodiscard]] std::size_t unanswered() const noexcept { return unanswered_.size(); }
     // Appends what is to be sent next.
     void take(Bytes& out, std::uint64_t now);
     // Something is late. Error: as received.

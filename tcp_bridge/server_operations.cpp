@@ -29,6 +29,12 @@ Bytes bytes_of(const Fields& message) {
     return bytes;
 }
 
+// Whether an operation that could not be done at once is to wait.
+bool waits_for(Status status, const FrameHead& head) {
+    return head.argument != 0 && (status == Status::queue_empty || status == Status::queue_full ||
+                                  status == Status::out_of_memory);
+}
+
 std::string_view verb_of(FrameType type) {
     switch (type) {
         case FrameType::offer:
@@ -136,34 +142,40 @@ void ServerSession::on_tick(Clock::time_point now) {
 
 // ---- data --------------------------------------------------------------------------------------
 
+// What came about, as the client hears it.
+template <typename T>
+void ServerSession::tell(const FrameHead& head, const Result<T>& result) {
+    if (!result) {
+        answer(head.correlation, result.error());
+    } else if constexpr (std::is_same_v<T, Message>) {
+        FrameHead response;
+        response.type = FrameType::response;
+        response.channel = head.channel;
+        answer(head.correlation, response, bytes_of(*result));
+    } else if constexpr (std::is_same_v<T, Published>) {
+        ByteWriter body;
+        body.put(result->subscribers);
+        body.zeros(4);
+        answer(head.correlation, result_head(result->sequence), body.take());
+    } else {
+        answer(head.correlation, result_head(*result), {});
+    }
+}
+
+// Most are over when they begin: those are answered in this turn, with all that came with them.
 template <typename T>
 void ServerSession::start(const FrameHead& head, Future<T> future) {
-    const std::uint64_t correlation = head.correlation;
-    const std::uint16_t channel = head.channel;
+    if (future.ready()) {
+        tell(head, future.get({}));
+        return;
+    }
     auto operation = std::make_shared<FutureOperation<T>>(std::move(future));
-    operations_[correlation] = operation;
-    FutureOperation<T>::await(
-        operation, inbox_, [weak = weak_from_this(), correlation, channel](Result<T> result) {
-            const auto self = weak.lock();
-            if (self == nullptr) {
-                return;
-            }
-            if (!result) {
-                self->answer(correlation, result.error());
-            } else if constexpr (std::is_same_v<T, Message>) {
-                FrameHead response;
-                response.type = FrameType::response;
-                response.channel = channel;
-                self->answer(correlation, response, bytes_of(*result));
-            } else if constexpr (std::is_same_v<T, Published>) {
-                ByteWriter body;
-                body.put(result->subscribers);
-                body.zeros(4);
-                self->answer(correlation, result_head(result->sequence), body.take());
-            } else {
-                self->answer(correlation, result_head(*result), {});
-            }
-        });
+    operations_[head.correlation] = operation;
+    FutureOperation<T>::await(operation, inbox_, [weak = weak_from_this(), head](Result<T> result) {
+        if (const auto self = weak.lock()) {
+            self->tell(head, result);
+        }
+    });
 }
 
 void ServerSession::run(const FrameHead& head, Channel* channel, std::span<const std::byte> body) {
@@ -207,10 +219,28 @@ void ServerSession::run(const FrameHead& head, Channel* channel, std::span<const
 }
 
 void ServerSession::run_offer(const FrameHead& head, Channel& channel, const Message& message) {
+    detail::QueueCore& core = detail::QueueCore::of(channel.queue);
+    // relaxed: our own operations are counted before this call. Those that wait already go first.
+    if (core.pending(detail::OperationKind::offer).load(std::memory_order_relaxed) == 0) {
+        const auto offered = core.offer(message, {}, {});
+        if (offered || !waits_for(offered.status(), head)) {
+            tell(head, offered);
+            return;
+        }
+    }
     start(head, channel.queue.offer_async(message, duration_of(head.argument)));
 }
 
 void ServerSession::run_poll(const FrameHead& head, Channel& channel) {
+    detail::QueueCore& core = detail::QueueCore::of(channel.queue);
+    // relaxed: as above
+    if (core.pending(detail::OperationKind::poll).load(std::memory_order_relaxed) == 0) {
+        auto polled = core.poll({}, {});
+        if (polled || !waits_for(polled.status(), head)) {
+            deliver(head, channel.queue, std::move(polled));
+            return;
+        }
+    }
     auto operation = std::make_shared<FutureOperation<Delivery>>(
         channel.queue.poll_async(duration_of(head.argument)));
     operations_[head.correlation] = operation;

@@ -118,6 +118,8 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     Result<void> acknowledge_ranges(std::span<const std::byte> body);
     [[nodiscard]] bool allowed(std::string_view verb, std::string_view destination) const;
     template <typename T>
+    void tell(const FrameHead& head, const Result<T>& result);
+    template <typename T>
     void start(const FrameHead& head, Future<T> future);
 
     Client client_;

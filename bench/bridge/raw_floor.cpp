@@ -211,8 +211,9 @@ class RawServer {
             const ssize_t now =
                 peer.ssl == nullptr
                     ? ::send(socket, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL)
-                    : SSL_write(
-                          peer.ssl.get(), bytes.data() + sent, static_cast<int>(bytes.size() - sent));
+                    : SSL_write(peer.ssl.get(),
+                                bytes.data() + sent,
+                                static_cast<int>(bytes.size() - sent));
             sent += now > 0 ? static_cast<std::size_t>(now) : 0;  // few bytes: room comes at once
         }
         peer.answers.clear();
@@ -284,9 +285,9 @@ void serve_raw(Side& side, const std::string& folder) {
 RawPort::RawPort(Side& side, const RequestPlan& plan)
     : side_(side),
       // relaxed: it was told before a meeting
-      socket_(connect_to(side,
-                         static_cast<std::uint16_t>(
-                             side.board().words[kPort].load(std::memory_order_relaxed)))),
+      socket_(connect_to(
+          side,
+          static_cast<std::uint16_t>(side.board().words[kPort].load(std::memory_order_relaxed)))),
       payload_(plan.payload_bytes),
       in_(std::size_t{64} << 10U) {
     if (plan.encrypted) {

@@ -31,7 +31,9 @@ struct RequestPlan {
     bool encrypted = false;
     bool local = false;  // a Unix socket
 
-    [[nodiscard]] std::uint64_t per_phase() const { return (phase + connections - 1) / connections; }
+    [[nodiscard]] std::uint64_t per_phase() const {
+        return (phase + connections - 1) / connections;
+    }
     [[nodiscard]] std::uint64_t phases() const {  // the first is the warm-up
         return 1 + (messages + phase - 1) / phase;
     }

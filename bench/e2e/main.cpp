@@ -45,6 +45,8 @@ std::vector<Benchmark> all_benchmarks() {
     add_idle_rows(list);
     add_stall_rows(list);
     add_bridge_request_rows(list);
+    add_bridge_hand_over_rows(list);
+    add_bridge_connection_rows(list);
     return list;
 }
 

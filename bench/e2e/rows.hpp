@@ -52,6 +52,8 @@ void add_memory_rows(std::vector<Benchmark>& list);
 void add_stall_rows(std::vector<Benchmark>& list);
 // The TCP bridge and its floors, bench/bridge/.
 void add_bridge_request_rows(std::vector<Benchmark>& list);
+void add_bridge_hand_over_rows(std::vector<Benchmark>& list);
+void add_bridge_connection_rows(std::vector<Benchmark>& list);
 
 std::vector<Benchmark> all_benchmarks();
 

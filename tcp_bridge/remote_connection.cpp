@@ -121,6 +121,7 @@ void RemoteConnection::begin(
     Request request, Waiter& waiter, Ticket& ticket, const std::stop_token& stop, Leave how) {
     std::unique_lock hold(mutex_);
     const std::uint64_t began = now();
+    std::uint64_t time = began;
     const std::size_t bytes = request.body.size();
     Error error;
     while (!session_.ended() && !session_.admits(bytes)) {
@@ -128,7 +129,7 @@ void RemoteConnection::begin(
             error.status = Status::cancelled;
             break;
         }
-        if (now() - began >= request.timeout_ns) {
+        if (time - began >= request.timeout_ns) {
             error = {Status::overloaded,
                      0,
                      "too much waits to be sent or answered over this connection; not sent"};
@@ -137,6 +138,7 @@ void RemoteConnection::begin(
         ++waits_for_room_;
         room_.wait_for(hold, kRoomLook);
         --waits_for_room_;
+        time = now();
     }
     if (error.status != Status::ok) {
         hold.unlock();
@@ -148,8 +150,8 @@ void RemoteConnection::begin(
         waiter.let_go();
         return;
     }
-    request.timeout_ns -= std::min(request.timeout_ns, now() - began);
-    ticket = session_.begin(std::move(request), &waiter, now());
+    request.timeout_ns -= std::min(request.timeout_ns, time - began);
+    ticket = session_.begin(std::move(request), &waiter, time);
     leave(hold, how);
 }
 

@@ -7,6 +7,8 @@ namespace {
 
 // An operation takes about as much besides its message.
 constexpr std::size_t kOperationBytes = 256;
+// Expiries that count for nothing, besides as many as there are operations.
+constexpr std::size_t kExpiriesStale = 64;
 // Gathered into one write.
 constexpr std::size_t kTakeBytes = std::size_t{256} << 10U;
 
@@ -99,14 +101,15 @@ std::uint64_t RemoteSession::heartbeat_ns() const noexcept {
 }
 
 Result<void> RemoteSession::tick(std::uint64_t now) {
-    while (!expiries_.empty() && expiries_.begin()->first <= now) {
-        const Ticket ticket = expiries_.begin()->second;
-        expiries_.erase(expiries_.begin());
-        const auto at = operations_.find(ticket);
-        if (at == operations_.end()) {
+    while (!expiries_.empty() && expiries_.front().at <= now) {
+        const auto [at, ticket] = expiries_.front();
+        std::pop_heap(expiries_.begin(), expiries_.end());
+        expiries_.pop_back();
+        Operation* const known = operations_.find(ticket);
+        if (known == nullptr || known->expires != at) {
             continue;
         }
-        Operation& operation = at->second;
+        Operation& operation = *known;
         operation.expires = ~0ULL;
         if (operation.correlation != 0) {
             const bool connected = state_ == State::up;
@@ -121,7 +124,7 @@ Result<void> RemoteSession::tick(std::uint64_t now) {
                 error.detail += "; not sent";
             }
             forget_waiter(operation, std::move(error));
-            erase(at);
+            erase(ticket);
         }
     }
     if (state_ == State::greeting && now >= greeting_until_) {
@@ -146,7 +149,7 @@ Result<void> RemoteSession::tick(std::uint64_t now) {
 }
 
 std::uint64_t RemoteSession::next_tick() const noexcept {
-    std::uint64_t next = expiries_.empty() ? ~0ULL : expiries_.begin()->first;
+    std::uint64_t next = expiries_.empty() ? ~0ULL : expiries_.front().at;
     if (state_ == State::greeting) {
         next = std::min(next, greeting_until_);
     } else if (state_ == State::up) {
@@ -164,7 +167,7 @@ bool RemoteSession::admits(std::size_t bytes) const noexcept {
 
 Ticket RemoteSession::begin(Request request, Waiter* waiter, std::uint64_t now) {
     const Ticket ticket = ++last_ticket_;
-    Operation& operation = operations_[ticket];
+    Operation& operation = operations_.make(ticket);
     operation.head = request.head;
     operation.body = std::move(request.body);
     operation.waiter = waiter;
@@ -173,19 +176,21 @@ Ticket RemoteSession::begin(Request request, Waiter* waiter, std::uint64_t now) 
     bytes_ += operation.body.size() + kOperationBytes;
     if (state_ == State::ended) {
         forget_waiter(operation, why_down_);
-        erase(operations_.find(ticket));
+        erase(ticket);
         return ticket;
     }
     const auto channel = channels_.find(request.head.channel);
     const bool known = channel != channels_.end() && !channel->second.closing;
     if (request.head.channel != 0 && (!known || channel->second.failed)) {
         forget_waiter(operation, known ? *channel->second.failed : Error{Status::closed, 0, {}});
-        erase(operations_.find(ticket));
+        erase(ticket);
         return ticket;
     }
-    set_expiry(ticket, operation, operation.deadline);
     waiting_.push_back(ticket);
     send_waiting(now);
+    if (!operation.sent) {
+        set_expiry(ticket, operation, operation.deadline);
+    }
     return ticket;
 }
 
@@ -204,14 +209,14 @@ bool RemoteSession::holds() noexcept {
 void RemoteSession::send_waiting(std::uint64_t now) {
     while (!waiting_.empty()) {
         const Ticket ticket = waiting_.front();
-        const auto at = operations_.find(ticket);
-        if (at != operations_.end() && !at->second.sent) {
+        Operation* const operation = operations_.find(ticket);
+        if (operation != nullptr && !operation->sent) {
             // One that is sent again has its place among the unanswered.
             if (state_ != State::up || out_.has_unbegun() ||
-                (at->second.correlation == 0 && holds())) {
+                (operation->correlation == 0 && holds())) {
                 return;
             }
-            send(ticket, at->second, now);
+            send(ticket, *operation, now);
         }
         waiting_.pop_front();
     }
@@ -220,7 +225,7 @@ void RemoteSession::send_waiting(std::uint64_t now) {
 void RemoteSession::send(Ticket ticket, Operation& operation, std::uint64_t now) {
     if (operation.correlation == 0) {
         operation.correlation = ++last_correlation_;
-        unanswered_.emplace(operation.correlation, ticket);
+        unanswered_.make(operation.correlation) = ticket;
         operation.head.correlation = operation.correlation;
     }
     if (operation.travels) {
@@ -242,13 +247,31 @@ void RemoteSession::send(Ticket ticket, Operation& operation, std::uint64_t now)
 }
 
 void RemoteSession::set_expiry(Ticket ticket, Operation& operation, std::uint64_t at) {
-    if (operation.expires != 0 && operation.expires != ~0ULL) {
-        expiries_.erase({operation.expires, ticket});
+    const std::uint64_t expires = operation.waiter != nullptr ? at : ~0ULL;
+    if (operation.expires == expires) {
+        return;
     }
-    operation.expires = operation.waiter != nullptr ? at : ~0ULL;
-    if (operation.expires != ~0ULL) {
-        expiries_.emplace(operation.expires, ticket);
+    operation.expires = expires;
+    if (expires != ~0ULL) {
+        push_expiry({expires, ticket});
     }
+}
+
+void RemoteSession::push_expiry(Expiry expiry) {
+    if (expiries_.size() <= 2 * operations_.size() + kExpiriesStale) {
+        expiries_.push_back(expiry);
+        std::push_heap(expiries_.begin(), expiries_.end());
+        return;
+    }
+    // Most count for nothing: those of the operations that are there, anew.
+    expiries_.clear();
+    for (Ticket ticket = operations_.first(); ticket != 0; ticket = operations_.next(ticket)) {
+        const Operation& operation = *operations_.find(ticket);
+        if (operation.expires != 0 && operation.expires != ~0ULL) {
+            expiries_.push_back({operation.expires, ticket});
+        }
+    }
+    std::make_heap(expiries_.begin(), expiries_.end());
 }
 
 // Asks the bridge to; OPEN and SUBSCRIBE end with their channels.
@@ -282,31 +305,28 @@ void RemoteSession::forget_waiter(Operation& operation, Error error) {
     answer(operation, std::move(failed));
 }
 
-void RemoteSession::erase(Operations::iterator at) {
-    Operation& operation = at->second;
-    if (operation.expires != 0 && operation.expires != ~0ULL) {
-        expiries_.erase({operation.expires, at->first});
-    }
+void RemoteSession::erase(Ticket ticket) {
+    Operation& operation = *operations_.find(ticket);
     if (operation.correlation != 0) {
         unanswered_.erase(operation.correlation);
     }
     bytes_ -= operation.body.size() + kOperationBytes;
-    operations_.erase(at);
+    operations_.erase(ticket);
 }
 
 void RemoteSession::abandon(Ticket ticket) {
-    const auto at = operations_.find(ticket);
-    if (at == operations_.end()) {
+    Operation* const known = operations_.find(ticket);
+    if (known == nullptr) {
         return;  // answered this moment: whoever runs the event lets go
     }
-    Operation& operation = at->second;
+    Operation& operation = *known;
     if (operation.waiter != nullptr) {
         Event event;
         event.waiter = std::exchange(operation.waiter, nullptr);
         events_.push_back(std::move(event));
     }
     if (operation.correlation == 0) {
-        erase(at);
+        erase(ticket);
     } else {
         set_expiry(ticket, operation, ~0ULL);
         cancel(operation);
@@ -314,15 +334,15 @@ void RemoteSession::abandon(Ticket ticket) {
 }
 
 bool RemoteSession::take_back(Ticket ticket) {
-    const auto at = operations_.find(ticket);
-    if (at == operations_.end()) {
+    Operation* const operation = operations_.find(ticket);
+    if (operation == nullptr) {
         return false;
     }
-    if (at->second.correlation == 0) {
+    if (operation->correlation == 0) {
         abandon(ticket);
         return true;
     }
-    cancel(at->second);
+    cancel(*operation);
     return false;
 }
 
@@ -346,15 +366,9 @@ void RemoteSession::end(const Error& why) {
     push(head);
     state_ = State::ended;
     why_down_ = why;
-    std::vector<Ticket> tickets;
-    for (const auto& [ticket, operation] : operations_) {
-        tickets.push_back(ticket);
-    }
-    std::sort(tickets.begin(), tickets.end());
-    for (const Ticket ticket : tickets) {
-        const auto at = operations_.find(ticket);
-        forget_waiter(at->second, why);
-        erase(at);
+    for (Ticket ticket = operations_.first(); ticket != 0; ticket = operations_.next(ticket)) {
+        forget_waiter(*operations_.find(ticket), why);
+        erase(ticket);
     }
     waiting_.clear();
     unproven_.clear();

@@ -16,6 +16,7 @@
 
 #include "tcp_bridge/bodies.hpp"
 #include "tcp_bridge/frame_reader.hpp"
+#include "tcp_bridge/number_map.hpp"
 #include "tcp_bridge/part_assembler.hpp"
 #include "tcp_bridge/remote_events.hpp"
 #include "tcp_bridge/send_queue.hpp"
@@ -25,10 +26,9 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
-#include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace telpher::bridge {
 
@@ -150,7 +150,14 @@ class RemoteSession {
         FrameHead head{};
         std::uint64_t proof = 0;  // the first operation that was sent after it
     };
-    using Operations = std::unordered_map<Ticket, Operation>;
+    // Lazy: one whose operation is gone, or expires at another time, counts for nothing.
+    struct Expiry {
+        std::uint64_t at = 0;
+        Ticket ticket = 0;
+        friend bool operator<(const Expiry& a, const Expiry& b) {
+            return a.at > b.at;
+        }  // earliest first
+    };
 
     // remote_session.cpp
     void push(FrameHead head, std::span<const std::byte> body = {});
@@ -160,7 +167,8 @@ class RemoteSession {
     void set_expiry(Ticket ticket, Operation& operation, std::uint64_t at);
     void cancel(Operation& operation);
     void answer(Operation& operation, Answer answer);
-    void erase(Operations::iterator at);
+    void erase(Ticket ticket);
+    void push_expiry(Expiry expiry);
     void forget_waiter(Operation& operation, Error error);
     [[nodiscard]] std::uint16_t free_channel() noexcept;
     Ticket begin_channel(std::uint16_t number,
@@ -209,10 +217,10 @@ class RemoteSession {
     std::uint64_t said_ = 0;
     std::uint64_t greeting_until_ = 0;
 
-    Operations operations_;
-    std::deque<Ticket> waiting_;                           // not sent, in order; some may be gone
-    std::map<std::uint64_t, Ticket> unanswered_;           // by correlation
-    std::set<std::pair<std::uint64_t, Ticket>> expiries_;  // of those somebody waits for
+    NumberMap<Operation> operations_;
+    std::deque<Ticket> waiting_;    // not sent, in order; some may be gone
+    NumberMap<Ticket> unanswered_;  // by correlation
+    std::vector<Expiry> expiries_;  // a heap
     std::deque<Unproven> unproven_;
     std::size_t bytes_ = 0;
     Ticket last_ticket_ = 0;

@@ -287,7 +287,7 @@ void ServerSession::deliver(const FrameHead& poll, const Queue& queue, Result<De
     head.argument = polled->sequence();
     Bytes body = bytes_of(*polled);
     // `answer` keeps what is here.
-    Kept& kept = kept_[poll.correlation];
+    Kept& kept = kept_.make(poll.correlation);
     kept.queue = queue;
     kept.delivery = std::move(*polled);
     answer(poll.correlation, head, std::move(body));

@@ -54,7 +54,8 @@ void ServerSession::attach(std::uint64_t received, std::function<void()> wake) {
     for (auto& [number, subscription] : subscriptions_) {
         subscription->forget_credit();
     }
-    for (auto& [correlation, kept] : kept_) {
+    for (auto at = kept_.first(); at != 0; at = kept_.next(at)) {
+        const Kept& kept = *kept_.find(at);
         if (!kept.acknowledged) {
             out_.push(kept.head, kept.body);
         }
@@ -80,7 +81,8 @@ void ServerSession::end() {
     for (auto& [correlation, operation] : std::exchange(operations_, {})) {
         operation->cancel();
     }
-    for (auto& [correlation, kept] : kept_) {
+    for (auto at = kept_.first(); at != 0; at = kept_.next(at)) {
+        Kept& kept = *kept_.find(at);
         if (kept.delivery) {
             detail::QueueCore::of(kept.queue).give_up(kept.delivery);
         }
@@ -169,10 +171,12 @@ Result<void> ServerSession::announce(const FrameHead& head) {
 
 // An operation that is whole.
 Result<void> ServerSession::operate(const FrameHead& head, std::span<const std::byte> body) {
-    if (head.correlation <= received_ || !ahead_.insert(head.correlation).second) {
+    const bool next = head.correlation == received_ + 1;
+    if (head.correlation <= received_ || (!next && !ahead_.insert(head.correlation).second)) {
         return {};  // sent again after a resume: it was begun, its answer is kept or was acknowledged
     }
-    while (ahead_.erase(received_ + 1) != 0) {
+    received_ += next ? 1U : 0U;
+    while (!ahead_.empty() && ahead_.erase(received_ + 1) != 0) {
         ++received_;
     }
     if (operations_.size() + kept_.size() + opening_ >= limits_.outstanding_max) {
@@ -219,7 +223,7 @@ void ServerSession::answer(std::uint64_t correlation, FrameHead head, Bytes body
         return;
     }
     head.correlation = correlation;
-    auto& kept = kept_[correlation];
+    Kept& kept = kept_.make(correlation);
     kept.head = head;
     kept.body = std::move(body);
     if (wake_) {
@@ -236,11 +240,18 @@ void ServerSession::answer(std::uint64_t correlation, const Error& error) {
 
 void ServerSession::acknowledge(std::uint64_t up_to) {
     acknowledged_ = std::max(acknowledged_, std::min(up_to, announced_));
-    for (auto at = kept_.begin(); at != kept_.end() && at->first <= acknowledged_;) {
-        at->second.acknowledged = true;
-        at->second.body = {};
-        // A delivery is kept until it is confirmed.
-        at = at->second.delivery ? std::next(at) : kept_.erase(at);
+    acknowledge(0, acknowledged_);
+}
+
+void ServerSession::acknowledge(std::uint64_t first, std::uint64_t last) {
+    for (auto at = first > 0 ? kept_.next(first - 1) : kept_.first(); at != 0 && at <= last;
+         at = kept_.next(at)) {
+        Kept& kept = *kept_.find(at);
+        kept.acknowledged = true;
+        kept.body = {};
+        if (!kept.delivery) {  // one of those is kept until it is confirmed
+            kept_.erase(at);
+        }
     }
 }
 
@@ -253,28 +264,24 @@ Result<void> ServerSession::acknowledge_ranges(std::span<const std::byte> body) 
     while (in.left() > 0) {
         const auto first = in.get<std::uint64_t>();
         const auto last = in.get<std::uint64_t>();
-        for (auto at = kept_.lower_bound(first); at != kept_.end() && at->first <= last;) {
-            at->second.acknowledged = true;
-            at->second.body = {};
-            at = at->second.delivery ? std::next(at) : kept_.erase(at);
-        }
+        acknowledge(first, last);
     }
     return {};
 }
 
 void ServerSession::confirm(std::uint64_t correlation) {
-    const auto kept = kept_.find(correlation);
-    if (kept != kept_.end() && kept->second.delivery) {
-        kept->second.delivery.release();
-        kept_.erase(kept);  // it was received, whatever ACK says
+    Kept* const kept = kept_.find(correlation);
+    if (kept != nullptr && kept->delivery) {
+        kept->delivery.release();
+        kept_.erase(correlation);  // it was received, whatever ACK says
     }
 }
 
 void ServerSession::put_back(std::uint64_t correlation) {
-    const auto kept = kept_.find(correlation);
-    if (kept != kept_.end() && kept->second.delivery) {
-        detail::QueueCore::of(kept->second.queue).give_up(kept->second.delivery);
-        kept_.erase(kept);
+    Kept* const kept = kept_.find(correlation);
+    if (kept != nullptr && kept->delivery) {
+        detail::QueueCore::of(kept->queue).give_up(kept->delivery);
+        kept_.erase(correlation);
     }
 }
 

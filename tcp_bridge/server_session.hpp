@@ -14,6 +14,7 @@
 
 #include "tcp_bridge/bodies.hpp"
 #include "tcp_bridge/inbox.hpp"
+#include "tcp_bridge/number_map.hpp"
 #include "tcp_bridge/part_assembler.hpp"
 #include "tcp_bridge/send_queue.hpp"
 #include "tcp_bridge/server_operation.hpp"
@@ -22,7 +23,6 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -100,6 +100,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
         bool acknowledged = false;
     };
 
+    void acknowledge(std::uint64_t first, std::uint64_t last);
     [[nodiscard]] Result<void> announce(const FrameHead& head);
     Result<void> operate(const FrameHead& head, std::span<const std::byte> body);
     Result<void> on_data(const Frame& frame);
@@ -139,7 +140,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     std::unordered_map<std::uint16_t, Channel> channels_;
     std::unordered_map<std::uint16_t, std::shared_ptr<ServerSubscription>> subscriptions_;
     std::unordered_map<std::uint64_t, std::shared_ptr<ServerOperation>> operations_;  // unanswered
-    std::map<std::uint64_t, Kept> kept_;
+    NumberMap<Kept> kept_;  // by correlation
 };
 
 }  // namespace telpher::bridge

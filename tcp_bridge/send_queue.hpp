@@ -19,6 +19,14 @@
 
 namespace telpher::bridge {
 
+// What is empty keeps no memory; the larger of the two is for the next one.
+inline void give_back(Bytes& empty, Bytes& shared) noexcept {
+    if (shared.capacity() < empty.capacity()) {
+        shared.swap(empty);
+    }
+    empty = Bytes();
+}
+
 class SendQueue {
   public:
     // A frame with a body of any size; head.length and the flag `more` are set here.
@@ -40,6 +48,17 @@ class SendQueue {
     // message. Until `out` has about `bytes_max`.
     void take(Bytes& out, std::size_t bytes_max);
     void clear();
+    // Memory that many queues take turns with; one that is empty keeps none.
+    void borrow(Bytes& shared) noexcept {
+        if (small_.capacity() == 0) {
+            small_.swap(shared);
+        }
+    }
+    void give_back(Bytes& shared) noexcept {
+        if (small_.empty()) {
+            bridge::give_back(small_, shared);
+        }
+    }
 
   private:
     struct Large {

@@ -64,6 +64,8 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     void attach(std::uint64_t received, std::function<void()> wake);
     // It was cut.
     void detach();
+    // Gives back the memory that nothing is in: for a client that is quiet.
+    void trim() noexcept { kept_.trim(); }
     // For good. Unanswered operations are cancelled, unconfirmed messages put back.
     void end();
 

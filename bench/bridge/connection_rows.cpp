@@ -193,7 +193,7 @@ Result<std::vector<Reading>> run_idle(const Context& context, bool encrypted) {
     const std::string domain = context.new_name();
     SharedBoard board;
     const auto settled = [] {
-        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        std::this_thread::sleep_for(std::chrono::milliseconds(300));
         return rss_anon_kib();
     };
     const auto end = run_in_domain(

@@ -41,8 +41,10 @@ RemoteConnection::RemoteConnection(RemoteOptions options)
       backoff_(options_.random) {}
 
 RemoteConnection::~RemoteConnection() {
-    if (poked_descriptor_ >= 0) {
-        ::close(poked_descriptor_);
+    for (const int descriptor : {poked_descriptor_, nudged_descriptor_}) {
+        if (descriptor >= 0) {
+            ::close(descriptor);
+        }
     }
 }
 
@@ -52,7 +54,8 @@ Result<void> RemoteConnection::open() {
         return random;
     }
     poked_descriptor_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (poked_descriptor_ < 0) {
+    nudged_descriptor_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (poked_descriptor_ < 0 || nudged_descriptor_ < 0) {
         return Error{Status::limit_reached, errno, shm::errno_text("eventfd", errno)};
     }
     if (!start_quiet_thread("telpher-remote", [self = shared_from_this()] { self->run(); })) {
@@ -192,10 +195,14 @@ bool RemoteConnection::may_gather() const noexcept {
 void RemoteConnection::leave(std::unique_lock<std::mutex>& hold, Leave how) noexcept {
     bool wake = false;
     if (how == Leave::gathered && session_.has_output() && may_gather()) {
-        gathered_.store(true, std::memory_order_relaxed);  // relaxed: who waits began it itself
-        wake = wakes_at_ != 0;                             // awake, it looks before it sleeps
+        wake = wakes_at_ != 0;  // awake, it looks before it sleeps
     } else {
         flush(hold, false);
+    }
+    if (io_rests_ && !caller_reads_ &&
+        (how != Leave::read_by_caller || session_.unanswered() != 1) && must_read()) {
+        io_rests_ = false;
+        wake = true;
     }
     wake = !poked_ && (wake || std::exchange(wake_wanted_, false) ||
                        session_.next_tick() < wakes_at_ || session_.ended());
@@ -204,18 +211,20 @@ void RemoteConnection::leave(std::unique_lock<std::mutex>& hold, Leave how) noex
         room_.notify_all();
     }
     Events events = session_.take_events();
+    const bool nudges = caller_reads_ && how != Leave::read_by_caller && !events.empty();
     hold.unlock();
     if (wake) {
         poke();
     }
     bridge::run(events);
+    if (nudges) {
+        nudge();  // its operation may be over
+    }
 }
 
-void RemoteConnection::before_wait() noexcept {
-    // relaxed: only what this thread began need leave before it sleeps
-    if (gathered_.load(std::memory_order_relaxed)) {
-        with([](RemoteSession& /*session*/, std::uint64_t /*now*/) {});
-    }
+// Somebody is owed what the socket brings.
+bool RemoteConnection::must_read() const noexcept {
+    return session_.unanswered() > 0 || session_.has_subscriptions() || broken_.has_value();
 }
 
 void RemoteConnection::poke() noexcept {
@@ -229,7 +238,6 @@ void RemoteConnection::flush(std::unique_lock<std::mutex>& hold, bool from_io) n
     }
     writing_ = true;
     blocked_ = false;
-    gathered_.store(false, std::memory_order_relaxed);  // relaxed: a hint, set under the lock
     for (int round = 0;; ++round) {
         if (wire_sent_ == wire_.size()) {
             wire_.clear();
@@ -272,6 +280,8 @@ namespace {
 thread_local const RemoteConnection* t_connection = nullptr;
 }  // namespace
 
+bool RemoteConnection::on_io_thread() const noexcept { return t_connection == this; }
+
 void RemoteConnection::end() noexcept {
     if (forked()) {
         return;
@@ -282,7 +292,7 @@ void RemoteConnection::end() noexcept {
     resumer_.stop();
     std::unique_lock hold(mutex_);
     room_.notify_all();
-    if (t_connection != this) {
+    if (!on_io_thread()) {
         changed_.wait_for(hold, kEndPatience, [this] { return finished_; });
     }
 }

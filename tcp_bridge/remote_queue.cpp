@@ -29,14 +29,19 @@ class QueueEnd final : public detail::RemoteQueue, public std::enable_shared_fro
     Result<std::uint64_t> offer(const Message& message,
                                 Duration timeout,
                                 const std::stop_token& stop) override {
-        return offer_bytes(client_->encode(message, MessageType::offer), timeout, stop)
+        return offer_bytes(client_->encode(message, MessageType::offer),
+                           timeout,
+                           stop,
+                           Leave::read_by_caller)
             .get(kUntilAnswered);
     }
     Result<std::uint64_t> offer(Loan& loan,
                                 Duration timeout,
                                 const std::stop_token& stop) override {
-        auto offered = offer_bytes(client_->encode(loan, MessageType::offer), timeout, stop)
-                           .get(kUntilAnswered);
+        auto offered =
+            offer_bytes(
+                client_->encode(loan, MessageType::offer), timeout, stop, Leave::read_by_caller)
+                .get(kUntilAnswered);
         if (offered) {
             detail::RemoteAccess::end(loan);
         }
@@ -52,7 +57,7 @@ class QueueEnd final : public detail::RemoteQueue, public std::enable_shared_fro
                                 Duration timeout,
                                 const std::stop_token& stop) override;
     Result<Delivery> poll(Duration timeout, const std::stop_token& stop) override {
-        return poll_future(timeout, stop, true, Leave::now).get(kUntilAnswered);
+        return poll_future(timeout, stop, true, Leave::read_by_caller).get(kUntilAnswered);
     }
     Result<Delivery> poll_typed(TypeTag type,
                                 Duration timeout,

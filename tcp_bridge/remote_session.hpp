@@ -68,6 +68,8 @@ class RemoteSession {
     void cut(const Error& why);
     [[nodiscard]] bool has_output() const noexcept { return !out_.empty(); }
     [[nodiscard]] std::size_t output_bytes() const noexcept { return out_.bytes(); }
+    // Ever: samples come at any time.
+    [[nodiscard]] bool has_subscriptions() const noexcept { return subscribed_; }
     [[nodiscard]] std::size_t unanswered() const noexcept { return unanswered_.size(); }
     // Appends what is to be sent next.
     void take(Bytes& out, std::uint64_t now);
@@ -230,6 +232,7 @@ class RemoteSession {
 
     std::map<std::uint16_t, Channel> channels_;
     std::uint16_t last_channel_ = 0;
+    bool subscribed_ = false;
     Events events_;
 };
 

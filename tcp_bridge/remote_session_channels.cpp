@@ -67,7 +67,7 @@ std::uint16_t RemoteSession::subscribe(Subscribe what,
     if (number != 0) {
         Channel& channel = channels_[number];
         channel.what = std::move(what);
-        channel.subscription = true;
+        channel.subscription = subscribed_ = true;
         channel.sink = std::move(sink);
         begin_channel(number, waiter, limits_.handshake_ns, now);
     }

@@ -54,6 +54,9 @@ void add_stall_rows(std::vector<Benchmark>& list);
 void add_bridge_request_rows(std::vector<Benchmark>& list);
 void add_bridge_hand_over_rows(std::vector<Benchmark>& list);
 void add_bridge_connection_rows(std::vector<Benchmark>& list);
+// Its peers; each adds nothing where its library is not installed.
+void add_zmq_tcp_rows(std::vector<Benchmark>& list);
+void add_redis_rows(std::vector<Benchmark>& list);
 
 std::vector<Benchmark> all_benchmarks();
 

@@ -1,6 +1,7 @@
 #include "tcp_bridge/send_queue.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 namespace telpher::bridge {
 
@@ -11,11 +12,27 @@ bool SendQueue::waits(const FrameHead& head) const noexcept {
            });
 }
 
-void SendQueue::append_frame(Bytes& out, FrameHead head, std::span<const std::byte> body) {
+void append_frame(Bytes& out, FrameHead head, std::span<const std::byte> body) {
     head.length = static_cast<std::uint32_t>(body.size());
     const auto bytes = encode(head);
     out.insert(out.end(), bytes.begin(), bytes.end());
     out.insert(out.end(), body.begin(), body.end());
+}
+
+void SendQueue::push_frames(std::uint16_t channel, std::span<const std::byte> frames) {
+    const bool waits = std::any_of(large_.begin(), large_.end(), [channel](const Large& large) {
+        return large.head.channel == channel;
+    });
+    if (!waits) {
+        push_raw(frames);
+        return;
+    }
+    while (frames.size() >= kHeadBytes) {
+        FrameHead head;
+        std::memcpy(&head, frames.data(), sizeof head);
+        push(head, frames.subspan(kHeadBytes, head.length));
+        frames = frames.subspan(kHeadBytes + head.length);
+    }
 }
 
 void SendQueue::push(FrameHead head, std::span<const std::byte> body) {

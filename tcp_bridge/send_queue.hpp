@@ -19,6 +19,9 @@
 
 namespace telpher::bridge {
 
+// A frame as it travels; its body has kBodyBytesMax bytes at most.
+void append_frame(Bytes& out, FrameHead head, std::span<const std::byte> body);
+
 // What is empty keeps no memory; the larger of the two is for the next one.
 inline void give_back(Bytes& empty, Bytes& shared) noexcept {
     if (shared.capacity() < empty.capacity()) {
@@ -33,6 +36,8 @@ class SendQueue {
     void push(FrameHead head, std::span<const std::byte> body);
     // The same without a copy of a large body.
     void push(FrameHead head, Bytes&& body);
+    // Whole frames of one channel.
+    void push_frames(std::uint16_t channel, std::span<const std::byte> frames);
     // The same bytes again without a frame: the preface.
     void push_raw(std::span<const std::byte> bytes);
 
@@ -67,7 +72,6 @@ class SendQueue {
         std::size_t sent = 0;
     };
     [[nodiscard]] bool waits(const FrameHead& head) const noexcept;
-    void append_frame(Bytes& out, FrameHead head, std::span<const std::byte> body);
 
     Bytes small_;
     std::deque<Large> large_;  // and small data frames behind them

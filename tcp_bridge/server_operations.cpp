@@ -326,17 +326,17 @@ Result<void> ServerSession::subscribe(const FrameHead& head, std::span<const std
     const auto weak = weak_from_this();
     auto subscription = std::make_shared<ServerSubscription>(
         inbox_,
-        ServerSubscription::Tell{
-            [weak, number](std::uint64_t sequence, std::uint64_t lost, Bytes message) {
-                if (const auto self = weak.lock()) {
-                    self->sample(number, sequence, lost, std::move(message));
-                }
-            },
-            [weak, number](const Error& why) {
-                if (const auto self = weak.lock()) {
-                    self->subscription_ended(number, why);
-                }
-            }});
+        number,
+        ServerSubscription::Tell{[weak, number](Samples samples) {
+                                     if (const auto self = weak.lock()) {
+                                         self->send_samples(number, std::move(samples));
+                                     }
+                                 },
+                                 [weak, number](const Error& why) {
+                                     if (const auto self = weak.lock()) {
+                                         self->subscription_ended(number, why);
+                                     }
+                                 }});
     subscriptions_[number] = subscription;
     if (auto started = subscription->start(client_, *what, head.argument); !started) {
         subscriptions_.erase(number);

@@ -298,19 +298,14 @@ void ServerSession::cancel(std::uint64_t correlation) {
     }
 }
 
-void ServerSession::sample(std::uint16_t channel,
-                           std::uint64_t sequence,
-                           std::uint64_t lost,
-                           Bytes message) {
+void ServerSession::send_samples(std::uint16_t channel, Samples samples) {
     if (!wake_ || !subscriptions_.contains(channel)) {
         return;  // cut: the client counts what it did not get
     }
-    FrameHead head;
-    head.type = FrameType::sample;
-    head.channel = channel;
-    head.correlation = lost;
-    head.argument = sequence;
-    out_.push(head, std::move(message));
+    out_.push_frames(channel, samples.frames);
+    if (!samples.large.empty()) {
+        out_.push(samples.head, std::move(samples.large));
+    }
     wake_();
 }
 

@@ -80,7 +80,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     void answer(std::uint64_t correlation, FrameHead head, Bytes body);
     void answer(std::uint64_t correlation, const Error& error);
     void deliver(const FrameHead& poll, const Queue& queue, Result<Delivery> polled);
-    void sample(std::uint16_t channel, std::uint64_t sequence, std::uint64_t lost, Bytes message);
+    void send_samples(std::uint16_t channel, Samples samples);
     void subscription_ended(std::uint16_t channel, const Error& why);
 
   private:

@@ -3,8 +3,8 @@
 // Method:   bridge_hand_over: offer_async with a window of 256, poll_async with as many polls outstanding, each
 //           delivery confirmed when its result is read; from the common start to the consumer's last message.
 //           bridge_fan_out: publish_async with a window of 256; ten clients in one process, a thread each, that
-//           lose nothing (block); by deliveries. Bridge and receivers share the first processor where there
-//           are two. 64 B, every message counted and in order.
+//           lose nothing (block); by deliveries. Where there are two processors, bridge and consumer share
+//           one, and bridge and publisher. 64 B, every message counted and in order.
 // Not here: consumers that poll one by one (their round trip is bridge_rr_64).
 #include "bench/bridge/bridge_side.hpp"
 #include "bench/bridge/raw_floor.hpp"
@@ -190,14 +190,14 @@ Result<Sample> run_fan_out(const Context& context, bool encrypted) {
              side.sync();
              bridge.end();
          },
+         [&](Side& side) { subscribe_all(side, folder.path(), encrypted, messages); },
          [&](Side& side) {
              side.sync();
              Client client = connect_remote(side, folder.path(), encrypted, false);
              send_all<Published>(side, kTopic, messages, [&](const Message& message) {
                  return client.publish_async(message, kWaitMax);
              });
-         },
-         [&](Side& side) { subscribe_all(side, folder.path(), encrypted, messages); }});
+         }});
     return end ? Result<Sample>(board->sample) : Result<Sample>(end.error());
 }
 

@@ -161,7 +161,7 @@ void add_all(Side& side, std::uint64_t messages) {
     std::uint64_t answered = 0;
     for (std::uint64_t number = 1; number <= messages; ++number) {
         payload.number(number);
-        link.begin({"XADD", "orders", "MAXLEN", "~", "100000", "*", "p", text_of(payload)});
+        link.begin({"XADD", "orders", "*", "p", text_of(payload)});
         if (number - answered == kWindow) {
             for (; answered < number - kWindow / 2; ++answered) {
                 static_cast<void>(link.answer());

@@ -108,6 +108,7 @@ class RemoteConnection final : public detail::OperationHost,
     void serve(int socket);
     Error talk();
     Result<void> read_all();
+    Result<void> take(ssize_t got, int error, bool* more, Leave how);
     Result<void> read(bool* more, Leave how);
     [[nodiscard]] std::uint64_t rest_until() noexcept;
     void hang_up(const Error& why);

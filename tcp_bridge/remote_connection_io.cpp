@@ -3,8 +3,10 @@
 #include "shm/base/os.hpp"
 #include "tcp_bridge/remote_connection.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,6 +24,7 @@ constexpr std::size_t kReadBytes = std::size_t{256} << 10U;
 constexpr std::uint64_t kGoodbyeNs = 50'000'000;
 constexpr std::uint64_t kNanosecondsPerMillisecond = 1'000'000;
 constexpr std::uint64_t kSleepMs = 60'000;
+constexpr suseconds_t kMomentUs = 2000;
 // Callers that read for themselves come back within this time, or the I/O thread reads again.
 constexpr std::uint64_t kRestNs = 10'000'000;
 constexpr std::uint64_t kRestMaxNs = 1'000'000'000;
@@ -99,6 +102,10 @@ void RemoteConnection::note_failure(const Error& error) {
 }
 
 void RemoteConnection::serve(int socket) {
+    // Only callers that read for themselves read without MSG_DONTWAIT, and for a moment.
+    const timeval moment{0, kMomentUs};
+    setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof moment);
+    fcntl(socket, F_SETFL, fcntl(socket, F_GETFL) & ~O_NONBLOCK);
     {
         std::unique_lock hold(mutex_);
         socket_ = socket;
@@ -172,7 +179,11 @@ Result<void> RemoteConnection::read_all() {
 
 Result<void> RemoteConnection::read(bool* more, Leave how) {
     const ssize_t got = ::recv(socket_, input_.data(), input_.size(), MSG_DONTWAIT);
-    const int error = errno;
+    return take(got, errno, more, how);
+}
+
+// What a read gave.
+Result<void> RemoteConnection::take(ssize_t got, int error, bool* more, Leave how) {
     *more = got == static_cast<ssize_t>(input_.size());
     if (got == 0) {
         return Error{Status::disconnected, 0, "the bridge closed the connection"};

@@ -288,11 +288,18 @@ void RemoteSession::cancel(Operation& operation) {
     }
 }
 
+// As much room as is usual at once: events are large, and growing moves them.
+Event& RemoteSession::add_event() {
+    if (events_.capacity() == 0) {
+        events_.reserve(events_usual_);
+    }
+    return events_.emplace_back();
+}
+
 // Its waiter hears of it, and is let go.
 void RemoteSession::answer(Operation& operation, Answer answer) {
     if (operation.waiter != nullptr) {
-        events_.emplace_back();
-        Event& event = events_.back();
+        Event& event = add_event();
         event.waiter = std::exchange(operation.waiter, nullptr);
         event.claimed = event.waiter->claim();
         event.answer = std::move(answer);

@@ -21,6 +21,7 @@
 #include "tcp_bridge/remote_events.hpp"
 #include "tcp_bridge/send_queue.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -113,7 +114,10 @@ class RemoteSession {
     [[nodiscard]] const Error& why_down() const noexcept { return why_down_; }
     // REFUSED was the last word.
     [[nodiscard]] bool refused() const noexcept { return refused_; }
-    [[nodiscard]] Events take_events() noexcept { return std::exchange(events_, {}); }
+    [[nodiscard]] Events take_events() noexcept {
+        events_usual_ = std::max(events_.size(), events_usual_ / 2);
+        return std::exchange(events_, {});
+    }
     [[nodiscard]] bool has_events() const noexcept { return !events_.empty(); }
 
   private:
@@ -169,6 +173,7 @@ class RemoteSession {
     void set_expiry(Ticket ticket, Operation& operation, std::uint64_t at);
     void cancel(Operation& operation);
     void answer(Operation& operation, Answer answer);
+    Event& add_event();
     void erase(Ticket ticket);
     void push_expiry(Expiry expiry);
     void forget_waiter(Operation& operation, Error error);
@@ -234,6 +239,7 @@ class RemoteSession {
     std::uint16_t last_channel_ = 0;
     bool subscribed_ = false;
     Events events_;
+    std::size_t events_usual_ = 0;
 };
 
 }  // namespace telpher::bridge

@@ -207,18 +207,17 @@ void ServerSession::run(const FrameHead& head, Channel* channel, std::span<const
         answer(head.correlation, Error{Status::bad_request, 0, view.error().detail});
         return;
     }
-    Message message = view->to_message();
     switch (head.type) {
         case FrameType::offer:
-            return run_offer(head, *channel, message);
+            return run_offer(head, *channel, *view);
         case FrameType::publish:
-            return run_publish(head, *channel, std::move(message));
+            return run_publish(head, *channel, view->to_message());
         default:
-            return run_call(head, channel, message);
+            return run_call(head, channel, view->to_message());
     }
 }
 
-void ServerSession::run_offer(const FrameHead& head, Channel& channel, const Message& message) {
+void ServerSession::run_offer(const FrameHead& head, Channel& channel, const MessageView& message) {
     detail::QueueCore& core = detail::QueueCore::of(channel.queue);
     // relaxed: our own operations are counted before this call. Those that wait already go first.
     if (core.pending(detail::OperationKind::offer).load(std::memory_order_relaxed) == 0) {
@@ -228,7 +227,7 @@ void ServerSession::run_offer(const FrameHead& head, Channel& channel, const Mes
             return;
         }
     }
-    start(head, channel.queue.offer_async(message, duration_of(head.argument)));
+    start(head, channel.queue.offer_async(message.to_message(), duration_of(head.argument)));
 }
 
 void ServerSession::run_poll(const FrameHead& head, Channel& channel) {

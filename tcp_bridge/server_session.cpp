@@ -227,8 +227,11 @@ void ServerSession::answer(std::uint64_t correlation, FrameHead head, Bytes body
     kept.head = head;
     kept.body = std::move(body);
     if (wake_) {
+        const bool first = out_.empty();  // a write is due otherwise
         out_.push(kept.head, kept.body);
-        wake_();
+        if (first) {
+            wake_();
+        }
     }
 }
 

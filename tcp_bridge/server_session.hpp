@@ -107,7 +107,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     Result<void> operate(const FrameHead& head, std::span<const std::byte> body);
     Result<void> on_data(const Frame& frame);
     void run(const FrameHead& head, Channel* channel, std::span<const std::byte> body);
-    void run_offer(const FrameHead& head, Channel& channel, const Message& message);
+    void run_offer(const FrameHead& head, Channel& channel, const MessageView& message);
     void run_poll(const FrameHead& head, Channel& channel);
     void run_publish(const FrameHead& head, Channel& channel, Message message);
     void run_call(const FrameHead& head, Channel* channel, const Message& message);

@@ -45,6 +45,10 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     Result<std::uint64_t> offer(const Message& message,
                                 Duration timeout,
                                 const std::stop_token& stop);
+    // The same for a message that lies encoded somewhere, decoded and sound: copied once, into its chunk.
+    Result<std::uint64_t> offer(const MessageView& message,
+                                Duration timeout,
+                                const std::stop_token& stop);
     Result<std::uint64_t> offer(Loan& loan, Duration timeout, const std::stop_token& stop);
     Result<Delivery> poll(Duration timeout, const std::stop_token& stop);
     Result<Delivery> poll_typed(const TypeTag& tag, Duration timeout, const std::stop_token& stop);
@@ -95,6 +99,10 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     [[nodiscard]] bool created() const { return created_; }
 
   private:
+    template <typename Fields>
+    Result<std::uint64_t> offer_checked(const Fields& message,
+                                        Duration timeout,
+                                        const std::stop_token& stop);
     // The checks before every operation; none = go on.
     [[nodiscard]] Status refuse(Duration timeout) const noexcept;
     // The same before those that consume.

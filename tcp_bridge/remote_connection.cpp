@@ -20,7 +20,7 @@ using namespace std::chrono_literals;
 constexpr auto kEndPatience = 100ms;
 constexpr auto kRoomLook = 10ms;
 // Who writes for itself also writes for others, but not for ever.
-constexpr int kRoundsMax = 16;
+constexpr int kRoundsMax = 64;
 // Unanswered operations from which on others are gathered, and how much of them at most.
 constexpr std::size_t kGatherFrom = 8;
 constexpr std::size_t kGatherBytes = std::size_t{16} << 10U;

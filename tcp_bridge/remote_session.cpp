@@ -9,6 +9,7 @@ namespace {
 constexpr std::size_t kOperationBytes = 256;
 // Expiries that count for nothing, besides as many as there are operations.
 constexpr std::size_t kExpiriesStale = 64;
+constexpr std::uint32_t kAnswersPerAck = 64;
 // Gathered into one write.
 constexpr std::size_t kTakeBytes = std::size_t{256} << 10U;
 
@@ -88,6 +89,9 @@ void RemoteSession::push_unproven(FrameHead head) {
 void RemoteSession::take(Bytes& out, std::uint64_t now) {
     if (out_.empty()) {
         return;
+    }
+    if (answers_unacknowledged_ >= kAnswersPerAck && state_ == State::up) {
+        acknowledge(true);  // one that leaves alone costs both sides a turn
     }
     out_.take(out, kTakeBytes);
     said_ = now;
@@ -169,11 +173,15 @@ Ticket RemoteSession::begin(Request request, Waiter* waiter, std::uint64_t now) 
     const Ticket ticket = ++last_ticket_;
     Operation& operation = operations_.make(ticket);
     operation.head = request.head;
-    operation.body = std::move(request.body);
+    if (request.body.size() > kBodyBytesMax) {
+        operation.large = std::make_shared<const Bytes>(std::move(request.body));
+    } else {
+        operation.body = std::move(request.body);
+    }
     operation.waiter = waiter;
     operation.travels = request.travels;
     operation.deadline = after(now, request.timeout_ns);
-    bytes_ += operation.body.size() + kOperationBytes;
+    bytes_ += operation.bytes() + kOperationBytes;
     if (state_ == State::ended) {
         forget_waiter(operation, why_down_);
         erase(ticket);
@@ -236,7 +244,11 @@ void RemoteSession::send(Ticket ticket, Operation& operation, std::uint64_t now)
         }
     }
     operation.sent = true;
-    push(operation.head, operation.body);
+    if (operation.large == nullptr) {
+        push(operation.head, operation.body);
+    } else if (state_ == State::up) {
+        out_.push(operation.head, operation.large);
+    }
     if (operation.cancelled) {  // while it could not be sent
         FrameHead head;
         head.type = FrameType::cancel;
@@ -317,7 +329,7 @@ void RemoteSession::erase(Ticket ticket) {
     if (operation.correlation != 0) {
         unanswered_.erase(operation.correlation);
     }
-    bytes_ -= operation.body.size() + kOperationBytes;
+    bytes_ -= operation.bytes() + kOperationBytes;
     operations_.erase(ticket);
 }
 

@@ -125,6 +125,7 @@ class RemoteSession {
     struct Operation {
         FrameHead head{};
         Bytes body{};
+        std::shared_ptr<const Bytes> large{};  // instead of it: sent without a copy
         Waiter* waiter = nullptr;
         bool travels = true;
         bool sent = false;              // on this connection, or on an earlier one and received
@@ -132,6 +133,9 @@ class RemoteSession {
         std::uint64_t deadline = 0;     // of the timeout
         std::uint64_t expires = 0;      // when we do not wait for the bridge any longer
         std::uint64_t correlation = 0;  // 0: never sent
+        [[nodiscard]] std::size_t bytes() const noexcept {
+            return large != nullptr ? large->size() : body.size();
+        }
     };
     struct Channel {
         Open open{};

@@ -8,7 +8,8 @@
 namespace telpher::bridge {
 namespace {
 
-constexpr std::uint32_t kAnswersPerAck = 64;
+// Without anything else that it could leave with.
+constexpr std::uint32_t kAnswersPerAckMost = 1024;
 
 }  // namespace
 
@@ -19,7 +20,7 @@ std::uint64_t RemoteSession::all_answered_to() const noexcept {
 // A poll that waits long holds the one number back; the answers behind it are told as ranges.
 void RemoteSession::acknowledge(bool now) {
     answers_unacknowledged_ += now ? 0U : 1U;
-    const std::uint32_t often = std::min(kAnswersPerAck, welcome_.outstanding_max / 4 + 1);
+    const std::uint32_t often = std::min(kAnswersPerAckMost, welcome_.outstanding_max / 4 + 1);
     if (answers_unacknowledged_ == 0 || (!now && answers_unacknowledged_ < often)) {
         return;
     }

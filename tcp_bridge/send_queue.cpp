@@ -48,7 +48,15 @@ void SendQueue::push(FrameHead head, Bytes&& body) {
         append_frame(small_, head, body);
         return;
     }
-    large_bytes_ += body.size() + kHeadBytes;
+    push(head, std::make_shared<const Bytes>(std::move(body)));
+}
+
+void SendQueue::push(FrameHead head, std::shared_ptr<const Bytes> body) {
+    if (body->size() <= kBodyBytesMax && !waits(head)) {
+        append_frame(small_, head, *body);
+        return;
+    }
+    large_bytes_ += body->size() + kHeadBytes;
     large_.push_back({head, std::move(body), 0});
 }
 
@@ -77,11 +85,11 @@ void SendQueue::take(Bytes& out, std::size_t bytes_max) {
             ++turn_;
             continue;
         }
-        const std::size_t bytes = std::min(kBodyBytesMax, large.body.size() - large.sent);
+        const std::size_t bytes = std::min(kBodyBytesMax, large.body->size() - large.sent);
         FrameHead head = large.head;
-        const bool more = large.sent + bytes < large.body.size();
+        const bool more = large.sent + bytes < large.body->size();
         head.flags = static_cast<std::uint8_t>(head.flags | (more ? kFlagMore : 0));
-        append_frame(out, head, std::span(large.body).subspan(large.sent, bytes));
+        append_frame(out, head, std::span(*large.body).subspan(large.sent, bytes));
         large.sent += bytes;
         large_bytes_ -= bytes;
         if (more) {

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <deque>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -34,8 +35,9 @@ class SendQueue {
   public:
     // A frame with a body of any size; head.length and the flag `more` are set here.
     void push(FrameHead head, std::span<const std::byte> body);
-    // The same without a copy of a large body.
+    // The same without a copy of a large body, which others may keep.
     void push(FrameHead head, Bytes&& body);
+    void push(FrameHead head, std::shared_ptr<const Bytes> body);
     // Whole frames of one channel.
     void push_frames(std::uint16_t channel, std::span<const std::byte> frames);
     // The same bytes again without a frame: the preface.
@@ -68,7 +70,7 @@ class SendQueue {
   private:
     struct Large {
         FrameHead head;
-        Bytes body;
+        std::shared_ptr<const Bytes> body;
         std::size_t sent = 0;
     };
     [[nodiscard]] bool waits(const FrameHead& head) const noexcept;

@@ -34,7 +34,8 @@ BridgeCore::BridgeCore(Client client,
       options_(std::move(options)),
       domain_(std::move(domain)),
       limits_{.message_bytes_max = message_bytes_max, .outstanding_max = options_.outstanding_max},
-      id_(random_id()) {}
+      id_(random_id()),
+      host_(std::make_shared<CommandHost>()) {}
 
 BridgeCore::~BridgeCore() = default;
 
@@ -127,14 +128,25 @@ Result<BridgeCore::Greeted> BridgeCore::greet(const Hello& hello,
         welcome.resumed = true;
         welcome.session = hello.session;
         welcome.received = known->second.session->received();
+        welcome.codec = known->second.codec;
+        welcome.compress_from = known->second.compress_from;
         known->second.is_cut = false;
         known->second.connection = connection.weak_from_this();
         return Greeted{known->second.session, welcome};
     }
     welcome.session = random_id();
     auto session =
-        std::make_shared<ServerSession>(client_, inbox_, limits_, Authorize{}, principal);
-    sessions_[welcome.session] = {session, connection.weak_from_this(), {}, false};
+        std::make_shared<ServerSession>(client_, host_, inbox_, limits_, Authorize{}, principal);
+    // The client's wish, or else the bridge's.
+    const std::int64_t from =
+        hello.compress_from >= 0 ? hello.compress_from : options_.compress_from_bytes;
+    if (const auto codec = choose_codec(hello.codecs); codec && from >= 0) {
+        welcome.codec = static_cast<std::uint8_t>(*codec);
+        welcome.compress_from = from;
+        session->compress(codec_tools_, welcome.codec, from);
+    }
+    sessions_[welcome.session] = {
+        session, connection.weak_from_this(), {}, false, welcome.codec, welcome.compress_from};
     session_count_.store(static_cast<std::uint32_t>(sessions_.size()),
                          std::memory_order_relaxed);  // relaxed: a statistic
     return Greeted{std::move(session), welcome};
@@ -251,6 +263,7 @@ void BridgeCore::stop() noexcept {
     if (thread_.joinable()) {
         thread_.join();
     }
+    host_->thread.stop();
     if (unix_made_) {
         ::unlink(options_.unix_path.c_str());
     }

@@ -5,6 +5,7 @@
 #include "tcp_bridge/byte_cursor.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 namespace telpher::bridge {
 namespace {
@@ -29,11 +30,13 @@ bool is_operation(FrameType type) {
 }  // namespace
 
 ServerSession::ServerSession(Client client,
+                             std::shared_ptr<CommandHost> host,
                              std::shared_ptr<Inbox> inbox,
                              SessionLimits limits,
                              Authorize authorize,
                              std::string principal)
     : client_(std::move(client)),
+      host_(std::move(host)),
       inbox_(std::move(inbox)),
       limits_(limits),
       authorize_(std::move(authorize)),
@@ -89,6 +92,7 @@ void ServerSession::end() {
     }
     kept_.clear();
     channels_.clear();
+    temporaries_.clear();
     out_.clear();
 }
 
@@ -96,8 +100,9 @@ void ServerSession::end() {
 
 Result<void> ServerSession::on_frame(const Frame& frame) {
     const FrameHead& head = frame.head;
-    if ((head.flags & kFlagCompressed) != 0) {
-        return broken("a compressed frame, although no codec was agreed on");
+    if ((head.flags & kFlagCompressed) != 0 && (!codec_.agreed() || !carries_message(head.type))) {
+        return broken("a compressed " + std::string(to_string(head.type)) +
+                      ", which was not agreed on");
     }
     if ((head.flags & kFlagMore) != 0 && !carries_message(head.type)) {
         return broken(std::string(to_string(head.type)) + " in parts");
@@ -121,6 +126,7 @@ Result<void> ServerSession::on_frame(const Frame& frame) {
         case FrameType::close:
             if (const auto known = channels_.find(head.channel); known != channels_.end()) {
                 opening_ -= known->second.opening ? 1U : 0U;
+                closed_temporary(known->second.open.name, head.channel);
                 channels_.erase(known);
             }
             return {};
@@ -156,7 +162,18 @@ Result<void> ServerSession::on_data(const Frame& frame) {
     if (!whole) {
         return whole.error();
     }
-    return *whole ? operate(frame.head, **whole) : Result<void>();
+    if (!*whole || (frame.head.flags & kFlagCompressed) == 0) {
+        return *whole ? operate(frame.head, **whole) : Result<void>();
+    }
+    const auto packed = codec_.look(**whole, limits_.message_bytes_max);
+    if (!packed) {
+        return packed.error();
+    }
+    Bytes raw(packed->raw_bytes);
+    if (auto opened = codec_.open(*packed, raw); !opened) {
+        return opened;
+    }
+    return operate(frame.head, raw);
 }
 
 // First frames come in order; a large one may be whole after others that came later.
@@ -193,8 +210,7 @@ Result<void> ServerSession::operate(const FrameHead& head, std::span<const std::
         case FrameType::subscribe:
             return subscribe(head, body);
         case FrameType::command:
-            answer(head.correlation,
-                   Error{Status::not_permitted, 0, "this version has no commands over a bridge"});
+            run_command(head, body);
             return {};
         default:
             break;
@@ -223,6 +239,9 @@ void ServerSession::answer(std::uint64_t correlation, FrameHead head, Bytes body
         return;
     }
     head.correlation = correlation;
+    if (const auto shrunk = codec_.shrink(head, body)) {
+        body.assign(shrunk->begin(), shrunk->end());
+    }
     Kept& kept = kept_.make(correlation);
     kept.head = head;
     kept.body = std::move(body);
@@ -305,11 +324,31 @@ void ServerSession::send_samples(std::uint16_t channel, Samples samples) {
     if (!wake_ || !subscriptions_.contains(channel)) {
         return;  // cut: the client counts what it did not get
     }
-    out_.push_frames(channel, samples.frames);
+    if (!codec_.agreed()) {
+        out_.push_frames(channel, samples.frames);
+    } else {
+        send_shrunk(samples.frames);
+    }
     if (!samples.large.empty()) {
-        out_.push(samples.head, std::move(samples.large));
+        if (const auto shrunk = codec_.shrink(samples.head, samples.large)) {
+            out_.push(samples.head, *shrunk);
+        } else {
+            out_.push(samples.head, std::move(samples.large));
+        }
     }
     wake_();
+}
+
+// Frame by frame, where the client wants them compressed.
+void ServerSession::send_shrunk(std::span<const std::byte> frames) {
+    while (frames.size() >= kHeadBytes) {
+        FrameHead head;
+        std::memcpy(&head, frames.data(), sizeof head);
+        const auto body = frames.subspan(kHeadBytes, head.length);
+        frames = frames.subspan(kHeadBytes + head.length);
+        const auto shrunk = codec_.shrink(head, body);
+        out_.push(head, shrunk ? *shrunk : body);
+    }
 }
 
 void ServerSession::subscription_ended(std::uint16_t channel, const Error& why) {

@@ -57,7 +57,7 @@ ExitCode run_bridge(const BridgeCommand& command, Interrupt& interrupt) {
     if (auto identity = have_identity(options, json); !identity) {
         return print_error(identity.error(), json);
     }
-    auto client = connect(command.common.target_uri());
+    auto client = command.common.connect();
     if (!client) {
         return print_error(client.error(), json);
     }
@@ -130,11 +130,17 @@ void add_bridge_command(CLI::App& app, Command& command) {
                      options->options.tls.config_dir,
                      "Folder of keys; default: the user's own")
         ->type_name("DIR");
+    add_cutoff(
+        *bridge,
+        "--compress-from",
+        options->options.compress_from_bytes,
+        "Messages of at least so many bytes travel compressed; default -1: none, unless a client "
+        "wants it");
     bridge->add_flag("--insecure",
                      options->options.insecure,
                      "Listen beyond loopback although nothing is encrypted");
     finish_command(
-        *bridge, options->common, TargetNeed::required, command, [options](Interrupt& interrupt) {
+        *bridge, options->common, TargetNeed::local, command, [options](Interrupt& interrupt) {
             return run_bridge(*options, interrupt);
         });
 }

@@ -11,6 +11,8 @@
 namespace telpher::bridge {
 namespace {
 
+// For messages that were not confirmed to find room in their queues.
+constexpr auto kReturnPatience = std::chrono::milliseconds(500);
 constexpr auto kTick = std::chrono::milliseconds(20);
 
 SessionId random_id() {
@@ -30,7 +32,7 @@ BridgeCore::BridgeCore(Client client,
       domain_(std::move(domain)),
       limits_{.message_bytes_max = message_bytes_max, .outstanding_max = options_.outstanding_max},
       id_(random_id()),
-      host_(std::make_shared<CommandHost>()),
+      host_(std::make_shared<SessionHost>()),
       connect_rate_(options_.connects_per_second, options_.connects_burst) {}
 
 BridgeCore::~BridgeCore() {
@@ -216,6 +218,7 @@ void BridgeCore::look_after(std::chrono::steady_clock::time_point now) {
         }
     }
     count_sessions();
+    host_->returns.retry();
     for (;;) {
         const std::string line = log_limit_.left_out(now);
         if (line.empty() || !options_.on_log) {
@@ -294,6 +297,7 @@ void BridgeCore::drain(Duration patience) noexcept {
         thread_.join();
     }
     host_->thread.stop();
+    host_->returns.finish(kReturnPatience);
     if (unix_made_) {
         ::unlink(options_.unix_path.c_str());
     }

@@ -68,6 +68,14 @@ class BridgeCore : public std::enable_shared_from_this<BridgeCore> {
     }  // relaxed: a statistic
     void log(LogKind kind, const std::string& line);
     [[nodiscard]] asio::io_context& context() noexcept { return context_; }
+    // Memory that the connections take turns with, one turn of the loop each.
+    struct Spare {
+        Bytes wire;     // as it came from a socket
+        Bytes frames;   // of a FrameReader
+        Bytes queued;   // of a SendQueue
+        Bytes sending;  // what is on its way into a socket
+    };
+    [[nodiscard]] Spare& spare() noexcept { return spare_; }
     [[nodiscard]] const BridgeOptions& options() const noexcept { return options_; }
     // Null: nothing is encrypted.
     [[nodiscard]] const std::shared_ptr<const TlsContext>& tls() const noexcept { return tls_; }
@@ -113,7 +121,8 @@ class BridgeCore : public std::enable_shared_from_this<BridgeCore> {
     const SessionId id_;
     std::shared_ptr<const TlsContext> tls_;
     asio::io_context context_{1};
-    std::shared_ptr<CommandHost> host_;
+    Spare spare_;
+    std::shared_ptr<SessionHost> host_;
     std::shared_ptr<CodecTools> codec_tools_ = std::make_shared<CodecTools>();
     std::shared_ptr<Inbox> inbox_ = std::make_shared<Inbox>();
     asio::posix::stream_descriptor wakes_{context_};

@@ -53,6 +53,14 @@ class ByteQueue {
         }
     }
 
+    // An empty one keeps no memory, until it is used again.
+    void trim() noexcept {
+        if (empty()) {
+            memory_.reset();
+            capacity_ = begin_ = end_ = 0;
+        }
+    }
+
   private:
     static constexpr std::size_t kFirstBytes = 4096;
     static constexpr std::size_t kKeptBytes = std::size_t{256} << 10U;

@@ -23,6 +23,8 @@ Connection::Connection(std::shared_ptr<BridgeCore> bridge,
       deadline_(heard_ + kHelloPatience) {}
 
 void Connection::start() {
+    asio::error_code blocking;  // then `write_some` would wait
+    std::visit([&](auto& socket) { socket.non_blocking(true, blocking); }, socket_);
     if (auto* const tcp = std::get_if<asio::ip::tcp::socket>(&socket_)) {
         asio::error_code ignored;
         tcp->set_option(asio::ip::tcp::no_delay(true), ignored);
@@ -38,49 +40,100 @@ void Connection::read() {
         return;  // `write` begins again
     }
     reading_ = true;
-    const bool plain = chosen_ && tls_ == nullptr;
-    if (!plain) {
-        raw_.resize(read_bytes());
-    }
-    const std::span<std::byte> room = plain ? reader_.room(read_bytes()) : std::span(raw_);
     std::visit(
         [&](auto& socket) {
-            socket.async_read_some(
-                asio::buffer(room.data(), room.size()),
-                [self = shared_from_this()](const asio::error_code& error, std::size_t bytes) {
-                    self->reading_ = false;
-                    if (error) {
-                        self->drop();
-                        return;
-                    }
-                    if (self->state_ != State::ending) {
-                        if (auto read = self->on_read(bytes); !read) {
-                            self->fail(read.error());
-                        }
-                    }
-                    self->read();
-                });
+            // Not a read: a connection that waits holds no memory for what may come.
+            socket.async_wait(asio::socket_base::wait_read,
+                              [self = shared_from_this()](const asio::error_code& error) {
+                                  self->reading_ = false;
+                                  if (error) {
+                                      self->drop();
+                                  } else {
+                                      self->turn();
+                                  }
+                              });
         },
         socket_);
 }
 
-Result<void> Connection::on_read(std::size_t bytes) {
-    heard_ = Clock::now();
-    if (chosen_ && tls_ == nullptr) {
-        reader_.received(bytes);
-        return take();
+// What came, all that it asks for, and the answers.
+void Connection::turn() {
+    BridgeCore::Spare& spare = bridge_->spare();
+    in_turn_ = true;
+    reader_.borrow(spare.frames);
+    if (session_ != nullptr) {
+        session_->out().borrow(spare.queued);
     }
-    raw_.resize(bytes);
-    if (!chosen_ && bytes > 0) {
-        if (auto chosen = choose(raw_[0]); !chosen) {
+    const auto taken = take_from_socket();
+    reader_.give_back(spare.frames);
+    in_turn_ = false;
+    if (cut_) {
+        drop();
+        return;
+    }
+    if (!taken) {
+        fail(taken.error());
+    } else {
+        write();
+    }
+    read();
+}
+
+std::size_t Connection::read_some(std::span<std::byte> room, asio::error_code& error) {
+    return std::visit(
+        [&](auto& socket) {
+            return socket.read_some(asio::buffer(room.data(), room.size()), error);
+        },
+        socket_);
+}
+
+// Error: what the client did wrong.
+Result<void> Connection::take_from_socket() {
+    for (int i = 0; i < kReadsPerTurn; ++i) {
+        const bool plain = chosen_ && tls_ == nullptr;
+        const bool deaf = state_ == State::ending;  // behind the end nothing is looked at
+        Bytes& wire = bridge_->spare().wire;
+        if (!plain || deaf) {
+            wire.resize(read_bytes());
+        }
+        const std::span<std::byte> room =
+            plain && !deaf ? reader_.room(read_bytes()) : std::span(wire);
+        asio::error_code error;
+        const std::size_t bytes = read_some(room, error);
+        if (error == asio::error::would_block) {
+            return {};
+        }
+        if (error) {
+            cut_ = true;
+            return {};
+        }
+        if (deaf) {
+            continue;
+        }
+        heard_ = Clock::now();
+        trimmed_ = false;
+        if (plain) {
+            reader_.received(bytes);
+        }
+        auto taken = plain ? take() : on_wire(room.first(bytes));
+        const bool full = session_ != nullptr && session_->out().bytes() > kOutMax;
+        if (!taken || bytes < room.size() || full || state_ == State::ending) {
+            return taken;
+        }
+    }
+    return {};
+}
+
+Result<void> Connection::on_wire(std::span<const std::byte> wire) {
+    if (!chosen_) {
+        if (auto chosen = choose(wire[0]); !chosen) {
             return chosen;
         }
     }
     if (tls_ != nullptr) {
-        return open_records();
+        return open_records(wire);
     }
-    reader_.append(raw_);
-    raw_ = {};
+    reader_.append(wire);
     return take();
 }
 
@@ -106,8 +159,8 @@ Result<void> Connection::choose(std::byte first) {
     return {};
 }
 
-Result<void> Connection::open_records() {
-    auto fed = tls_->feed(raw_);
+Result<void> Connection::open_records(std::span<const std::byte> wire) {
+    auto fed = tls_->feed(wire);
     if (!tls_->pending().empty()) {
         flush();
     }
@@ -221,71 +274,6 @@ Result<void> Connection::greet(const Frame& frame) {
     });
     flush();
     return {};
-}
-
-// ---- out ---------------------------------------------------------------------------------------
-
-// At the end of this turn of the loop: everything that it brought leaves in one write.
-void Connection::flush() {
-    if (flushing_ || writing_) {
-        return;
-    }
-    flushing_ = true;
-    asio::post(bridge_->context(), [self = shared_from_this()] {
-        self->flushing_ = false;
-        self->write();
-    });
-}
-
-void Connection::write() {
-    if (writing_) {
-        return;
-    }
-    sending_.clear();
-    early_.take(sending_, kWriteBytes);
-    if (session_ != nullptr && state_ == State::serving) {
-        session_->out().take(sending_, kWriteBytes);
-    }
-    if (tls_ != nullptr) {
-        seal();
-    }
-    if (sending_.empty()) {
-        if (state_ == State::ending) {
-            say_no_more();
-        }
-        return;
-    }
-    writing_ = true;
-    said_ = Clock::now();
-    std::visit(
-        [&](auto& socket) {
-            asio::async_write(
-                socket,
-                asio::buffer(sending_.data(), sending_.size()),
-                [self = shared_from_this()](const asio::error_code& error, std::size_t) {
-                    self->writing_ = false;
-                    if (error) {
-                        self->drop();
-                        return;
-                    }
-                    self->write();
-                    self->read();
-                });
-        },
-        socket_);
-}
-
-// What `sending_` holds, as records; and what the channel itself has to say.
-void Connection::seal() {
-    if (!sending_.empty() && !tls_->write(sending_)) {
-        sending_.clear();  // it has failed: what is pending tells the peer why
-    }
-    if (state_ == State::ending && early_.empty()) {
-        tls_->close();
-    }
-    const auto records = tls_->pending();
-    sending_.assign(records.begin(), records.end());
-    tls_->sent(records.size());
 }
 
 }  // namespace telpher::bridge

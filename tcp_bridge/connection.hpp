@@ -4,8 +4,8 @@
 //   States    greeting (nothing but preface and HELLO is taken, for kHelloPatience at most), serving, ending (what
 //             is left to be sent is sent, and what still comes is thrown away, for a second at most: closing a
 //             socket that has unread bytes would take what was sent last away from the peer).
-//   Memory    greeting: kReadBytesEarly, and a TLS handshake; then the reader's buffer, the session's queue; while that
-//             has more than kOutMax bytes nothing is read
+//   Memory    between its turns what it holds of a frame that was cut (greeting: of kReadBytesEarly), a TLS channel, and
+//             what the socket has not taken; while the session's queue has more than kOutMax bytes nothing is read
 //   Threads   the bridge's
 
 #include "tcp_bridge/asio.hpp"
@@ -21,7 +21,8 @@
 namespace telpher::bridge {
 
 inline constexpr std::size_t kOutMax = 4U << 20U;
-inline constexpr std::size_t kReadBytes = 64U << 10U;
+inline constexpr std::size_t kReadBytes = 256U << 10U;
+inline constexpr int kReadsPerTurn = 4;
 inline constexpr std::size_t kReadBytesEarly = 2U << 10U;  // HELLO and its preface are shorter
 inline constexpr std::size_t kWriteBytes = 256U << 10U;
 inline constexpr auto kHelloPatience = std::chrono::seconds(5);
@@ -50,15 +51,21 @@ class Connection : public std::enable_shared_from_this<Connection> {
   private:
     enum class State : std::uint8_t { greeting, serving, ending };
     void read();
-    [[nodiscard]] Result<void> on_read(std::size_t bytes);
+    void turn();
+    [[nodiscard]] Result<void> take_from_socket();
+    [[nodiscard]] std::size_t read_some(std::span<std::byte> room, asio::error_code& error);
+    [[nodiscard]] Result<void> on_wire(std::span<const std::byte> wire);
     [[nodiscard]] Result<void> choose(std::byte first);
-    [[nodiscard]] Result<void> open_records();
+    [[nodiscard]] Result<void> open_records(std::span<const std::byte> wire);
     [[nodiscard]] Result<void> take();
     [[nodiscard]] Result<void> take_preface();
     [[nodiscard]] Result<void> take_frames();
     [[nodiscard]] Result<void> greet(const Frame& frame);
     void flush();
     void write();
+    [[nodiscard]] std::size_t write_some();
+    void again();
+    void give_back();
     void seal();
     void fail(const Error& why);
     [[nodiscard]] bool speaks_plain() const;
@@ -83,7 +90,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
     bool lingers_ = false;   // was served: its end is told from a cut
     bool tampered_ = false;  // a record of a session's was not what the client sealed
     bool silenced_ = false;  // everything was sent
-    Bytes raw_;  // as it came from the socket, until `chosen_`, and always if it is encrypted
+    bool cut_ = false;       // the socket says so
+    bool trimmed_ = false;   // quiet, and without memory that it could do without
+    bool in_turn_ = false;   // what was read is worked on
     std::unique_ptr<TlsChannel> tls_;
     FrameReader reader_;
     SendQueue early_;  // before and after there is a session

@@ -2,10 +2,13 @@
 
 #include "tcp_bridge/connection.hpp"
 
+#include <algorithm>
+
 namespace telpher::bridge {
 namespace {
 
 constexpr auto kEndPatience = std::chrono::seconds(1);
+constexpr auto kQuiet = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -27,6 +30,13 @@ void Connection::tick(Clock::time_point now) {
             break;
     }
     session_->on_tick(now);
+    if (!trimmed_ && now - std::max(heard_, said_) >= kQuiet) {
+        trimmed_ = true;
+        session_->trim();
+        if (tls_ != nullptr) {
+            tls_->trim();
+        }
+    }
     if (now - heard_ > 3 * heartbeat_) {
         bridge_->log(LogKind::silent, peer_ + ": nothing heard for three heartbeats");
         drop();

@@ -5,6 +5,31 @@
 
 namespace telpher::bridge {
 
+void FrameReader::borrow(std::vector<std::byte>& shared) {
+    const std::size_t held = end_ - begin_;
+    if (shared.size() < std::max<std::size_t>(held, 1)) {
+        return;  // another one has it, or nobody had one yet
+    }
+    if (held > 0) {
+        std::memcpy(shared.data(), buffer_.data() + begin_, held);
+    }
+    buffer_.swap(shared);
+    shared = {};
+    begin_ = 0;
+    end_ = held;
+}
+
+void FrameReader::give_back(std::vector<std::byte>& shared) {
+    std::vector<std::byte> rest(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_),
+                                buffer_.begin() + static_cast<std::ptrdiff_t>(end_));
+    buffer_.swap(rest);
+    if (shared.size() < rest.size()) {
+        shared.swap(rest);
+    }
+    end_ -= begin_;
+    begin_ = 0;
+}
+
 std::span<std::byte> FrameReader::room(std::size_t bytes) {
     if (buffer_.size() - end_ < bytes && begin_ > 0) {
         std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);

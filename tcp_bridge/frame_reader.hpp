@@ -3,7 +3,8 @@
 //
 //   Shape    one buffer that holds at most one frame and what a read brought behind it.
 //   Threads  one at a time
-//   Memory   grows with the largest frame seen, to 2 x (24 + 64 KiB) at most
+//   Memory   a frame and what a read brings; between `give_back` and `borrow` what it holds of a frame that
+//            a read cut, 24 bytes and 64 KiB at most
 //   Errors   the first one stays: a stream that was wrong once has no next frame
 //   Cost     a frame's bytes are copied once, by whoever reads them from the socket; a frame that a read
 //            cut in two is moved to the buffer's beginning
@@ -27,7 +28,11 @@ class FrameReader {
     // From now on they may have kBodyBytesMax.
     void welcome() noexcept { body_bytes_max_ = kBodyBytesMax; }
 
-    // Where the next bytes of the stream belong; at least `bytes` (1..64 KiB) of room. Ends the last frame.
+    // Memory that many readers take turns with, a connection's turn each: who holds nothing needs none.
+    void borrow(std::vector<std::byte>& shared);
+    void give_back(std::vector<std::byte>& shared);
+
+    // Where the next bytes of the stream belong; at least `bytes` of room. Ends the last frame.
     [[nodiscard]] std::span<std::byte> room(std::size_t bytes);
     // So many were written there.
     void received(std::size_t bytes) noexcept;

@@ -20,7 +20,10 @@ using namespace std::chrono_literals;
 constexpr auto kEndPatience = 100ms;
 constexpr auto kRoomLook = 10ms;
 // Who writes for itself also writes for others, but not for ever.
-constexpr int kRoundsMax = 16;
+constexpr int kRoundsMax = 64;
+// Unanswered operations from which on others are gathered, and how much of them at most.
+constexpr std::size_t kGatherFrom = 8;
+constexpr std::size_t kGatherBytes = std::size_t{16} << 10U;
 
 std::chrono::steady_clock::time_point time_point(std::uint64_t ns) {
     constexpr auto kMost = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
@@ -38,8 +41,10 @@ RemoteConnection::RemoteConnection(RemoteOptions options)
       backoff_(options_.random) {}
 
 RemoteConnection::~RemoteConnection() {
-    if (poked_descriptor_ >= 0) {
-        ::close(poked_descriptor_);
+    for (const int descriptor : {poked_descriptor_, nudged_descriptor_}) {
+        if (descriptor >= 0) {
+            ::close(descriptor);
+        }
     }
 }
 
@@ -49,7 +54,8 @@ Result<void> RemoteConnection::open() {
         return random;
     }
     poked_descriptor_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (poked_descriptor_ < 0) {
+    nudged_descriptor_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (poked_descriptor_ < 0 || nudged_descriptor_ < 0) {
         return Error{Status::limit_reached, errno, shm::errno_text("eventfd", errno)};
     }
     if (!start_quiet_thread("telpher-remote", [self = shared_from_this()] { self->run(); })) {
@@ -114,12 +120,11 @@ wire::Stamp RemoteConnection::stamp(MessageType type) noexcept {
 
 // ---- operations --------------------------------------------------------------------------------
 
-void RemoteConnection::begin(Request request,
-                             Waiter& waiter,
-                             Ticket& ticket,
-                             const std::stop_token& stop) {
+void RemoteConnection::begin(
+    Request request, Waiter& waiter, Ticket& ticket, const std::stop_token& stop, Leave how) {
     std::unique_lock hold(mutex_);
     const std::uint64_t began = now();
+    std::uint64_t time = began;
     const std::size_t bytes = request.body.size();
     Error error;
     while (!session_.ended() && !session_.admits(bytes)) {
@@ -127,7 +132,7 @@ void RemoteConnection::begin(Request request,
             error.status = Status::cancelled;
             break;
         }
-        if (now() - began >= request.timeout_ns) {
+        if (time - began >= request.timeout_ns) {
             error = {Status::overloaded,
                      0,
                      "too much waits to be sent or answered over this connection; not sent"};
@@ -136,6 +141,7 @@ void RemoteConnection::begin(Request request,
         ++waits_for_room_;
         room_.wait_for(hold, kRoomLook);
         --waits_for_room_;
+        time = now();
     }
     if (error.status != Status::ok) {
         hold.unlock();
@@ -147,17 +153,19 @@ void RemoteConnection::begin(Request request,
         waiter.let_go();
         return;
     }
-    request.timeout_ns -= std::min(request.timeout_ns, now() - began);
-    ticket = session_.begin(std::move(request), &waiter, now());
-    leave(hold);
+    request.timeout_ns -= std::min(request.timeout_ns, time - began);
+    ticket = session_.begin(std::move(request), &waiter, time);
+    leave(hold, how);
 }
 
 bool RemoteConnection::settle(std::uint64_t session_number,
                               std::uint64_t correlation,
                               bool taken) noexcept {
-    return with([&](RemoteSession& session, std::uint64_t /*now*/) {
-        return session.settle(session_number, correlation, taken);
-    });
+    return with(
+        [&](RemoteSession& session, std::uint64_t /*now*/) {
+            return session.settle(session_number, correlation, taken);
+        },
+        Leave::gathered);
 }
 
 bool RemoteConnection::may_withdraw(detail::Operation& operation) noexcept {
@@ -178,20 +186,45 @@ void RemoteConnection::withdrawn(detail::Operation& operation) noexcept {
 
 // ---- writing -----------------------------------------------------------------------------------
 
-void RemoteConnection::leave(std::unique_lock<std::mutex>& hold) noexcept {
-    flush(hold, false);
-    const bool wake = !poked_ && (std::exchange(wake_wanted_, false) ||
-                                  session_.next_tick() < wakes_at_ || session_.ended());
+// A system call for each of many small operations costs more than all the rest of them. Where an answer is on
+// its way, so that nobody is kept waiting by it, they leave together.
+bool RemoteConnection::may_gather() const noexcept {
+    return session_.unanswered() >= kGatherFrom && session_.output_bytes() < kGatherBytes;
+}
+
+void RemoteConnection::leave(std::unique_lock<std::mutex>& hold, Leave how) noexcept {
+    bool wake = false;
+    if (how == Leave::gathered && session_.has_output() && may_gather()) {
+        wake = wakes_at_ != 0;  // awake, it looks before it sleeps
+    } else {
+        flush(hold, false);
+    }
+    if (io_rests_ && !caller_reads_ &&
+        (how != Leave::read_by_caller || session_.unanswered() != 1) && must_read()) {
+        io_rests_ = false;
+        wake = true;
+    }
+    wake = !poked_ && (wake || std::exchange(wake_wanted_, false) ||
+                       session_.next_tick() < wakes_at_ || session_.ended());
     poked_ = poked_ || wake;
     if (waits_for_room_ > 0 && session_.admits(0)) {
         room_.notify_all();
     }
     Events events = session_.take_events();
+    const bool nudges = caller_reads_ && how != Leave::read_by_caller && !events.empty();
     hold.unlock();
     if (wake) {
         poke();
     }
     bridge::run(events);
+    if (nudges) {
+        nudge();  // its operation may be over
+    }
+}
+
+// Somebody is owed what the socket brings.
+bool RemoteConnection::must_read() const noexcept {
+    return session_.unanswered() > 0 || session_.has_subscriptions() || broken_.has_value();
 }
 
 void RemoteConnection::poke() noexcept {
@@ -247,6 +280,8 @@ namespace {
 thread_local const RemoteConnection* t_connection = nullptr;
 }  // namespace
 
+bool RemoteConnection::on_io_thread() const noexcept { return t_connection == this; }
+
 void RemoteConnection::end() noexcept {
     if (forked()) {
         return;
@@ -257,7 +292,7 @@ void RemoteConnection::end() noexcept {
     resumer_.stop();
     std::unique_lock hold(mutex_);
     room_.notify_all();
-    if (t_connection != this) {
+    if (!on_io_thread()) {
         changed_.wait_for(hold, kEndPatience, [this] { return finished_; });
     }
 }

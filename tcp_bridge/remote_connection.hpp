@@ -3,7 +3,7 @@
 //
 //   Threads   any number at once. Who begins an operation also writes what is to be sent, unless somebody
 //             else writes at the moment, who takes it along, or the socket is full: then the I/O thread goes
-//             on. Answers arrive on the I/O thread.
+//             on. Answers arrive on the I/O thread, or, where only one caller waits, on its own.
 //   Cut       the I/O thread connects again, with backoff, until end()
 //   Locks     mutex_ guards the session and who writes. No system call and no code of others runs under it.
 //   Fork      a child must not touch it: ask `forked` first
@@ -21,9 +21,15 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 
 namespace telpher::bridge {
+
+// When what an operation gave to send leaves: now, by its caller; or gathered with what others give: then the
+// I/O thread sends it on its next turn, at the latest. With `read_by_caller`, its caller waits for the answer at
+// once, and reads it itself where it can.
+enum class Leave : std::uint8_t { now, gathered, read_by_caller };
 
 struct RemoteOptions {
     Address address{};
@@ -53,17 +59,21 @@ class RemoteConnection final : public detail::OperationHost,
 
     // Begins it, or waits for room up to its timeout. Where it does not begin, its waiter hears why, too.
     //   ticket   set before anybody can answer
-    void begin(Request request, Waiter& waiter, Ticket& ticket, const std::stop_token& stop);
+    void begin(Request request,
+               Waiter& waiter,
+               Ticket& ticket,
+               const std::stop_token& stop,
+               Leave how = Leave::now);
     // `action(session, now)` under the lock; what it gave to send is sent, whom it answered hears it.
     template <typename Action>
-    auto with(Action&& action) {
+    auto with(Action&& action, Leave how = Leave::now) {
         std::unique_lock hold(mutex_);
         if constexpr (std::is_void_v<decltype(action(session_, std::uint64_t{}))>) {
             action(session_, now());
-            leave(hold);
+            leave(hold, how);
         } else {
             auto result = action(session_, now());
-            leave(hold);
+            leave(hold, how);
             return result;
         }
     }
@@ -72,6 +82,7 @@ class RemoteConnection final : public detail::OperationHost,
     [[nodiscard]] wire::Stamp stamp(MessageType type) noexcept;
 
     // ---- OperationHost ----
+    bool wait_for(detail::Operation& operation, std::uint64_t deadline) noexcept override;
     bool may_withdraw(detail::Operation& operation) noexcept override;
     void withdrawn(detail::Operation& operation) noexcept override;
     bool can_resume() noexcept override { return resumer_.start(); }
@@ -81,7 +92,14 @@ class RemoteConnection final : public detail::OperationHost,
     static std::uint64_t now() noexcept;
     Result<void> open();
     Result<void> await_welcome();
-    void leave(std::unique_lock<std::mutex>& hold) noexcept;
+    void leave(std::unique_lock<std::mutex>& hold, Leave how = Leave::now) noexcept;
+    [[nodiscard]] bool may_gather() const noexcept;
+    [[nodiscard]] bool must_read() const noexcept;
+    [[nodiscard]] bool may_read() const noexcept;
+    [[nodiscard]] bool on_io_thread() const noexcept;
+    Result<void> look(std::uint64_t deadline);
+    [[nodiscard]] bool spin() noexcept;
+    void nudge() noexcept;
     void flush(std::unique_lock<std::mutex>& hold, bool from_io) noexcept;
     void poke() noexcept;
 
@@ -89,7 +107,10 @@ class RemoteConnection final : public detail::OperationHost,
     void run() noexcept;
     void serve(int socket);
     Error talk();
-    Result<void> read(bool* more);
+    Result<void> read_all();
+    Result<void> take(ssize_t got, int error, bool* more, Leave how);
+    Result<void> read(bool* more, Leave how);
+    [[nodiscard]] std::uint64_t rest_until() noexcept;
     void hang_up(const Error& why);
     void say_goodbye(std::unique_lock<std::mutex>& hold);
     [[nodiscard]] bool tick();
@@ -102,18 +123,29 @@ class RemoteConnection final : public detail::OperationHost,
     const std::uint32_t forks_ = shm::fork_count();
     std::uint64_t id_prefix_ = 0;
     std::atomic<std::uint64_t> id_counter_{0};
+    std::atomic<bool> gathered_{
+        false};  // something waits for the I/O thread; a hint for before_wait
     Resumer resumer_;
     int poked_descriptor_ = -1;
+    int nudged_descriptor_ = -1;  // wakes a caller that reads
 
     std::mutex mutex_;  // guards what follows
     RemoteSession session_;
     std::unique_ptr<Channel> channel_;
     int socket_ = -1;
-    bool writing_ = false;      // somebody writes, without the lock
-    bool blocked_ = false;      // the socket was full: the I/O thread writes
-    bool wake_wanted_ = false;  // for that
-    bool hanging_up_ = false;   // nobody else begins to write
-    Bytes plain_;               // of who writes
+    bool writing_ = false;       // somebody writes, without the lock
+    bool blocked_ = false;       // the socket was full: the I/O thread writes
+    bool wake_wanted_ = false;   // for that
+    bool hanging_up_ = false;    // nobody else begins to write or read
+    bool reading_ = false;       // somebody reads, without the lock
+    bool caller_reads_ = false;  // it is a caller
+    bool io_rests_ =
+        false;  // the I/O thread leaves the socket to callers, and comes back when they rest
+    bool used_ = false;  // by a caller, since the I/O thread looked last
+    std::uint64_t rest_ns_ = 0;
+    std::optional<Error> broken_{};  // what a caller met when it read
+    std::uint32_t spin_skips_ = 0;   // of who reads
+    Bytes plain_;                    // of who writes
     Bytes wire_;
     std::size_t wire_sent_ = 0;
     std::uint64_t wakes_at_ = 0;  // the I/O thread
@@ -127,7 +159,7 @@ class RemoteConnection final : public detail::OperationHost,
 
     // The I/O thread's own.
     Backoff backoff_;
-    Bytes input_;
+    Bytes input_;  // of who reads
 };
 
 }  // namespace telpher::bridge

@@ -3,8 +3,10 @@
 #include "shm/base/os.hpp"
 #include "tcp_bridge/remote_connection.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,6 +24,10 @@ constexpr std::size_t kReadBytes = std::size_t{256} << 10U;
 constexpr std::uint64_t kGoodbyeNs = 50'000'000;
 constexpr std::uint64_t kNanosecondsPerMillisecond = 1'000'000;
 constexpr std::uint64_t kSleepMs = 60'000;
+constexpr suseconds_t kMomentUs = 2000;
+// Callers that read for themselves come back within this time, or the I/O thread reads again.
+constexpr std::uint64_t kRestNs = 10'000'000;
+constexpr std::uint64_t kRestMaxNs = 1'000'000'000;
 
 }  // namespace
 
@@ -37,11 +43,18 @@ bool RemoteConnection::tick() {
 short RemoteConnection::sleep(std::uint64_t until) {
     std::array<pollfd, 2> watched{};
     {
-        const std::lock_guard hold(mutex_);
+        std::unique_lock hold(mutex_);
+        if (session_.has_output()) {
+            flush(hold, false);  // others leave it to us while we are awake
+        }
         until = std::min(until, session_.next_tick());
+        if (io_rests_) {
+            until = std::min(until, rest_until());
+        }
         wakes_at_ = until;
+        const auto events = static_cast<short>((io_rests_ ? 0 : POLLIN) | (blocked_ ? POLLOUT : 0));
         watched[0] = {poked_descriptor_, POLLIN, 0};
-        watched[1] = {socket_, static_cast<short>(blocked_ ? POLLIN | POLLOUT : POLLIN), 0};
+        watched[1] = {io_rests_ && !blocked_ ? -1 : socket_, events, 0};
     }
     const std::uint64_t time = now();
     std::uint64_t ms = 0;
@@ -57,6 +70,19 @@ short RemoteConnection::sleep(std::uint64_t until) {
         poked_ = false;
     }
     return watched[1].revents;
+}
+
+// Callers read for themselves: until when that need not be looked into.
+std::uint64_t RemoteConnection::rest_until() noexcept {
+    if (std::exchange(used_, false)) {
+        rest_ns_ = kRestNs;
+    } else if (caller_reads_) {
+        rest_ns_ = std::min(2 * rest_ns_, kRestMaxNs);  // one waits long
+    } else {
+        io_rests_ = false;
+        return ~0ULL;
+    }
+    return now() + rest_ns_;
 }
 
 void RemoteConnection::pause(std::uint64_t ns) {
@@ -76,6 +102,10 @@ void RemoteConnection::note_failure(const Error& error) {
 }
 
 void RemoteConnection::serve(int socket) {
+    // Only callers that read for themselves read without MSG_DONTWAIT, and for a moment.
+    const timeval moment{0, kMomentUs};
+    setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof moment);
+    fcntl(socket, F_SETFL, fcntl(socket, F_GETFL) & ~O_NONBLOCK);
     {
         std::unique_lock hold(mutex_);
         socket_ = socket;
@@ -84,6 +114,8 @@ void RemoteConnection::serve(int socket) {
         wire_sent_ = 0;
         plain_.clear();
         blocked_ = false;
+        io_rests_ = false;
+        broken_.reset();
         session_.connected(now());
         leave(hold);
     }
@@ -99,11 +131,12 @@ Error RemoteConnection::talk() {
         const short ready = sleep(~0ULL);
         Result<void> good;
         if ((ready & (POLLIN | POLLHUP | POLLERR)) != 0) {
-            for (bool more = true; more && good;) {
-                good = read(&more);
-            }
+            good = read_all();
         }
         std::unique_lock hold(mutex_);
+        if (good && broken_) {
+            good = *broken_;
+        }
         if (good) {
             good = session_.tick(now());
         }
@@ -126,9 +159,31 @@ Error RemoteConnection::talk() {
     }
 }
 
-Result<void> RemoteConnection::read(bool* more) {
+// What there is, unless a caller reads.
+Result<void> RemoteConnection::read_all() {
+    {
+        const std::lock_guard hold(mutex_);
+        if (reading_ || io_rests_) {
+            return {};
+        }
+        reading_ = true;
+    }
+    Result<void> good;
+    for (bool more = true; more && good;) {
+        good = read(&more, Leave::now);
+    }
+    const std::lock_guard hold(mutex_);
+    reading_ = false;
+    return good;
+}
+
+Result<void> RemoteConnection::read(bool* more, Leave how) {
     const ssize_t got = ::recv(socket_, input_.data(), input_.size(), MSG_DONTWAIT);
-    const int error = errno;
+    return take(got, errno, more, how);
+}
+
+// What a read gave.
+Result<void> RemoteConnection::take(ssize_t got, int error, bool* more, Leave how) {
     *more = got == static_cast<ssize_t>(input_.size());
     if (got == 0) {
         return Error{Status::disconnected, 0, "the bridge closed the connection"};
@@ -145,7 +200,7 @@ Result<void> RemoteConnection::read(bool* more) {
     if (good) {
         good = session_.received(now());
     }
-    leave(hold);
+    leave(hold, how);
     return good;
 }
 
@@ -155,7 +210,7 @@ void RemoteConnection::hang_up(const Error& why) {
     hanging_up_ = true;
     say_goodbye(hold);
     ::shutdown(socket_, SHUT_RDWR);  // a forked child may hold it open
-    changed_.wait(hold, [this] { return !writing_; });
+    changed_.wait(hold, [this] { return !writing_ && !reading_; });
     ::close(std::exchange(socket_, -1));
     hanging_up_ = false;
     const bool was_up = session_.up();

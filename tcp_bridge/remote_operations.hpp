@@ -140,9 +140,10 @@ template <typename T, typename Kind>
 Future<T> start(RemoteConnection& connection,
                 Kind* operation,
                 Request request,
-                const std::stop_token& stop) {
+                const std::stop_token& stop,
+                Leave how = Leave::now) {
     auto future = detail::FutureAccess::make<T>(operation);
-    connection.begin(std::move(request), *operation, operation->ticket, stop);
+    connection.begin(std::move(request), *operation, operation->ticket, stop, how);
     if (stop.stop_possible()) {
         operation->cancel_by(stop);
     }

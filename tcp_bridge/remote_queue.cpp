@@ -29,14 +29,19 @@ class QueueEnd final : public detail::RemoteQueue, public std::enable_shared_fro
     Result<std::uint64_t> offer(const Message& message,
                                 Duration timeout,
                                 const std::stop_token& stop) override {
-        return offer_bytes(client_->encode(message, MessageType::offer), timeout, stop)
+        return offer_bytes(client_->encode(message, MessageType::offer),
+                           timeout,
+                           stop,
+                           Leave::read_by_caller)
             .get(kUntilAnswered);
     }
     Result<std::uint64_t> offer(Loan& loan,
                                 Duration timeout,
                                 const std::stop_token& stop) override {
-        auto offered = offer_bytes(client_->encode(loan, MessageType::offer), timeout, stop)
-                           .get(kUntilAnswered);
+        auto offered =
+            offer_bytes(
+                client_->encode(loan, MessageType::offer), timeout, stop, Leave::read_by_caller)
+                .get(kUntilAnswered);
         if (offered) {
             detail::RemoteAccess::end(loan);
         }
@@ -45,19 +50,20 @@ class QueueEnd final : public detail::RemoteQueue, public std::enable_shared_fro
     Future<std::uint64_t> offer_async(Message message,
                                       Duration timeout,
                                       const std::stop_token& stop) override {
-        return offer_bytes(client_->encode(message, MessageType::offer), timeout, stop);
+        return offer_bytes(
+            client_->encode(message, MessageType::offer), timeout, stop, Leave::gathered);
     }
     Result<std::size_t> offer_n(std::span<const Message> messages,
                                 Duration timeout,
                                 const std::stop_token& stop) override;
     Result<Delivery> poll(Duration timeout, const std::stop_token& stop) override {
-        return poll_future(timeout, stop, true).get(kUntilAnswered);
+        return poll_future(timeout, stop, true, Leave::read_by_caller).get(kUntilAnswered);
     }
     Result<Delivery> poll_typed(TypeTag type,
                                 Duration timeout,
                                 const std::stop_token& stop) override;
     Future<Delivery> poll_async(Duration timeout, const std::stop_token& stop) override {
-        return poll_future(timeout, stop, false);
+        return poll_future(timeout, stop, false, Leave::gathered);
     }
     Result<std::vector<Delivery>> poll_n(std::size_t max,
                                          Duration timeout,
@@ -91,8 +97,12 @@ class QueueEnd final : public detail::RemoteQueue, public std::enable_shared_fro
     }
     Future<std::uint64_t> offer_bytes(Result<Bytes> bytes,
                                       Duration timeout,
-                                      const std::stop_token& stop);
-    Future<Delivery> poll_future(Duration timeout, const std::stop_token& stop, bool at_once);
+                                      const std::stop_token& stop,
+                                      Leave how = Leave::now);
+    Future<Delivery> poll_future(Duration timeout,
+                                 const std::stop_token& stop,
+                                 bool at_once,
+                                 Leave how);
 
     const std::shared_ptr<RemoteHandle> client_;
     const std::string name_;
@@ -102,7 +112,8 @@ class QueueEnd final : public detail::RemoteQueue, public std::enable_shared_fro
 
 Future<std::uint64_t> QueueEnd::offer_bytes(Result<Bytes> bytes,
                                             Duration timeout,
-                                            const std::stop_token& stop) {
+                                            const std::stop_token& stop,
+                                            Leave how) {
     if (auto sound = client_->check(timeout); !sound) {
         return detail::ready_future(Result<std::uint64_t>(sound.error()));
     }
@@ -114,19 +125,22 @@ Future<std::uint64_t> QueueEnd::offer_bytes(Result<Bytes> bytes,
     return start<std::uint64_t>(*client_->connection(),
                                 new RemoteOffer(shared_from_this(), client_->connection()),
                                 std::move(made),
-                                stop);
+                                stop,
+                                how);
 }
 
 Future<Delivery> QueueEnd::poll_future(Duration timeout,
                                        const std::stop_token& stop,
-                                       bool at_once) {
+                                       bool at_once,
+                                       Leave how) {
     if (auto sound = client_->check(timeout); !sound) {
         return detail::ready_future(Result<Delivery>(sound.error()));
     }
     return start<Delivery>(*client_->connection(),
                            new RemotePoll(shared_from_this(), client_->connection(), at_once),
                            request(FrameType::poll, timeout),
-                           stop);
+                           stop,
+                           how);
 }
 
 // One after another: were several on their way, one that is refused could be overtaken by the next.
@@ -182,7 +196,7 @@ Result<std::vector<Delivery>> QueueEnd::poll_n(std::size_t max,
     for (bool more = true; more && all.size() < max;) {
         std::vector<Future<Delivery>> polls;
         for (std::size_t i = std::min(max - all.size(), kPollsAtOnce); i > 0; --i) {
-            polls.push_back(poll_future({}, {}, true));
+            polls.push_back(poll_future({}, {}, true, Leave::gathered));
         }
         for (Future<Delivery>& next : polls) {
             auto delivery = next.get(kUntilAnswered);

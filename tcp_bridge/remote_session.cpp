@@ -7,22 +7,12 @@ namespace {
 
 // An operation takes about as much besides its message.
 constexpr std::size_t kOperationBytes = 256;
+constexpr std::uint32_t kAnswersPerAck = 64;
 // Gathered into one write.
 constexpr std::size_t kTakeBytes = std::size_t{256} << 10U;
 
 std::uint64_t after(std::uint64_t time, std::uint64_t more) {
     return more > ~0ULL - time ? ~0ULL : time + more;
-}
-
-Error too_late(const FrameHead& head) {
-    switch (head.type) {
-        case FrameType::poll:
-        case FrameType::call:
-            return {Status::timed_out, 0, {}};
-        default:
-            // `timed_out` of an offer would say that it did not happen.
-            return {Status::disconnected, 0, "the bridge did not answer in time"};
-    }
 }
 
 }  // namespace
@@ -89,6 +79,9 @@ void RemoteSession::take(Bytes& out, std::uint64_t now) {
     if (out_.empty()) {
         return;
     }
+    if (answers_unacknowledged_ >= kAnswersPerAck && state_ == State::up) {
+        acknowledge(true);  // one that leaves alone costs both sides a turn
+    }
     out_.take(out, kTakeBytes);
     said_ = now;
     if (!out_.has_unbegun()) {
@@ -100,63 +93,6 @@ std::uint64_t RemoteSession::heartbeat_ns() const noexcept {
     return std::uint64_t{welcome_.heartbeat_ms} * 1'000'000;
 }
 
-Result<void> RemoteSession::tick(std::uint64_t now) {
-    while (!expiries_.empty() && expiries_.begin()->first <= now) {
-        const Ticket ticket = expiries_.begin()->second;
-        expiries_.erase(expiries_.begin());
-        const auto at = operations_.find(ticket);
-        if (at == operations_.end()) {
-            continue;
-        }
-        Operation& operation = at->second;
-        operation.expires = ~0ULL;
-        if (operation.correlation != 0) {
-            const bool connected = state_ == State::up;
-            forget_waiter(operation, connected ? too_late(operation.head) : why_down_);
-            cancel(operation);
-        } else {
-            Error error = why_down_;
-            if (state_ == State::up) {
-                error = {Status::overloaded, 0, "too many operations are unanswered; not sent"};
-            } else {
-                error.status = Status::disconnected;
-                error.detail += "; not sent";
-            }
-            forget_waiter(operation, std::move(error));
-            erase(at);
-        }
-    }
-    if (state_ == State::greeting && now >= greeting_until_) {
-        return Error{Status::timed_out, 0, "the bridge did not answer HELLO in time"};
-    }
-    if (state_ == State::up) {
-        if (now >= after(heard_, 3 * heartbeat_ns())) {
-            return Error{Status::disconnected,
-                         0,
-                         "nothing was heard from the bridge for " +
-                             std::to_string(3 * welcome_.heartbeat_ms) + " ms"};
-        }
-        if (now >= after(said_, heartbeat_ns())) {
-            said_ = now;
-            FrameHead head;
-            head.type = FrameType::heartbeat;
-            head.argument = all_answered_to();
-            push(head);
-        }
-    }
-    return {};
-}
-
-std::uint64_t RemoteSession::next_tick() const noexcept {
-    std::uint64_t next = expiries_.empty() ? ~0ULL : expiries_.begin()->first;
-    if (state_ == State::greeting) {
-        next = std::min(next, greeting_until_);
-    } else if (state_ == State::up) {
-        next = std::min({next, after(heard_, 3 * heartbeat_ns()), after(said_, heartbeat_ns())});
-    }
-    return next;
-}
-
 // ---- operations --------------------------------------------------------------------------------
 
 bool RemoteSession::admits(std::size_t bytes) const noexcept {
@@ -166,28 +102,34 @@ bool RemoteSession::admits(std::size_t bytes) const noexcept {
 
 Ticket RemoteSession::begin(Request request, Waiter* waiter, std::uint64_t now) {
     const Ticket ticket = ++last_ticket_;
-    Operation& operation = operations_[ticket];
+    Operation& operation = operations_.make(ticket);
     operation.head = request.head;
-    operation.body = std::move(request.body);
+    if (request.body.size() > kBodyBytesMax) {
+        operation.large = std::make_shared<const Bytes>(std::move(request.body));
+    } else {
+        operation.body = std::move(request.body);
+    }
     operation.waiter = waiter;
     operation.travels = request.travels;
     operation.deadline = after(now, request.timeout_ns);
-    bytes_ += operation.body.size() + kOperationBytes;
+    bytes_ += operation.bytes() + kOperationBytes;
     if (state_ == State::ended) {
         forget_waiter(operation, why_down_);
-        erase(operations_.find(ticket));
+        erase(ticket);
         return ticket;
     }
     const auto channel = channels_.find(request.head.channel);
     const bool known = channel != channels_.end() && !channel->second.closing;
     if (request.head.channel != 0 && (!known || channel->second.failed)) {
         forget_waiter(operation, known ? *channel->second.failed : Error{Status::closed, 0, {}});
-        erase(operations_.find(ticket));
+        erase(ticket);
         return ticket;
     }
-    set_expiry(ticket, operation, operation.deadline);
     waiting_.push_back(ticket);
     send_waiting(now);
+    if (!operation.sent) {
+        set_expiry(ticket, operation, operation.deadline);
+    }
     return ticket;
 }
 
@@ -206,14 +148,14 @@ bool RemoteSession::holds() noexcept {
 void RemoteSession::send_waiting(std::uint64_t now) {
     while (!waiting_.empty()) {
         const Ticket ticket = waiting_.front();
-        const auto at = operations_.find(ticket);
-        if (at != operations_.end() && !at->second.sent) {
+        Operation* const operation = operations_.find(ticket);
+        if (operation != nullptr && !operation->sent) {
             // One that is sent again has its place among the unanswered.
             if (state_ != State::up || out_.has_unbegun() ||
-                (at->second.correlation == 0 && holds())) {
+                (operation->correlation == 0 && holds())) {
                 return;
             }
-            send(ticket, at->second, now);
+            send(ticket, *operation, now);
         }
         waiting_.pop_front();
     }
@@ -222,7 +164,7 @@ void RemoteSession::send_waiting(std::uint64_t now) {
 void RemoteSession::send(Ticket ticket, Operation& operation, std::uint64_t now) {
     if (operation.correlation == 0) {
         operation.correlation = ++last_correlation_;
-        unanswered_.emplace(operation.correlation, ticket);
+        unanswered_.make(operation.correlation) = ticket;
         operation.head.correlation = operation.correlation;
     }
     if (operation.travels) {
@@ -234,8 +176,14 @@ void RemoteSession::send(Ticket ticket, Operation& operation, std::uint64_t now)
     }
     operation.sent = true;
     FrameHead head = operation.head;  // kept as it is: what is sent again may go another way
-    const auto shrunk = codec_.shrink(head, operation.body);
-    push(head, shrunk ? *shrunk : std::span<const std::byte>(operation.body));
+    const Bytes& body = operation.large != nullptr ? *operation.large : operation.body;
+    if (const auto shrunk = codec_.shrink(head, body)) {
+        push(head, *shrunk);
+    } else if (operation.large == nullptr) {
+        push(head, body);
+    } else if (state_ == State::up) {
+        out_.push(head, operation.large);
+    }
     if (operation.cancelled) {  // while it could not be sent
         FrameHead behind;
         behind.type = FrameType::cancel;
@@ -243,16 +191,6 @@ void RemoteSession::send(Ticket ticket, Operation& operation, std::uint64_t now)
         push(behind);
     }
     set_expiry(ticket, operation, after(operation.deadline, grace_ns_));
-}
-
-void RemoteSession::set_expiry(Ticket ticket, Operation& operation, std::uint64_t at) {
-    if (operation.expires != 0 && operation.expires != ~0ULL) {
-        expiries_.erase({operation.expires, ticket});
-    }
-    operation.expires = operation.waiter != nullptr ? at : ~0ULL;
-    if (operation.expires != ~0ULL) {
-        expiries_.emplace(operation.expires, ticket);
-    }
 }
 
 // Asks the bridge to; OPEN and SUBSCRIBE end with their channels.
@@ -269,11 +207,18 @@ void RemoteSession::cancel(Operation& operation) {
     }
 }
 
+// As much room as is usual at once: events are large, and growing moves them.
+Event& RemoteSession::add_event() {
+    if (events_.capacity() == 0) {
+        events_.reserve(events_usual_);
+    }
+    return events_.emplace_back();
+}
+
 // Its waiter hears of it, and is let go.
 void RemoteSession::answer(Operation& operation, Answer answer) {
     if (operation.waiter != nullptr) {
-        events_.emplace_back();
-        Event& event = events_.back();
+        Event& event = add_event();
         event.waiter = std::exchange(operation.waiter, nullptr);
         event.claimed = event.waiter->claim();
         event.answer = std::move(answer);
@@ -286,31 +231,28 @@ void RemoteSession::forget_waiter(Operation& operation, Error error) {
     answer(operation, std::move(failed));
 }
 
-void RemoteSession::erase(Operations::iterator at) {
-    Operation& operation = at->second;
-    if (operation.expires != 0 && operation.expires != ~0ULL) {
-        expiries_.erase({operation.expires, at->first});
-    }
+void RemoteSession::erase(Ticket ticket) {
+    Operation& operation = *operations_.find(ticket);
     if (operation.correlation != 0) {
         unanswered_.erase(operation.correlation);
     }
-    bytes_ -= operation.body.size() + kOperationBytes;
-    operations_.erase(at);
+    bytes_ -= operation.bytes() + kOperationBytes;
+    operations_.erase(ticket);
 }
 
 void RemoteSession::abandon(Ticket ticket) {
-    const auto at = operations_.find(ticket);
-    if (at == operations_.end()) {
+    Operation* const known = operations_.find(ticket);
+    if (known == nullptr) {
         return;  // answered this moment: whoever runs the event lets go
     }
-    Operation& operation = at->second;
+    Operation& operation = *known;
     if (operation.waiter != nullptr) {
         Event event;
         event.waiter = std::exchange(operation.waiter, nullptr);
         events_.push_back(std::move(event));
     }
     if (operation.correlation == 0) {
-        erase(at);
+        erase(ticket);
     } else {
         set_expiry(ticket, operation, ~0ULL);
         cancel(operation);
@@ -318,15 +260,15 @@ void RemoteSession::abandon(Ticket ticket) {
 }
 
 bool RemoteSession::take_back(Ticket ticket) {
-    const auto at = operations_.find(ticket);
-    if (at == operations_.end()) {
+    Operation* const operation = operations_.find(ticket);
+    if (operation == nullptr) {
         return false;
     }
-    if (at->second.correlation == 0) {
+    if (operation->correlation == 0) {
         abandon(ticket);
         return true;
     }
-    cancel(at->second);
+    cancel(*operation);
     return false;
 }
 
@@ -350,15 +292,9 @@ void RemoteSession::end(const Error& why) {
     push(head);
     state_ = State::ended;
     why_down_ = why;
-    std::vector<Ticket> tickets;
-    for (const auto& [ticket, operation] : operations_) {
-        tickets.push_back(ticket);
-    }
-    std::sort(tickets.begin(), tickets.end());
-    for (const Ticket ticket : tickets) {
-        const auto at = operations_.find(ticket);
-        forget_waiter(at->second, why);
-        erase(at);
+    for (Ticket ticket = operations_.first(); ticket != 0; ticket = operations_.next(ticket)) {
+        forget_waiter(*operations_.find(ticket), why);
+        erase(ticket);
     }
     waiting_.clear();
     unproven_.clear();

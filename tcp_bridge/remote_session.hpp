@@ -17,19 +17,20 @@
 #include "tcp_bridge/bodies.hpp"
 #include "tcp_bridge/body_codec.hpp"
 #include "tcp_bridge/frame_reader.hpp"
+#include "tcp_bridge/number_map.hpp"
 #include "tcp_bridge/part_assembler.hpp"
 #include "tcp_bridge/remote_events.hpp"
 #include "tcp_bridge/send_queue.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
-#include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace telpher::bridge {
 
@@ -69,6 +70,10 @@ class RemoteSession {
     Result<void> received(std::uint64_t now);
     void cut(const Error& why);
     [[nodiscard]] bool has_output() const noexcept { return !out_.empty(); }
+    [[nodiscard]] std::size_t output_bytes() const noexcept { return out_.bytes(); }
+    // Ever: samples come at any time.
+    [[nodiscard]] bool has_subscriptions() const noexcept { return subscribed_; }
+    [[nodiscard]] std::size_t unanswered() const noexcept { return unanswered_.size(); }
     // Appends what is to be sent next.
     void take(Bytes& out, std::uint64_t now);
     // Something is late. Error: as received.
@@ -111,7 +116,10 @@ class RemoteSession {
     [[nodiscard]] const Error& why_down() const noexcept { return why_down_; }
     // REFUSED was the last word.
     [[nodiscard]] bool refused() const noexcept { return refused_; }
-    [[nodiscard]] Events take_events() noexcept { return std::exchange(events_, {}); }
+    [[nodiscard]] Events take_events() noexcept {
+        events_usual_ = std::max(events_.size(), events_usual_ / 2);
+        return std::exchange(events_, {});
+    }
     [[nodiscard]] bool has_events() const noexcept { return !events_.empty(); }
 
   private:
@@ -119,6 +127,7 @@ class RemoteSession {
     struct Operation {
         FrameHead head{};
         Bytes body{};
+        std::shared_ptr<const Bytes> large{};  // instead of it: sent without a copy
         Waiter* waiter = nullptr;
         bool travels = true;
         bool sent = false;              // on this connection, or on an earlier one and received
@@ -126,6 +135,9 @@ class RemoteSession {
         std::uint64_t deadline = 0;     // of the timeout
         std::uint64_t expires = 0;      // when we do not wait for the bridge any longer
         std::uint64_t correlation = 0;  // 0: never sent
+        [[nodiscard]] std::size_t bytes() const noexcept {
+            return large != nullptr ? large->size() : body.size();
+        }
     };
     struct Channel {
         Open open{};
@@ -150,7 +162,14 @@ class RemoteSession {
         FrameHead head{};
         std::uint64_t proof = 0;  // the first operation that was sent after it
     };
-    using Operations = std::unordered_map<Ticket, Operation>;
+    // Lazy: one whose operation is gone, or expires at another time, counts for nothing.
+    struct Expiry {
+        std::uint64_t at = 0;
+        Ticket ticket = 0;
+        friend bool operator<(const Expiry& a, const Expiry& b) {
+            return a.at > b.at;
+        }  // earliest first
+    };
 
     // remote_session.cpp
     void push(FrameHead head, std::span<const std::byte> body = {});
@@ -160,7 +179,9 @@ class RemoteSession {
     void set_expiry(Ticket ticket, Operation& operation, std::uint64_t at);
     void cancel(Operation& operation);
     void answer(Operation& operation, Answer answer);
-    void erase(Operations::iterator at);
+    Event& add_event();
+    void erase(Ticket ticket);
+    void push_expiry(Expiry expiry);
     void forget_waiter(Operation& operation, Error error);
     [[nodiscard]] std::uint16_t free_channel() noexcept;
     Ticket begin_channel(std::uint16_t number,
@@ -210,10 +231,10 @@ class RemoteSession {
     std::uint64_t said_ = 0;
     std::uint64_t greeting_until_ = 0;
 
-    Operations operations_;
-    std::deque<Ticket> waiting_;                           // not sent, in order; some may be gone
-    std::map<std::uint64_t, Ticket> unanswered_;           // by correlation
-    std::set<std::pair<std::uint64_t, Ticket>> expiries_;  // of those somebody waits for
+    NumberMap<Operation> operations_;
+    std::deque<Ticket> waiting_;    // not sent, in order; some may be gone
+    NumberMap<Ticket> unanswered_;  // by correlation
+    std::vector<Expiry> expiries_;  // a heap
     std::deque<Unproven> unproven_;
     std::size_t bytes_ = 0;
     Ticket last_ticket_ = 0;
@@ -223,7 +244,9 @@ class RemoteSession {
 
     std::map<std::uint16_t, Channel> channels_;
     std::uint16_t last_channel_ = 0;
+    bool subscribed_ = false;
     Events events_;
+    std::size_t events_usual_ = 0;
 };
 
 }  // namespace telpher::bridge

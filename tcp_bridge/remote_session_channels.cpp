@@ -67,7 +67,7 @@ std::uint16_t RemoteSession::subscribe(Subscribe what,
     if (number != 0) {
         Channel& channel = channels_[number];
         channel.what = std::move(what);
-        channel.subscription = true;
+        channel.subscription = subscribed_ = true;
         channel.sink = std::move(sink);
         begin_channel(number, waiter, limits_.handshake_ns, now);
     }
@@ -80,18 +80,14 @@ void RemoteSession::close(std::uint16_t number) {
         return;
     }
     Channel& channel = known->second;
-    std::vector<Ticket> tickets;
-    for (const auto& [ticket, operation] : operations_) {
-        if (operation.head.channel == number && operation.waiter != nullptr) {
-            tickets.push_back(ticket);
+    for (Ticket ticket = operations_.first(); ticket != 0; ticket = operations_.next(ticket)) {
+        Operation& operation = *operations_.find(ticket);
+        if (operation.head.channel != number || operation.waiter == nullptr) {
+            continue;
         }
-    }
-    std::sort(tickets.begin(), tickets.end());
-    for (const Ticket ticket : tickets) {
-        Operation& operation = operations_.at(ticket);
         forget_waiter(operation, {Status::closed, 0, {}});
         if (operation.correlation == 0 && ticket != channel.opening) {
-            erase(operations_.find(ticket));
+            erase(ticket);
         } else {
             set_expiry(ticket, operation, ~0ULL);
             cancel(operation);

@@ -178,15 +178,15 @@ Result<void> RemoteSession::on_answer(const Frame& frame) {
     if (head.correlation == 0 || head.correlation > last_correlation_) {
         return refuse(name_of(head) + ", the last one was " + std::to_string(last_correlation_));
     }
-    const auto known = unanswered_.find(head.correlation);
-    const auto at =
-        known != unanswered_.end() ? operations_.find(known->second) : operations_.end();
+    const Ticket* const known = unanswered_.find(head.correlation);
+    const Ticket ticket = known != nullptr ? *known : 0;
+    Operation* const asked = operations_.find(ticket);
     Answer outcome;
     bool complete = true;
     if (head.type == FrameType::result) {
         auto ending = decode_ending({});
-        const bool published = at != operations_.end() && head.argument != 0 &&
-                               at->second.head.type == FrameType::publish && frame.body.size() == 8;
+        const bool published = asked != nullptr && head.argument != 0 &&
+                               asked->head.type == FrameType::publish && frame.body.size() == 8;
         if (published) {
             ByteReader in(frame.body);
             outcome.subscribers = in.get<std::uint32_t>();
@@ -201,10 +201,10 @@ Result<void> RemoteSession::on_answer(const Frame& frame) {
     } else if (auto taken = on_message(frame, outcome, &complete); !taken || !complete) {
         return taken;
     }
-    if (at == operations_.end()) {
+    if (asked == nullptr) {
         return {};  // answered before the cut, and again after it
     }
-    Operation& operation = at->second;
+    Operation& operation = *asked;
     if (outcome.error.status == Status::ok && answer_of(operation.head) != head.type) {
         return refuse(name_of(head) + ", which is a " +
                       std::string(to_string(operation.head.type)));
@@ -224,7 +224,7 @@ Result<void> RemoteSession::on_answer(const Frame& frame) {
     } else {
         answer(operation, std::move(outcome));
     }
-    erase(at);
+    erase(ticket);
     prove(head.correlation);
     acknowledge(false);
     return {};

@@ -8,18 +8,19 @@
 namespace telpher::bridge {
 namespace {
 
-constexpr std::uint32_t kAnswersPerAck = 64;
+// Without anything else that it could leave with.
+constexpr std::uint32_t kAnswersPerAckMost = 1024;
 
 }  // namespace
 
 std::uint64_t RemoteSession::all_answered_to() const noexcept {
-    return unanswered_.empty() ? last_correlation_ : unanswered_.begin()->first - 1;
+    return unanswered_.empty() ? last_correlation_ : unanswered_.first() - 1;
 }
 
 // A poll that waits long holds the one number back; the answers behind it are told as ranges.
 void RemoteSession::acknowledge(bool now) {
     answers_unacknowledged_ += now ? 0U : 1U;
-    const std::uint32_t often = std::min(kAnswersPerAck, welcome_.outstanding_max / 4 + 1);
+    const std::uint32_t often = std::min(kAnswersPerAckMost, welcome_.outstanding_max / 4 + 1);
     if (answers_unacknowledged_ == 0 || (!now && answers_unacknowledged_ < often)) {
         return;
     }
@@ -29,14 +30,15 @@ void RemoteSession::acknowledge(bool now) {
     head.argument = all_answered_to();
     ByteWriter ranges;
     std::size_t count = 0;
-    for (auto at = unanswered_.begin(); at != unanswered_.end() && count < kAckRangesMax; ++at) {
-        const auto next = std::next(at);
-        const std::uint64_t end = next != unanswered_.end() ? next->first : last_correlation_ + 1;
-        if (end > at->first + 1) {
-            ranges.put(at->first + 1);
+    for (std::uint64_t at = unanswered_.first(); at != 0 && count < kAckRangesMax;) {
+        const std::uint64_t next = unanswered_.next(at);
+        const std::uint64_t end = next != 0 ? next : last_correlation_ + 1;
+        if (end > at + 1) {
+            ranges.put(at + 1);
             ranges.put(end - 1);
             ++count;
         }
+        at = next;
     }
     push(head, ranges.take());
 }
@@ -51,8 +53,10 @@ void RemoteSession::resume(std::uint64_t received) {
     }
     std::deque<Ticket> waiting;
     waiting.swap(waiting_);
-    for (const auto& [correlation, ticket] : unanswered_) {
-        Operation& operation = operations_.at(ticket);
+    for (std::uint64_t correlation = unanswered_.first(); correlation != 0;
+         correlation = unanswered_.next(correlation)) {
+        const Ticket ticket = *unanswered_.find(correlation);
+        Operation& operation = *operations_.find(ticket);
         operation.sent = correlation <= received;
         if (!operation.sent) {
             waiting_.push_back(ticket);  // with its CANCEL behind it, if there is one
@@ -64,16 +68,16 @@ void RemoteSession::resume(std::uint64_t received) {
         }
     }
     for (const Ticket ticket : waiting) {
-        const auto at = operations_.find(ticket);
-        if (at != operations_.end() && at->second.correlation == 0) {
+        const Operation* const operation = operations_.find(ticket);
+        if (operation != nullptr && operation->correlation == 0) {
             waiting_.push_back(ticket);
         }
     }
     // What was granted before counts no longer.
     for (auto& [number, channel] : channels_) {
         // One whose SUBSCRIBE is sent again grants with it.
-        const auto opening = operations_.find(channel.opening);
-        const bool begun = opening == operations_.end() || opening->second.sent;
+        const Operation* const opening = operations_.find(channel.opening);
+        const bool begun = opening == nullptr || opening->sent;
         if (channel.subscription && !channel.failed && !channel.closing && begun) {
             FrameHead head;
             head.type = FrameType::credit;
@@ -92,19 +96,16 @@ void RemoteSession::resume(std::uint64_t received) {
 void RemoteSession::fail_unanswered(const Error& why) {
     Error error = why;
     error.status = Status::disconnected;
-    std::vector<Ticket> tickets;
-    for (const auto& [correlation, ticket] : unanswered_) {
-        tickets.push_back(ticket);
-    }
-    for (const Ticket ticket : tickets) {
-        const auto at = operations_.find(ticket);
-        Operation& operation = at->second;
+    for (std::uint64_t correlation = unanswered_.first(); correlation != 0;
+         correlation = unanswered_.next(correlation)) {
+        const Ticket ticket = *unanswered_.find(correlation);
+        Operation& operation = *operations_.find(ticket);
         const FrameType type = operation.head.type;
         if (type == FrameType::open || type == FrameType::subscribe) {
             continue;  // begun again below
         }
         forget_waiter(operation, error);
-        erase(at);
+        erase(ticket);
     }
 }
 
@@ -115,26 +116,29 @@ void RemoteSession::begin_anew(std::uint64_t now) {
     answers_unacknowledged_ = 0;
     std::deque<Ticket> waiting;
     waiting.swap(waiting_);
-    for (const auto& [correlation, ticket] : std::exchange(unanswered_, {})) {
-        Operation& operation = operations_.at(ticket);
+    for (std::uint64_t correlation = unanswered_.first(); correlation != 0;
+         correlation = unanswered_.next(correlation)) {
+        const Ticket ticket = *unanswered_.find(correlation);
+        Operation& operation = *operations_.find(ticket);
         operation.correlation = 0;
         operation.sent = false;
         operation.cancelled = false;
         waiting_.push_back(ticket);
     }
+    unanswered_.clear();
     for (auto at = channels_.begin(); at != channels_.end();) {
         const std::uint16_t number = at->first;
         Channel& channel = at->second;
         ++at;
-        const auto opening = operations_.find(channel.opening);
+        Operation* const opening = operations_.find(channel.opening);
         if (channel.closing) {
-            if (opening != operations_.end()) {
-                erase(opening);
+            if (opening != nullptr) {
+                erase(channel.opening);
             }
             channels_.erase(number);
-        } else if (opening != operations_.end()) {
+        } else if (opening != nullptr) {
             if (channel.subscription) {
-                opening->second.body = encode(channel.what);
+                opening->body = encode(channel.what);
             }
         } else if (!channel.failed) {
             begin_channel(number, nullptr, limits_.handshake_ns, now);

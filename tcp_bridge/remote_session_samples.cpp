@@ -38,11 +38,10 @@ Result<void> RemoteSession::on_sample(const Frame& frame) {
         channel.what.from = From::latest();
     }
     if (!channel.closing) {
-        Event event;
+        Event& event = add_event();
         event.sink = channel.sink;
         event.lost_before = lost_before(channel, frame, answer.view.topic());
         event.answer = std::move(answer);
-        events_.push_back(std::move(event));
     }
     return {};
 }

@@ -120,15 +120,23 @@ void SubscriptionEnd::ended(const Error& why) noexcept {
 }
 
 Result<Sample> SubscriptionEnd::take(std::uint64_t timeout_ns, const std::stop_token& stop) {
-    const std::stop_callback on_stop(stop, [this] {
-        const std::lock_guard hold(mutex_);
-        changed_.notify_all();
-    });
     std::unique_lock hold(mutex_);
-    const auto ready = [&] { return !samples_.empty() || end_ || stop.stop_requested(); };
-    const auto until = std::chrono::steady_clock::now() +
-                       std::chrono::nanoseconds(std::min(timeout_ns, kForeverNs));
-    while (!ready() && changed_.wait_until(hold, until) == std::cv_status::no_timeout) {
+    if (samples_.empty() && !end_ && timeout_ns > 0) {
+        hold.unlock();
+        const std::stop_callback on_stop(stop, [this] {
+            const std::lock_guard tell(mutex_);
+            changed_.notify_all();
+        });
+        const auto until = std::chrono::steady_clock::now() +
+                           std::chrono::nanoseconds(std::min(timeout_ns, kForeverNs));
+        const auto ready = [&] { return !samples_.empty() || end_ || stop.stop_requested(); };
+        hold.lock();
+        while (!ready() && changed_.wait_until(hold, until) == std::cv_status::no_timeout) {
+        }
+        hold.unlock();  // the callback's end may wait for it
+    }
+    if (!hold.owns_lock()) {
+        hold.lock();
     }
     if (unsubscribed_) {
         return Status::closed;

@@ -1,6 +1,7 @@
 #include "tcp_bridge/send_queue.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 namespace telpher::bridge {
 
@@ -11,11 +12,27 @@ bool SendQueue::waits(const FrameHead& head) const noexcept {
            });
 }
 
-void SendQueue::append_frame(Bytes& out, FrameHead head, std::span<const std::byte> body) {
+void append_frame(Bytes& out, FrameHead head, std::span<const std::byte> body) {
     head.length = static_cast<std::uint32_t>(body.size());
     const auto bytes = encode(head);
     out.insert(out.end(), bytes.begin(), bytes.end());
     out.insert(out.end(), body.begin(), body.end());
+}
+
+void SendQueue::push_frames(std::uint16_t channel, std::span<const std::byte> frames) {
+    const bool waits = std::any_of(large_.begin(), large_.end(), [channel](const Large& large) {
+        return large.head.channel == channel;
+    });
+    if (!waits) {
+        push_raw(frames);
+        return;
+    }
+    while (frames.size() >= kHeadBytes) {
+        FrameHead head;
+        std::memcpy(&head, frames.data(), sizeof head);
+        push(head, frames.subspan(kHeadBytes, head.length));
+        frames = frames.subspan(kHeadBytes + head.length);
+    }
 }
 
 void SendQueue::push(FrameHead head, std::span<const std::byte> body) {
@@ -31,7 +48,15 @@ void SendQueue::push(FrameHead head, Bytes&& body) {
         append_frame(small_, head, body);
         return;
     }
-    large_bytes_ += body.size() + kHeadBytes;
+    push(head, std::make_shared<const Bytes>(std::move(body)));
+}
+
+void SendQueue::push(FrameHead head, std::shared_ptr<const Bytes> body) {
+    if (body->size() <= kBodyBytesMax && !waits(head)) {
+        append_frame(small_, head, *body);
+        return;
+    }
+    large_bytes_ += body->size() + kHeadBytes;
     large_.push_back({head, std::move(body), 0});
 }
 
@@ -60,11 +85,11 @@ void SendQueue::take(Bytes& out, std::size_t bytes_max) {
             ++turn_;
             continue;
         }
-        const std::size_t bytes = std::min(kBodyBytesMax, large.body.size() - large.sent);
+        const std::size_t bytes = std::min(kBodyBytesMax, large.body->size() - large.sent);
         FrameHead head = large.head;
-        const bool more = large.sent + bytes < large.body.size();
+        const bool more = large.sent + bytes < large.body->size();
         head.flags = static_cast<std::uint8_t>(head.flags | (more ? kFlagMore : 0));
-        append_frame(out, head, std::span(large.body).subspan(large.sent, bytes));
+        append_frame(out, head, std::span(*large.body).subspan(large.sent, bytes));
         large.sent += bytes;
         large_bytes_ -= bytes;
         if (more) {

@@ -14,17 +14,32 @@
 #include <algorithm>
 #include <cstddef>
 #include <deque>
+#include <memory>
 #include <span>
 #include <vector>
 
 namespace telpher::bridge {
 
+// A frame as it travels; its body has kBodyBytesMax bytes at most.
+void append_frame(Bytes& out, FrameHead head, std::span<const std::byte> body);
+
+// What is empty keeps no memory; the larger of the two is for the next one.
+inline void give_back(Bytes& empty, Bytes& shared) noexcept {
+    if (shared.capacity() < empty.capacity()) {
+        shared.swap(empty);
+    }
+    empty = Bytes();
+}
+
 class SendQueue {
   public:
     // A frame with a body of any size; head.length and the flag `more` are set here.
     void push(FrameHead head, std::span<const std::byte> body);
-    // The same without a copy of a large body.
+    // The same without a copy of a large body, which others may keep.
     void push(FrameHead head, Bytes&& body);
+    void push(FrameHead head, std::shared_ptr<const Bytes> body);
+    // Whole frames of one channel.
+    void push_frames(std::uint16_t channel, std::span<const std::byte> frames);
     // The same bytes again without a frame: the preface.
     void push_raw(std::span<const std::byte> bytes);
 
@@ -40,15 +55,25 @@ class SendQueue {
     // message. Until `out` has about `bytes_max`.
     void take(Bytes& out, std::size_t bytes_max);
     void clear();
+    // Memory that many queues take turns with; one that is empty keeps none.
+    void borrow(Bytes& shared) noexcept {
+        if (small_.capacity() == 0) {
+            small_.swap(shared);
+        }
+    }
+    void give_back(Bytes& shared) noexcept {
+        if (small_.empty()) {
+            bridge::give_back(small_, shared);
+        }
+    }
 
   private:
     struct Large {
         FrameHead head;
-        Bytes body;
+        std::shared_ptr<const Bytes> body;
         std::size_t sent = 0;
     };
     [[nodiscard]] bool waits(const FrameHead& head) const noexcept;
-    void append_frame(Bytes& out, FrameHead head, std::span<const std::byte> body);
 
     Bytes small_;
     std::deque<Large> large_;  // and small data frames behind them

@@ -23,6 +23,12 @@ FrameHead result_head(std::uint64_t argument) {
     return head;
 }
 
+// Whether an operation that could not be done at once is to wait.
+bool waits_for(Status status, const FrameHead& head) {
+    return head.argument != 0 && (status == Status::queue_empty || status == Status::queue_full ||
+                                  status == Status::out_of_memory);
+}
+
 std::string_view verb_of(FrameType type) {
     switch (type) {
         case FrameType::offer:
@@ -135,35 +141,40 @@ void ServerSession::on_tick(Clock::time_point now) {
 
 // ---- data --------------------------------------------------------------------------------------
 
+// What came about, as the client hears it.
+template <typename T>
+void ServerSession::tell(const FrameHead& head, const Result<T>& result) {
+    if (!result) {
+        answer(head.correlation, result.error());
+    } else if constexpr (std::is_same_v<T, Message>) {
+        FrameHead response;
+        response.type = FrameType::response;
+        response.channel = head.channel;
+        answer(head.correlation, response, bytes_of(*result));
+    } else if constexpr (std::is_same_v<T, Published>) {
+        ByteWriter body;
+        body.put(result->subscribers);
+        body.zeros(4);
+        answer(head.correlation, result_head(result->sequence), body.take());
+    } else {
+        answer(head.correlation, result_head(*result), {});
+    }
+}
+
+// Most are over when they begin: those are answered in this turn, with all that came with them.
 template <typename T>
 void ServerSession::start(const FrameHead& head, Future<T> future) {
-    const std::uint64_t correlation = head.correlation;
-    const std::uint16_t channel = head.channel;
+    if (future.ready()) {
+        tell(head, future.get({}));
+        return;
+    }
     auto operation = std::make_shared<FutureOperation<T>>(std::move(future));
-    operations_[correlation] = operation;
-    FutureOperation<T>::await(
-        operation, inbox_, [weak = weak_from_this(), correlation, channel](Result<T> result) {
-            const auto self = weak.lock();
-            if (self == nullptr) {
-                return;
-            }
-            static_cast<void>(channel);  // of a response alone
-            if (!result) {
-                self->answer(correlation, result.error());
-            } else if constexpr (std::is_same_v<T, Message>) {
-                FrameHead response;
-                response.type = FrameType::response;
-                response.channel = channel;
-                self->answer(correlation, response, bytes_of(*result));
-            } else if constexpr (std::is_same_v<T, Published>) {
-                ByteWriter body;
-                body.put(result->subscribers);
-                body.zeros(4);
-                self->answer(correlation, result_head(result->sequence), body.take());
-            } else {
-                self->answer(correlation, result_head(*result), {});
-            }
-        });
+    operations_[head.correlation] = operation;
+    FutureOperation<T>::await(operation, inbox_, [weak = weak_from_this(), head](Result<T> result) {
+        if (const auto self = weak.lock()) {
+            self->tell(head, result);
+        }
+    });
 }
 
 void ServerSession::run(const FrameHead& head, Channel* channel, std::span<const std::byte> body) {
@@ -203,34 +214,52 @@ void ServerSession::run(const FrameHead& head, Channel* channel, std::span<const
         answer(head.correlation, Error{Status::bad_request, 0, view.error().detail});
         return;
     }
-    Message message = view->to_message();
     switch (head.type) {
         case FrameType::offer:
-            return run_offer(head, *channel, message);
+            return run_offer(head, *channel, *view);
         case FrameType::publish:
-            return run_publish(head, *channel, std::move(message));
+            return run_publish(head, *channel, view->to_message());
         default:
-            return run_call(head, channel, message);
+            return run_call(head, channel, view->to_message());
     }
 }
 
-void ServerSession::run_offer(const FrameHead& head, Channel& channel, const Message& message) {
-    start(head, channel.queue.offer_async(message, duration_of(head.argument)));
+void ServerSession::run_offer(const FrameHead& head, Channel& channel, const MessageView& message) {
+    detail::QueueCore& core = detail::QueueCore::of(channel.queue);
+    // relaxed: our own operations are counted before this call. Those that wait already go first.
+    if (core.pending(detail::OperationKind::offer).load(std::memory_order_relaxed) == 0) {
+        const auto offered = core.offer(message, {}, {});
+        if (offered || !waits_for(offered.status(), head)) {
+            tell(head, offered);
+            return;
+        }
+    }
+    start(head, channel.queue.offer_async(message.to_message(), duration_of(head.argument)));
 }
 
 void ServerSession::run_poll(const FrameHead& head, Channel& channel) {
+    detail::QueueCore& core = detail::QueueCore::of(channel.queue);
+    // relaxed: as above
+    if (core.pending(detail::OperationKind::poll).load(std::memory_order_relaxed) == 0) {
+        auto polled = core.poll({}, {});
+        if (polled || !waits_for(polled.status(), head)) {
+            deliver(head, channel.queue, std::move(polled));
+            return;
+        }
+    }
     auto operation = std::make_shared<FutureOperation<Delivery>>(
         channel.queue.poll_async(duration_of(head.argument)));
     operations_[head.correlation] = operation;
     FutureOperation<Delivery>::await(
         operation,
         inbox_,
-        [weak = weak_from_this(), head, queue = channel.queue](Result<Delivery> polled) {
+        [weak = weak_from_this(), host = host_, head, queue = channel.queue](
+            Result<Delivery> polled) {
             const auto self = weak.lock();
             if (self != nullptr && !self->ended()) {
                 self->deliver(head, queue, std::move(polled));
             } else if (polled) {
-                detail::QueueCore::of(queue).give_up(*polled);  // too late to be cancelled
+                host->returns.add(queue, std::move(*polled));  // too late to be cancelled
             }
         });
 }
@@ -265,7 +294,7 @@ void ServerSession::deliver(const FrameHead& poll, const Queue& queue, Result<De
     head.argument = polled->sequence();
     Bytes body = bytes_of(*polled);
     // `answer` keeps what is here.
-    Kept& kept = kept_[poll.correlation];
+    Kept& kept = kept_.make(poll.correlation);
     kept.queue = queue;
     kept.delivery = std::move(*polled);
     answer(poll.correlation, head, std::move(body));
@@ -304,17 +333,17 @@ Result<void> ServerSession::subscribe(const FrameHead& head, std::span<const std
     const auto weak = weak_from_this();
     auto subscription = std::make_shared<ServerSubscription>(
         inbox_,
-        ServerSubscription::Tell{
-            [weak, number](std::uint64_t sequence, std::uint64_t lost, Bytes message) {
-                if (const auto self = weak.lock()) {
-                    self->sample(number, sequence, lost, std::move(message));
-                }
-            },
-            [weak, number](const Error& why) {
-                if (const auto self = weak.lock()) {
-                    self->subscription_ended(number, why);
-                }
-            }});
+        number,
+        ServerSubscription::Tell{[weak, number](Samples samples) {
+                                     if (const auto self = weak.lock()) {
+                                         self->send_samples(number, std::move(samples));
+                                     }
+                                 },
+                                 [weak, number](const Error& why) {
+                                     if (const auto self = weak.lock()) {
+                                         self->subscription_ended(number, why);
+                                     }
+                                 }});
     subscriptions_[number] = subscription;
     if (auto started = subscription->start(client_, *what, head.argument); !started) {
         subscriptions_.erase(number);

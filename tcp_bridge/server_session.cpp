@@ -5,6 +5,7 @@
 #include "tcp_bridge/byte_cursor.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 namespace telpher::bridge {
 namespace {
@@ -29,7 +30,7 @@ bool is_operation(FrameType type) {
 }  // namespace
 
 ServerSession::ServerSession(Client client,
-                             std::shared_ptr<CommandHost> host,
+                             std::shared_ptr<SessionHost> host,
                              std::shared_ptr<Inbox> inbox,
                              SessionLimits limits,
                              Authorize authorize,
@@ -56,7 +57,8 @@ void ServerSession::attach(std::uint64_t received, std::function<void()> wake) {
     for (auto& [number, subscription] : subscriptions_) {
         subscription->forget_credit();
     }
-    for (auto& [correlation, kept] : kept_) {
+    for (auto at = kept_.first(); at != 0; at = kept_.next(at)) {
+        const Kept& kept = *kept_.find(at);
         if (!kept.acknowledged) {
             out_.push(kept.head, kept.body);
         }
@@ -82,9 +84,10 @@ void ServerSession::end() {
     for (auto& [correlation, operation] : std::exchange(operations_, {})) {
         operation->cancel();
     }
-    for (auto& [correlation, kept] : kept_) {
+    for (auto at = kept_.first(); at != 0; at = kept_.next(at)) {
+        Kept& kept = *kept_.find(at);
         if (kept.delivery) {
-            detail::QueueCore::of(kept.queue).give_up(kept.delivery);
+            host_->returns.add(kept.queue, std::move(kept.delivery));
         }
     }
     kept_.clear();
@@ -94,13 +97,14 @@ void ServerSession::end() {
 }
 
 bool ServerSession::settled() const {
-    return out_.empty() &&
-           std::all_of(operations_.begin(),
-                       operations_.end(),
-                       [](const auto& entry) { return entry.second->is_poll(); }) &&
-           std::none_of(kept_.begin(), kept_.end(), [](const auto& entry) {
-               return static_cast<bool>(entry.second.delivery);
-           });
+    for (auto at = kept_.first(); at != 0; at = kept_.next(at)) {
+        if (kept_.find(at)->delivery) {
+            return false;
+        }
+    }
+    return out_.empty() && std::all_of(operations_.begin(),
+                                       operations_.end(),
+                                       [](const auto& entry) { return entry.second->is_poll(); });
 }
 
 // ---- frames ------------------------------------------------------------------------------------
@@ -195,10 +199,12 @@ Result<void> ServerSession::announce(const FrameHead& head) {
 
 // An operation that is whole.
 Result<void> ServerSession::operate(const FrameHead& head, std::span<const std::byte> body) {
-    if (head.correlation <= received_ || !ahead_.insert(head.correlation).second) {
+    const bool next = head.correlation == received_ + 1;
+    if (head.correlation <= received_ || (!next && !ahead_.insert(head.correlation).second)) {
         return {};  // sent again after a resume: it was begun, its answer is kept or was acknowledged
     }
-    while (ahead_.erase(received_ + 1) != 0) {
+    received_ += next ? 1U : 0U;
+    while (!ahead_.empty() && ahead_.erase(received_ + 1) != 0) {
         ++received_;
     }
     if (draining_) {
@@ -251,12 +257,15 @@ void ServerSession::answer(std::uint64_t correlation, FrameHead head, Bytes body
     if (const auto shrunk = codec_.shrink(head, body)) {
         body.assign(shrunk->begin(), shrunk->end());
     }
-    auto& kept = kept_[correlation];
+    Kept& kept = kept_.make(correlation);
     kept.head = head;
     kept.body = std::move(body);
     if (wake_) {
+        const bool first = out_.empty();  // a write is due otherwise
         out_.push(kept.head, kept.body);
-        wake_();
+        if (first) {
+            wake_();
+        }
     }
 }
 
@@ -268,11 +277,18 @@ void ServerSession::answer(std::uint64_t correlation, const Error& error) {
 
 void ServerSession::acknowledge(std::uint64_t up_to) {
     acknowledged_ = std::max(acknowledged_, std::min(up_to, announced_));
-    for (auto at = kept_.begin(); at != kept_.end() && at->first <= acknowledged_;) {
-        at->second.acknowledged = true;
-        at->second.body = {};
-        // A delivery is kept until it is confirmed.
-        at = at->second.delivery ? std::next(at) : kept_.erase(at);
+    acknowledge(0, acknowledged_);
+}
+
+void ServerSession::acknowledge(std::uint64_t first, std::uint64_t last) {
+    for (auto at = first > 0 ? kept_.next(first - 1) : kept_.first(); at != 0 && at <= last;
+         at = kept_.next(at)) {
+        Kept& kept = *kept_.find(at);
+        kept.acknowledged = true;
+        kept.body = {};
+        if (!kept.delivery) {  // one of those is kept until it is confirmed
+            kept_.erase(at);
+        }
     }
 }
 
@@ -285,28 +301,24 @@ Result<void> ServerSession::acknowledge_ranges(std::span<const std::byte> body) 
     while (in.left() > 0) {
         const auto first = in.get<std::uint64_t>();
         const auto last = in.get<std::uint64_t>();
-        for (auto at = kept_.lower_bound(first); at != kept_.end() && at->first <= last;) {
-            at->second.acknowledged = true;
-            at->second.body = {};
-            at = at->second.delivery ? std::next(at) : kept_.erase(at);
-        }
+        acknowledge(first, last);
     }
     return {};
 }
 
 void ServerSession::confirm(std::uint64_t correlation) {
-    const auto kept = kept_.find(correlation);
-    if (kept != kept_.end() && kept->second.delivery) {
-        kept->second.delivery.release();
-        kept_.erase(kept);  // it was received, whatever ACK says
+    Kept* const kept = kept_.find(correlation);
+    if (kept != nullptr && kept->delivery) {
+        kept->delivery.release();
+        kept_.erase(correlation);  // it was received, whatever ACK says
     }
 }
 
 void ServerSession::put_back(std::uint64_t correlation) {
-    const auto kept = kept_.find(correlation);
-    if (kept != kept_.end() && kept->second.delivery) {
-        detail::QueueCore::of(kept->second.queue).give_up(kept->second.delivery);
-        kept_.erase(kept);
+    Kept* const kept = kept_.find(correlation);
+    if (kept != nullptr && kept->delivery) {
+        host_->returns.add(kept->queue, std::move(kept->delivery));
+        kept_.erase(correlation);
     }
 }
 
@@ -323,24 +335,35 @@ void ServerSession::cancel(std::uint64_t correlation) {
     }
 }
 
-void ServerSession::sample(std::uint16_t channel,
-                           std::uint64_t sequence,
-                           std::uint64_t lost,
-                           Bytes message) {
+void ServerSession::send_samples(std::uint16_t channel, Samples samples) {
     if (!wake_ || !subscriptions_.contains(channel)) {
         return;  // cut: the client counts what it did not get
     }
-    FrameHead head;
-    head.type = FrameType::sample;
-    head.channel = channel;
-    head.correlation = lost;
-    head.argument = sequence;
-    if (const auto shrunk = codec_.shrink(head, message)) {
-        out_.push(head, *shrunk);
+    if (!codec_.agreed()) {
+        out_.push_frames(channel, samples.frames);
     } else {
-        out_.push(head, std::move(message));
+        send_shrunk(samples.frames);
+    }
+    if (!samples.large.empty()) {
+        if (const auto shrunk = codec_.shrink(samples.head, samples.large)) {
+            out_.push(samples.head, *shrunk);
+        } else {
+            out_.push(samples.head, std::move(samples.large));
+        }
     }
     wake_();
+}
+
+// Frame by frame, where the client wants them compressed.
+void ServerSession::send_shrunk(std::span<const std::byte> frames) {
+    while (frames.size() >= kHeadBytes) {
+        FrameHead head;
+        std::memcpy(&head, frames.data(), sizeof head);
+        const auto body = frames.subspan(kHeadBytes, head.length);
+        frames = frames.subspan(kHeadBytes + head.length);
+        const auto shrunk = codec_.shrink(head, body);
+        out_.push(head, shrunk ? *shrunk : body);
+    }
 }
 
 void ServerSession::subscription_ended(std::uint16_t channel, const Error& why) {

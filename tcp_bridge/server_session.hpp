@@ -14,12 +14,13 @@
 
 #include "tcp_bridge/bodies.hpp"
 #include "tcp_bridge/body_codec.hpp"
-#include "tcp_bridge/command_host.hpp"
 #include "tcp_bridge/inbox.hpp"
+#include "tcp_bridge/number_map.hpp"
 #include "tcp_bridge/part_assembler.hpp"
 #include "tcp_bridge/send_queue.hpp"
 #include "tcp_bridge/server_operation.hpp"
 #include "tcp_bridge/server_subscription.hpp"
+#include "tcp_bridge/session_host.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -50,7 +51,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     using Clock = std::chrono::steady_clock;
 
     ServerSession(Client client,
-                  std::shared_ptr<CommandHost> host,
+                  std::shared_ptr<SessionHost> host,
                   std::shared_ptr<Inbox> inbox,
                   SessionLimits limits,
                   Authorize authorize,
@@ -77,6 +78,8 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     void drain() noexcept { draining_ = true; }
     // Everything is answered but polls, and every delivery confirmed.
     [[nodiscard]] bool settled() const;
+    // Gives back the memory that nothing is in: for a client that is quiet.
+    void trim() noexcept { kept_.trim(); }
     // For good. Unanswered operations are cancelled, unconfirmed messages put back.
     void end();
 
@@ -91,7 +94,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     void answer(std::uint64_t correlation, FrameHead head, Bytes body);
     void answer(std::uint64_t correlation, const Error& error);
     void deliver(const FrameHead& poll, const Queue& queue, Result<Delivery> polled);
-    void sample(std::uint16_t channel, std::uint64_t sequence, std::uint64_t lost, Bytes message);
+    void send_samples(std::uint16_t channel, Samples samples);
     void subscription_ended(std::uint16_t channel, const Error& why);
 
   private:
@@ -113,11 +116,13 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
         bool acknowledged = false;
     };
 
+    void send_shrunk(std::span<const std::byte> frames);
+    void acknowledge(std::uint64_t first, std::uint64_t last);
     [[nodiscard]] Result<void> announce(const FrameHead& head);
     Result<void> operate(const FrameHead& head, std::span<const std::byte> body);
     Result<void> on_data(const Frame& frame);
     void run(const FrameHead& head, Channel* channel, std::span<const std::byte> body);
-    void run_offer(const FrameHead& head, Channel& channel, const Message& message);
+    void run_offer(const FrameHead& head, Channel& channel, const MessageView& message);
     void run_poll(const FrameHead& head, Channel& channel);
     void run_publish(const FrameHead& head, Channel& channel, Message message);
     void run_call(const FrameHead& head, Channel* channel, const Message& message);
@@ -131,6 +136,8 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     Result<void> acknowledge_ranges(std::span<const std::byte> body);
     [[nodiscard]] bool allowed(std::string_view verb, std::string_view destination) const;
     template <typename T>
+    void tell(const FrameHead& head, const Result<T>& result);
+    template <typename T>
     void start(const FrameHead& head, Future<T> future);
 
     // server_commands.cpp
@@ -142,7 +149,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     [[nodiscard]] bool may_poll(const std::string& name) const;
 
     Client client_;
-    const std::shared_ptr<CommandHost> host_;
+    const std::shared_ptr<SessionHost> host_;
     const std::shared_ptr<Inbox> inbox_;
     const SessionLimits limits_;
     const Authorize authorize_;
@@ -161,7 +168,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     std::unordered_map<std::uint16_t, Channel> channels_;
     std::unordered_map<std::uint16_t, std::shared_ptr<ServerSubscription>> subscriptions_;
     std::unordered_map<std::uint64_t, std::shared_ptr<ServerOperation>> operations_;  // unanswered
-    std::map<std::uint64_t, Kept> kept_;
+    NumberMap<Kept> kept_;  // by correlation
     struct Temporary {
         Queue owner{};
         std::uint16_t channel = 0;  // of its handle; 0: none yet

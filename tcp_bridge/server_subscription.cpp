@@ -55,6 +55,14 @@ void ServerSubscription::end() noexcept {
 }
 
 void ServerSubscription::on_sample(const Sample& sample) {
+    message_.resize(wire::encoded_bytes(sample));
+    wire::encode(sample, {sample.id(), sample.head().timestamp_ns, sample.type()}, message_);
+    FrameHead head;
+    head.type = FrameType::sample;
+    head.channel = channel_;
+    head.correlation = sample.lost_before();
+    head.argument = sample.sequence();
+    bool first = false;
     {
         std::unique_lock hold(mutex_);
         changed_.wait(hold, [this] { return ended_ || credit_ > 0; });
@@ -62,17 +70,37 @@ void ServerSubscription::on_sample(const Sample& sample) {
             return;
         }
         --credit_;
-    }
-    Bytes message(wire::encoded_bytes(sample));
-    wire::encode(sample, {sample.id(), sample.head().timestamp_ns, sample.type()}, message);
-    inbox_->push([weak = weak_from_this(),
-                  sequence = sample.sequence(),
-                  lost = sample.lost_before(),
-                  bytes = std::make_shared<Bytes>(std::move(message))] {
-        if (const auto self = weak.lock()) {
-            self->tell_.sample(sequence, lost, std::move(*bytes));
+        first = ready_.empty();
+        if (first || !ready_.back().large.empty()) {
+            ready_.emplace_back();
         }
-    });
+        Samples& samples = ready_.back();
+        if (message_.size() <= kBodyBytesMax) {
+            append_frame(samples.frames, head, message_);
+        } else {
+            samples.head = head;
+            samples.large = std::exchange(message_, {});
+        }
+    }
+    if (first) {
+        inbox_->push([weak = weak_from_this()] {
+            if (const auto self = weak.lock()) {
+                self->hand_over();
+            }
+        });
+    }
+}
+
+// On the I/O thread.
+void ServerSubscription::hand_over() {
+    std::vector<Samples> ready;
+    {
+        const std::lock_guard hold(mutex_);
+        ready.swap(ready_);
+    }
+    for (Samples& samples : ready) {
+        tell_.samples(std::move(samples));
+    }
 }
 
 }  // namespace telpher::bridge

@@ -7,8 +7,7 @@
 //              close the socket. Its text is for the log, names both pins, and holds no secret.
 //   Promises   what read() gives is what the peer wrote, in its order, from its first byte on; whatever
 //              else happens on the wire, it ends in an error or without peer_closed()
-//   Bounds     64 KiB of handshake, 256 KiB kept until it is done, 8 MiB to send, 4 MiB unread; an idle
-//              channel takes about 60 KiB
+//   Bounds     64 KiB of handshake, 256 KiB kept until it is done, 8 MiB to send, 4 MiB unread
 //   Threads    one at a time. Nothing blocks, but the first meeting of a host writes known_hosts.
 #pragma once
 
@@ -58,6 +57,14 @@ class TlsChannel {
     // Bytes for the wire, valid until the next call that is not const.
     [[nodiscard]] std::span<const std::byte> pending() const noexcept { return wire_.out.bytes(); }
     void sent(std::size_t bytes) noexcept { wire_.out.take(bytes); }
+
+    // Gives back the memory that nothing is in: for a channel that is quiet.
+    void trim() noexcept {
+        reader_.trim();
+        unread_.trim();
+        kept_.trim();
+        wire_.out.trim();
+    }
 
     // Our handshake is complete. A client's peer may still refuse it: only its first data proves that
     // it does not.

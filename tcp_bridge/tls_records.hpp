@@ -25,6 +25,14 @@ class RecordReader {
     // Errors: version_mismatch (no TLS), corrupt (a header that TLS does not have).
     Result<std::span<const std::byte>> next(std::span<const std::byte>& wire);
 
+    // Between records it keeps no memory.
+    void trim() noexcept {
+        if (complete_ || partial_.empty()) {
+            partial_ = {};
+            complete_ = false;
+        }
+    }
+
   private:
     [[nodiscard]] Result<std::size_t> length(std::span<const std::byte> bytes);
 

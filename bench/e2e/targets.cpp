@@ -62,12 +62,47 @@ std::vector<Target> topic_targets() {
     };
 }
 
+// The first is the floor's or the peer's row, so that 1 is as fast as it.
+std::vector<Target> bridge_targets() {
+    const auto of = [](const std::string& text,
+                       const std::string& floor,
+                       const std::string& row,
+                       double share) {
+        return Target{text, {floor}, {row}, true, share};
+    };
+    return {
+        of("bridge: round trip 64 B, raw / telpher", "raw_rr_64", "bridge_rr_64", 0.8),
+        of("bridge: the same encrypted", "raw_rr_64_tls", "bridge_rr_64_tls", 0.8),
+        of("bridge: window 256, 64 B", "raw_window_64", "bridge_window_64", 0.35),
+        of("bridge: the same encrypted", "raw_window_64_tls", "bridge_window_64_tls", 0.35),
+        of("bridge: window 256, 1 KiB", "raw_window_1k", "bridge_window_1k", 0.45),
+        of("bridge: the same encrypted", "raw_window_1k_tls", "bridge_window_1k_tls", 0.35),
+        of("bridge: 5 KiB, 1 connection", "raw_5k_1", "bridge_5k_1", 0.8),
+        of("bridge: 5 KiB, 10 connections", "raw_5k_10", "bridge_5k_10", 0.8),
+        of("bridge: 5 KiB, 100 connections", "raw_5k_100", "bridge_5k_100", 0.8),
+        of("bridge: 500 KiB", "raw_500k", "bridge_500k", 0.7),
+        of("bridge: the same encrypted", "raw_500k_tls", "bridge_500k_tls", 0.9),
+        of("bridge: 5 MiB", "raw_5m", "bridge_5m", 0.7),
+        of("bridge: the same encrypted", "raw_5m_tls", "bridge_5m_tls", 0.9),
+        of("bridge: connect", "raw_connect", "bridge_connect", 0.8),
+        of("bridge: the same encrypted", "raw_connect_tls", "bridge_connect_tls", 0.8),
+        of("hand-over, Redis stream / telpher", "redis_hand_over", "bridge_hand_over", 5.0),
+        of("fan-out, ZeroMQ / telpher", "zmq_tcp_fan_out", "bridge_fan_out", 1.0),
+        of("the same encrypted / ZeroMQ plain", "zmq_tcp_fan_out", "bridge_fan_out_tls", 0.4),
+        {"bridge: KiB of an idle connection", {"bridge_idle"}, {}, false, 4},
+        {"bridge: the same encrypted", {"bridge_idle_tls"}, {}, false, 24},
+    };
+}
+
 }  // namespace
 
 const std::vector<Target>& all_targets() {
     static const std::vector<Target> targets = [] {
         std::vector<Target> all = core_targets();
         for (Target& target : queue_targets()) {
+            all.push_back(std::move(target));
+        }
+        for (Target& target : bridge_targets()) {
             all.push_back(std::move(target));
         }
         for (Target& target : topic_targets()) {

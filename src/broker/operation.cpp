@@ -91,6 +91,9 @@ bool Operation::wait(Duration timeout) {
     if (parker_ != nullptr && Parker::on_thread_of(parker_)) {
         return parker_->help(*this, deadline);
     }
+    if (host_ != nullptr && host_->wait_for(*this, deadline)) {
+        return over();
+    }
     if (const auto memory = memory_.lock()) {
         // A sleeper keeps no memory from others.
         if (shm::ThreadContext* context = memory->known_context(); context != nullptr) {

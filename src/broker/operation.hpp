@@ -50,6 +50,9 @@ class OperationHost {
     virtual bool may_withdraw(Operation& operation) noexcept = 0;
     // It is CANCELLED: an answer is no longer wanted.
     virtual void withdrawn(Operation& operation) noexcept = 0;
+    // Its caller waits until it is over, or for `deadline`: it may do what the host would do meanwhile. False:
+    // it is to sleep until it is woken.
+    virtual bool wait_for(Operation& operation, std::uint64_t deadline) noexcept = 0;
     // Whether coroutines can be resumed. Error: there is no thread for them.
     virtual bool can_resume() noexcept = 0;
     // Takes over one reference, and resumes its coroutine soon.

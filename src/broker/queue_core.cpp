@@ -150,6 +150,22 @@ Result<std::uint64_t> QueueCore::offer(const Message& message,
     if (auto sound = message.check(); !sound) [[unlikely]] {
         return sound.error();
     }
+    return offer_checked(message, timeout, stop);
+}
+
+Result<std::uint64_t> QueueCore::offer(const MessageView& message,
+                                       Duration timeout,
+                                       const std::stop_token& stop) {
+    if (message.topic().empty()) {
+        return Message(message).check().error();
+    }
+    return offer_checked(message, timeout, stop);
+}
+
+template <typename Fields>
+Result<std::uint64_t> QueueCore::offer_checked(const Fields& message,
+                                               Duration timeout,
+                                               const std::stop_token& stop) {
     Status status = refuse(timeout);
     if (status != Status::ok) [[unlikely]] {
         return explain(status, timeout);

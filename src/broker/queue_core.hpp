@@ -45,6 +45,10 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     Result<std::uint64_t> offer(const Message& message,
                                 Duration timeout,
                                 const std::stop_token& stop);
+    // The same for a message that lies encoded somewhere, decoded and sound: copied once, into its chunk.
+    Result<std::uint64_t> offer(const MessageView& message,
+                                Duration timeout,
+                                const std::stop_token& stop);
     Result<std::uint64_t> offer(Loan& loan, Duration timeout, const std::stop_token& stop);
     Result<Delivery> poll(Duration timeout, const std::stop_token& stop);
     Result<Delivery> poll_typed(const TypeTag& tag, Duration timeout, const std::stop_token& stop);
@@ -71,6 +75,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     // The same for a message that nobody will read any more, whatever it takes: where the lane stays
     // full for 100 ms, or this thread gets no record, it is lost, and counted as abandoned.
     void give_up(Delivery& delivery) noexcept;
+    // It is lost, and counted as abandoned.
+    void abandon(Delivery& delivery) noexcept;
 
     // ---- for those who wait on many (parker.hpp, WaitSet) ---------------------------------------
     // Whether a poll would find something: a message, the end of the queue, or damage; the cheap and
@@ -95,6 +101,10 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     [[nodiscard]] bool created() const { return created_; }
 
   private:
+    template <typename Fields>
+    Result<std::uint64_t> offer_checked(const Fields& message,
+                                        Duration timeout,
+                                        const std::stop_token& stop);
     // The checks before every operation; none = go on.
     [[nodiscard]] Status refuse(Duration timeout) const noexcept;
     // The same before those that consume.

@@ -84,12 +84,16 @@ void QueueCore::give_up(Delivery& delivery) noexcept {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     if (delivery && status != Status::forked) {
-        // relaxed: a statistic
-        attachment_.directory()
-            .entry(found_.entry)
-            .abandoned.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
-        delivery.release();
+        abandon(delivery);
     }
+}
+
+void QueueCore::abandon(Delivery& delivery) noexcept {
+    // relaxed: a statistic
+    attachment_.directory()
+        .entry(found_.entry)
+        .abandoned.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
+    delivery.release();
 }
 
 }  // namespace telpher::detail

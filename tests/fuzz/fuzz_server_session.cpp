@@ -27,7 +27,7 @@ struct World {
     telpher::Queue queue = server.create_queue("q", {.capacity = 4}).value();
     telpher::Function function =
         server.serve("f", [](const telpher::Message& request) { return request; }).value();
-    std::shared_ptr<bridge::CommandHost> host = std::make_shared<bridge::CommandHost>();
+    std::shared_ptr<bridge::SessionHost> host = std::make_shared<bridge::SessionHost>();
     std::shared_ptr<bridge::CodecTools> tools = std::make_shared<bridge::CodecTools>();
     World() { host->admin = telpher::Admin::of(client).value(); }
 };

@@ -1,15 +1,17 @@
 #pragma once
-// What all sessions of a bridge run their commands with.
+// What all sessions of a bridge share.
 
 #include "telpher/admin.hpp"
 
 #include "tcp_bridge/command_thread.hpp"
+#include "tcp_bridge/returns.hpp"
 
 namespace telpher::bridge {
 
-struct CommandHost {
-    Admin admin;
+struct SessionHost {
+    Admin admin{};
     CommandThread thread{};
+    Returns returns{};
 };
 
 }  // namespace telpher::bridge

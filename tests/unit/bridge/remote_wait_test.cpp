@@ -1,0 +1,102 @@
+// A caller that waits alone reads its connection itself: what others do with that connection meanwhile.
+
+#include "telpher/telpher.hpp"
+
+#include "tests/unit/support/ways.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace telpher {
+namespace {
+
+using namespace std::chrono_literals;
+
+class RemoteWait : public test::Ways {
+  protected:
+    void SetUp() override {
+        Ways::SetUp();
+        static_cast<void>(server.create_queue("orders").value());
+        queue = client.queue("orders").value();
+    }
+    // A poll that waits, in a thread of its own.
+    std::thread poll_until(Status expected, std::stop_token stop = {}) {
+        std::thread waits([this, expected, stop = std::move(stop)] {
+            EXPECT_EQ(queue.poll(kSoon, stop).status(), expected);
+        });
+        std::this_thread::sleep_for(30ms);
+        return waits;
+    }
+    Queue queue;
+};
+
+TEST_P(RemoteWait, others_are_answered_while_one_polls_for_long) {
+    std::thread waits = poll_until(Status::ok);
+    static_cast<void>(server.create_queue("others").value());
+    Queue others = client.queue("others").value();
+    for (int i = 0; i < 20; ++i) {
+        ASSERT_TRUE(others.offer(Message::text("t", "x"), kSoon));
+        ASSERT_TRUE(others.offer_async(Message::text("t", "x"), kSoon).get(kSoon));
+        ASSERT_TRUE(others.poll(kSoon));
+    }
+    ASSERT_TRUE(queue.offer(Message::text("t", "for who waits"), kSoon));
+    waits.join();
+}
+
+TEST_P(RemoteWait, a_stop_request_ends_it) {
+    std::stop_source stop;
+    std::thread waits = poll_until(Status::cancelled, stop.get_token());
+    stop.request_stop();
+    waits.join();
+}
+
+TEST_P(RemoteWait, the_end_of_its_client_ends_it) {
+    std::thread waits = poll_until(Status::closed);
+    client.close();
+    waits.join();
+}
+
+TEST_P(RemoteWait, futures_that_nobody_waits_for_become_ready_behind_it) {
+    for (int i = 0; i < 50; ++i) {
+        ASSERT_TRUE(queue.offer(Message::text("t", "read by its caller"), kSoon));
+        auto future = queue.offer_async(Message::text("t", "read by the I/O thread"), kSoon);
+        while (!future.ready()) {
+            std::this_thread::yield();
+        }
+        EXPECT_TRUE(future.get(kSoon));
+    }
+}
+
+TEST_P(RemoteWait, many_callers_of_one_connection_get_their_own_answers) {
+    std::atomic<int> good{0};
+    std::vector<std::thread> callers;
+    for (int i = 0; i < 4; ++i) {
+        callers.emplace_back([&, i] {
+            const std::string name = "queue-" + std::to_string(i);
+            Queue own = client.queue(name, {.wait = kSoon}).value();
+            for (int round = 0; round < 50; ++round) {
+                const std::string text = name + " " + std::to_string(round);
+                const auto offered = own.offer(Message::text("t", text), kSoon);
+                const auto polled = own.poll(kSoon);
+                good += offered && polled && polled->text() == text ? 1 : 0;
+            }
+        });
+    }
+    for (int i = 0; i < 4; ++i) {
+        static_cast<void>(server.create_queue("queue-" + std::to_string(i)).value());
+    }
+    for (std::thread& caller : callers) {
+        caller.join();
+    }
+    EXPECT_EQ(good, 200);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, RemoteWait, test::kAllWays, test::name_of_way);
+
+}  // namespace
+}  // namespace telpher

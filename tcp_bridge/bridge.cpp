@@ -216,6 +216,7 @@ Result<std::shared_ptr<BridgeCore>> BridgeCore::start(Client client, BridgeOptio
     const std::size_t bytes_max = domain->attachment().segment().message_bytes_max();
     auto core =
         std::make_shared<BridgeCore>(std::move(client), std::move(options), name, bytes_max);
+    core->host_->admin = Admin::of(core->client_).value();
     if (core->inbox_->descriptor() < 0) {
         return Error{Status::limit_reached, errno, "eventfd"};
     }

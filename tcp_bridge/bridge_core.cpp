@@ -30,6 +30,7 @@ BridgeCore::BridgeCore(Client client,
       domain_(std::move(domain)),
       limits_{.message_bytes_max = message_bytes_max, .outstanding_max = options_.outstanding_max},
       id_(random_id()),
+      host_(std::make_shared<CommandHost>()),
       connect_rate_(options_.connects_per_second, options_.connects_burst) {}
 
 BridgeCore::~BridgeCore() {
@@ -89,6 +90,8 @@ Result<BridgeCore::Greeted> BridgeCore::greet(const Hello& hello,
         welcome.resumed = true;
         welcome.session = hello.session;
         welcome.received = known->second.session->received();
+        welcome.codec = known->second.codec;
+        welcome.compress_from = known->second.compress_from;
         known->second.is_cut = false;
         known->second.connection = connection.weak_from_this();
         return Greeted{known->second.session, welcome};
@@ -101,8 +104,17 @@ Result<BridgeCore::Greeted> BridgeCore::greet(const Hello& hello,
     }
     welcome.session = random_id();
     auto session =
-        std::make_shared<ServerSession>(client_, inbox_, limits_, Authorize{}, principal);
-    sessions_[welcome.session] = {session, connection.weak_from_this(), {}, false};
+        std::make_shared<ServerSession>(client_, host_, inbox_, limits_, Authorize{}, principal);
+    // The client's wish, or else the bridge's.
+    const std::int64_t from =
+        hello.compress_from >= 0 ? hello.compress_from : options_.compress_from_bytes;
+    if (const auto codec = choose_codec(hello.codecs); codec && from >= 0) {
+        welcome.codec = static_cast<std::uint8_t>(*codec);
+        welcome.compress_from = from;
+        session->compress(codec_tools_, welcome.codec, from);
+    }
+    sessions_[welcome.session] = {
+        session, connection.weak_from_this(), {}, false, welcome.codec, welcome.compress_from};
     count_sessions();
     return Greeted{std::move(session), welcome};
 }
@@ -281,6 +293,7 @@ void BridgeCore::drain(Duration patience) noexcept {
     if (thread_.joinable()) {
         thread_.join();
     }
+    host_->thread.stop();
     if (unix_made_) {
         ::unlink(options_.unix_path.c_str());
     }

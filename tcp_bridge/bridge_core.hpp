@@ -78,6 +78,8 @@ class BridgeCore : public std::enable_shared_from_this<BridgeCore> {
         std::weak_ptr<Connection> connection;
         std::chrono::steady_clock::time_point cut{};  // when, if it has no connection
         bool is_cut = false;
+        std::uint8_t codec = 0;
+        std::int64_t compress_from = -1;
     };
     using Socket = std::variant<asio::ip::tcp::socket, asio::local::stream_protocol::socket>;
     [[nodiscard]] Result<std::shared_ptr<const TlsContext>> make_tls() const;
@@ -111,6 +113,8 @@ class BridgeCore : public std::enable_shared_from_this<BridgeCore> {
     const SessionId id_;
     std::shared_ptr<const TlsContext> tls_;
     asio::io_context context_{1};
+    std::shared_ptr<CommandHost> host_;
+    std::shared_ptr<CodecTools> codec_tools_ = std::make_shared<CodecTools>();
     std::shared_ptr<Inbox> inbox_ = std::make_shared<Inbox>();
     asio::posix::stream_descriptor wakes_{context_};
     asio::ip::tcp::acceptor tcp_{context_};

@@ -34,7 +34,6 @@ constexpr std::pair<FrameType, std::string_view> kNames[] = {
     {FrameType::call, "CALL"},
     {FrameType::response, "RESPONSE"},
     {FrameType::command, "COMMAND"},
-    {FrameType::reply, "REPLY"},
 };
 
 }  // namespace
@@ -61,6 +60,7 @@ bool carries_message(FrameType type) noexcept {
         case FrameType::sample:
         case FrameType::call:
         case FrameType::response:
+        case FrameType::command:
             return true;
         default:
             return false;

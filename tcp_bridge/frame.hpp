@@ -50,7 +50,6 @@ enum class FrameType : std::uint8_t {
     call = 32,
     response = 33,
     command = 40,
-    reply = 41,
 };
 // Frames of unknown types that have this bit are passed over.
 inline constexpr std::uint8_t kTypeOptional = 0x80;

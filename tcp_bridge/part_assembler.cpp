@@ -1,6 +1,7 @@
 #include "tcp_bridge/part_assembler.hpp"
 
 #include "src/wire/codec.hpp"
+#include "tcp_bridge/compression.hpp"
 
 #include <cstring>
 
@@ -15,7 +16,13 @@ Error wrong(const Frame& frame, const std::string& what) {
 
 }  // namespace
 
+// A compressed body tells how long it was, and is shorter than that and its head.
 Result<std::size_t> PartAssembler::announced(const Frame& frame) const {
+    if ((frame.head.flags & kFlagCompressed) != 0) {
+        const auto body = read_compressed_body(frame.body, message_bytes_max_);
+        return body ? Result<std::size_t>(body->raw_bytes + kCompressedHeadBytes)
+                    : Result<std::size_t>(body.error());
+    }
     detail::MessageHead head;
     if (frame.body.size() < sizeof head) {
         return wrong(frame, "the first one does not hold a message's header");
@@ -53,7 +60,8 @@ Result<std::optional<std::span<const std::byte>>> PartAssembler::add(const Frame
         if (bytes_ + *bytes > bytes_max_) {
             return Error{Status::overloaded, 0, "messages that are incomplete have too many bytes"};
         }
-        known = parts_.emplace(key, Parts{{}, *bytes}).first;
+        known =
+            parts_.emplace(key, Parts{{}, *bytes, (frame.head.flags & kFlagCompressed) != 0}).first;
         known->second.body.reserve(*bytes);
         bytes_ += *bytes;
     }
@@ -66,7 +74,11 @@ Result<std::optional<std::span<const std::byte>>> PartAssembler::add(const Frame
     if (more) {
         return Whole{};
     }
-    if (parts.body.size() != parts.announced) {
+    const bool compressed = (frame.head.flags & kFlagCompressed) != 0;
+    if (compressed != parts.compressed) {
+        return wrong(frame, "some of them are compressed, others not");
+    }
+    if (parts.body.size() != parts.announced && !compressed) {
         return wrong(frame, "the message ends before its header says");
     }
     bytes_ -= parts.announced;

@@ -39,7 +39,8 @@ class PartAssembler {
     using Key = std::tuple<FrameType, std::uint16_t, std::uint64_t>;
     struct Parts {
         Bytes body;
-        std::size_t announced = 0;
+        std::size_t announced = 0;  // at most, if compressed
+        bool compressed = false;
     };
     [[nodiscard]] Result<std::size_t> announced(const Frame& frame) const;
 

@@ -74,6 +74,13 @@ Result<Client> connect_remote(std::string_view uri, const ConnectOptions& option
     remote.wait_ns = ns_of(options.wait);
     remote.name = program_invocation_short_name;
     remote.random = random_number;
+    if (options.compress_from_bytes < -1) {
+        return Error{Status::bad_request,
+                     0,
+                     "compress_from_bytes is " + std::to_string(options.compress_from_bytes) +
+                         ", allowed are -1 and more"};
+    }
+    remote.limits.compress_from = options.compress_from_bytes;
     auto channel = channel_maker(remote.address, options);
     if (!channel) {
         return channel.error();

@@ -6,6 +6,8 @@
 //   Channels  a queue handle has one of its own; those of topics and functions are found by name, and stay.
 
 #include "src/client/remote.hpp"
+#include "src/client/remote_admin.hpp"
+#include "tcp_bridge/command_fields.hpp"
 #include "tcp_bridge/remote_connection.hpp"
 #include "tcp_bridge/remote_operations.hpp"
 
@@ -29,6 +31,7 @@ class RemoteHandle final : public detail::RemoteClient,
     ~RemoteHandle() override { connection_->end(); }
 
     Result<Queue> queue(std::string_view name, const FindOptions& options) override;
+    Result<Queue> create_temporary_queue(const TemporaryQueueOptions& options) override;
     Result<std::uint64_t> reply(const MessageView& request,
                                 Message message,
                                 Duration timeout) override;
@@ -45,6 +48,7 @@ class RemoteHandle final : public detail::RemoteClient,
     Result<Message> send(const detail::RemoteCall& call, const Message& request) override;
     Future<Message> send_async(const detail::RemoteCall& call, const Message& request) override;
     Result<void> send_oneway(const detail::RemoteCall& call, const Message& request) override;
+    [[nodiscard]] std::shared_ptr<detail::RemoteAdmin> admin() override;
     [[nodiscard]] bool running() const noexcept override;
     void close() noexcept override { connection_->end(); }
 
@@ -58,6 +62,8 @@ class RemoteHandle final : public detail::RemoteClient,
     // The message as it travels. Errors: bad_request (its first violated limit), message_too_large.
     Result<Bytes> encode(const Message& message, MessageType type);
     Result<Bytes> encode(Loan& loan, MessageType type);
+    // Asks the bridge itself (commands.hpp): its reply. At most 10 s.
+    Result<Message> command(std::string_view name, const FieldWriter& arguments);
     // The topic's or function's channel, opened without waiting for the answer if there is none.
     Result<std::uint16_t> channel_of(Kind kind, std::string_view name);
     Future<Published> publish_bytes(std::string_view topic,

@@ -68,6 +68,9 @@ class QueueEnd final : public detail::RemoteQueue, public std::enable_shared_fro
         }
         return detail::RemoteAccess::loan(plan, client_->message_bytes_max());
     }
+    Result<std::uint64_t> purge() override { return client_->admin()->purge(name_); }
+    Result<Message> peek() override { return client_->admin()->peek(name_); }
+    Result<QueueStatus> status() override { return client_->admin()->queue_status(name_); }
     void close() noexcept override { end(); }
     [[nodiscard]] const std::string& name() const noexcept override { return name_; }
     [[nodiscard]] std::uint32_t capacity() const noexcept override { return capacity_; }
@@ -231,6 +234,7 @@ class TopicEnd final : public detail::RemoteTopic {
         }
         return detail::RemoteAccess::loan(plan, client_->message_bytes_max());
     }
+    Result<TopicStatus> status() override { return client_->admin()->topic_status(name_); }
     [[nodiscard]] const std::string& name() const noexcept override { return name_; }
 
   private:

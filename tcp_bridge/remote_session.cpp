@@ -48,6 +48,8 @@ void RemoteSession::connected(std::uint64_t now) {
     Hello hello;
     hello.heartbeat_ms = limits_.heartbeat_ms;
     hello.name = name_;
+    hello.codecs = codecs_offered();
+    hello.compress_from = limits_.compress_from;
     if (!session_lost_) {
         hello.session = welcome_.session;
         hello.received = all_answered_to();
@@ -231,12 +233,14 @@ void RemoteSession::send(Ticket ticket, Operation& operation, std::uint64_t now)
         }
     }
     operation.sent = true;
-    push(operation.head, operation.body);
+    FrameHead head = operation.head;  // kept as it is: what is sent again may go another way
+    const auto shrunk = codec_.shrink(head, operation.body);
+    push(head, shrunk ? *shrunk : std::span<const std::byte>(operation.body));
     if (operation.cancelled) {  // while it could not be sent
-        FrameHead head;
-        head.type = FrameType::cancel;
-        head.correlation = operation.correlation;
-        push(head);
+        FrameHead behind;
+        behind.type = FrameType::cancel;
+        behind.correlation = operation.correlation;
+        push(behind);
     }
     set_expiry(ticket, operation, after(operation.deadline, grace_ns_));
 }

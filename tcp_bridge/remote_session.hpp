@@ -15,6 +15,7 @@
 //   Hostile     whatever the bridge sends: an error of received(), after which the connection is cut
 
 #include "tcp_bridge/bodies.hpp"
+#include "tcp_bridge/body_codec.hpp"
 #include "tcp_bridge/frame_reader.hpp"
 #include "tcp_bridge/part_assembler.hpp"
 #include "tcp_bridge/remote_events.hpp"
@@ -36,6 +37,7 @@ using Ticket = std::uint64_t;
 
 struct RemoteLimits {
     std::uint32_t heartbeat_ms = 5000;           // wished for
+    std::int64_t compress_from = -1;             // wished for: ConnectOptions::compress_from_bytes
     std::uint64_t handshake_ns = 5'000'000'000;  // until WELCOME
     std::size_t operations_max = 65'536;         // unanswered or waiting to be sent
     std::size_t bytes_max = std::size_t{64}
@@ -170,7 +172,7 @@ class RemoteSession {
     [[nodiscard]] std::uint64_t all_answered_to() const noexcept;
     [[nodiscard]] std::uint64_t heartbeat_ns() const noexcept;
 
-    // remote_session_receive.cpp
+    // remote_session_receive.cpp and remote_session_samples.cpp
     Result<void> on_frame(const Frame& frame, std::uint64_t now);
     Result<void> on_greeting(const Frame& frame, std::uint64_t now);
     Result<void> on_welcome(const Welcome& welcome, std::uint64_t now);
@@ -202,6 +204,7 @@ class RemoteSession {
 
     FrameReader reader_;
     std::optional<PartAssembler> parts_;
+    BodyCodec codec_{std::make_shared<CodecTools>()};
     SendQueue out_;
     std::uint64_t heard_ = 0;  // when
     std::uint64_t said_ = 0;

@@ -13,16 +13,14 @@
 namespace telpher::bridge {
 namespace {
 
-// Of a subscription whose numbers are remembered: as many as a domain can have.
-constexpr std::size_t kTopicsMax = 4096;
-// A window that was granted anew after a cut may come on top of the old one.
-constexpr std::uint64_t kWindowsMax = 4;
 constexpr std::uint32_t kHeartbeatMsMin = 100;
 // What may answer it besides an error.
 FrameType answer_of(const FrameHead& operation) {
     switch (operation.type) {
         case FrameType::poll:
             return FrameType::delivery;
+        case FrameType::command:
+            return FrameType::response;
         case FrameType::call:
             return (operation.flags & kFlagOneway) != 0 ? FrameType::result : FrameType::response;
         default:
@@ -71,8 +69,9 @@ Result<void> RemoteSession::on_frame(const Frame& frame, std::uint64_t now) {
     if (state_ == State::ended) {
         return {};
     }
-    if ((head.flags & kFlagCompressed) != 0) {
-        return refuse("a compressed frame, although no codec was agreed on");
+    if ((head.flags & kFlagCompressed) != 0 && (!codec_.agreed() || !carries_message(head.type))) {
+        return refuse("a compressed " + std::string(to_string(head.type)) +
+                      ", which was not agreed on");
     }
     if ((head.flags & kFlagMore) != 0 && !carries_message(head.type)) {
         return refuse(std::string(to_string(head.type)) + " in parts");
@@ -131,7 +130,7 @@ Result<void> RemoteSession::on_greeting(const Frame& frame, std::uint64_t now) {
 }
 
 Result<void> RemoteSession::on_welcome(const Welcome& welcome, std::uint64_t now) {
-    if (welcome.version != kVersion || welcome.codec != 0) {
+    if (welcome.version != kVersion || !was_offered(welcome.codec)) {
         return refuse("WELCOME: version " + std::to_string(welcome.version) + " and codec " +
                       std::to_string(welcome.codec) + " were not offered");
     }
@@ -151,6 +150,7 @@ Result<void> RemoteSession::on_welcome(const Welcome& welcome, std::uint64_t now
         std::min<std::uint64_t>(welcome.message_bytes_max, limits::kMessageBytesMaxHighest);
     grace_ns_ = heartbeat_ns();
     reader_.welcome();
+    codec_.agree(welcome.codec, welcome.compress_from);
     parts_.emplace(welcome_.message_bytes_max, kPartsMax * welcome_.message_bytes_max);
     state_ = State::up;
     ++connection_number_;
@@ -242,17 +242,28 @@ Result<void> RemoteSession::on_message(const Frame& frame, Answer& answer, bool*
         return {};
     }
     const std::span<const std::byte> bytes = **whole;
-    if (bytes.size() > welcome_.message_bytes_max) {
-        return refuse("a message of " + std::to_string(bytes.size()) + " bytes");
-    }
     // A copy in memory of its own, aligned as in a chunk.
-    answer.message = detail::RemoteMemory(bytes.size());
-    const auto memory = answer.message.message();
-    if (!bytes.empty()) {
-        std::memcpy(memory.data(), bytes.data(), bytes.size());
+    if ((frame.head.flags & kFlagCompressed) != 0) {
+        const auto packed = codec_.look(bytes, welcome_.message_bytes_max);
+        if (!packed) {
+            return refuse(packed.error().detail);
+        }
+        answer.message = detail::RemoteMemory(packed->raw_bytes);
+        if (auto opened = codec_.open(*packed, answer.message.message()); !opened) {
+            return opened.error().status == Status::out_of_memory ? opened
+                                                                  : refuse(opened.error().detail);
+        }
+    } else if (bytes.size() > welcome_.message_bytes_max) {
+        return refuse("a message of " + std::to_string(bytes.size()) + " bytes");
+    } else {
+        answer.message = detail::RemoteMemory(bytes.size());
+        if (!bytes.empty()) {
+            std::memcpy(answer.message.message().data(), bytes.data(), bytes.size());
+        }
     }
+    const auto memory = answer.message.message();
     const auto view = wire::decode(memory);
-    if (!view || wire::encoded_bytes(*view) != bytes.size()) {
+    if (!view || wire::encoded_bytes(*view) != memory.size()) {
         return refuse(std::string(to_string(frame.head.type)) + ": " +
                       (view ? "there is something behind the message" : view.error().detail));
     }
@@ -315,86 +326,6 @@ void RemoteSession::prove(std::uint64_t correlation) {
     while (!unproven_.empty() && unproven_.front().proof <= correlation) {
         unproven_.pop_front();
     }
-}
-
-// ---- subscriptions -----------------------------------------------------------------------------
-
-Result<void> RemoteSession::on_sample(const Frame& frame) {
-    const auto known = channels_.find(frame.head.channel);
-    if (known == channels_.end() || !known->second.subscription || known->second.failed) {
-        return refuse("SAMPLE on channel " + std::to_string(frame.head.channel) +
-                      ", which is no subscription");
-    }
-    Answer answer;
-    bool complete = true;
-    if (auto taken = on_message(frame, answer, &complete); !taken || !complete) {
-        return taken;
-    }
-    Channel& channel = known->second;
-    if (channel.granted == 0 && channel.buffered >= kWindowsMax * limits_.window) {
-        return refuse("more SAMPLEs than were granted");
-    }
-    channel.granted -= channel.granted > 0 ? 1U : 0U;
-    ++channel.buffered;
-    // Where a new session would go on; with several topics, each has numbers of its own.
-    if (channel.what.patterns.size() == 1 && channel.what.patterns[0] == answer.view.topic()) {
-        channel.what.from = From::sequence(answer.value + 1);
-    } else {
-        channel.what.from = From::latest();
-    }
-    if (!channel.closing) {
-        Event event;
-        event.sink = channel.sink;
-        event.lost_before = lost_before(channel, frame, answer.view.topic());
-        event.answer = std::move(answer);
-        events_.push_back(std::move(event));
-    }
-    return {};
-}
-
-// What was sent and not received in a cut, the bridge cannot know: the numbers tell.
-std::uint64_t RemoteSession::lost_before(Channel& channel,
-                                         const Frame& frame,
-                                         std::string_view topic) {
-    const std::uint64_t number = frame.head.argument;
-    auto known = channel.last.find(topic);
-    if (known == channel.last.end()) {
-        if (channel.last.size() < kTopicsMax) {
-            channel.last.emplace(topic, Channel::Last{number, connection_number_});
-        }
-        return frame.head.correlation;
-    }
-    Channel::Last& last = known->second;
-    const bool cut = last.connection != connection_number_;
-    const std::uint64_t gap = number > last.number ? number - last.number - 1 : 0;
-    last = {number, connection_number_};
-    return cut ? std::max(gap, frame.head.correlation) : frame.head.correlation;
-}
-
-Result<void> RemoteSession::on_end(const Frame& frame) {
-    const auto known = channels_.find(frame.head.channel);
-    auto ending = decode_ending(frame.body);
-    if (!ending) {
-        return refuse("END: " + ending.error().detail);
-    }
-    if (known == channels_.end() || !known->second.subscription) {
-        return {};  // of an UNSUBSCRIBE that was sent twice
-    }
-    if (ending->error.status == Status::ok) {
-        ending->error.status = Status::closed;
-    }
-    Channel& channel = known->second;
-    if (channel.closing) {
-        channels_.erase(known);
-        return {};
-    }
-    Event event;
-    event.sink = std::move(channel.sink);
-    event.ended = true;
-    event.answer.error = ending->error;
-    channel.failed = std::move(ending->error);
-    events_.push_back(std::move(event));
-    return {};
 }
 
 }  // namespace telpher::bridge

@@ -3,6 +3,7 @@
 #include "src/broker/queue_core.hpp"
 #include "src/wire/codec.hpp"
 #include "tcp_bridge/byte_cursor.hpp"
+#include "tcp_bridge/message_bytes.hpp"
 #include "tcp_bridge/server_session.hpp"
 
 #include <algorithm>
@@ -20,13 +21,6 @@ FrameHead result_head(std::uint64_t argument) {
     head.type = FrameType::result;
     head.argument = argument;
     return head;
-}
-
-template <typename Fields>
-Bytes bytes_of(const Fields& message) {
-    Bytes bytes(wire::encoded_bytes(message));
-    wire::encode(message, {message.id(), message.parts().head.timestamp_ns, message.type()}, bytes);
-    return bytes;
 }
 
 std::string_view verb_of(FrameType type) {
@@ -85,12 +79,17 @@ void ServerSession::try_open(std::uint16_t number, Channel& channel, Clock::time
             if (auto queue = client_.queue(channel.open.name); queue) {
                 channel.queue = std::move(*queue);
                 capacity = channel.queue.capacity();
+                opened_temporary(channel.open.name, number);
             } else {
                 error = queue.error();
             }
             break;
         case Kind::topic:
-            if (auto topic = client_.topic(channel.open.name); topic) {
+            if (!allowed("publish", channel.open.name)) {
+                error = {Status::not_permitted,
+                         0,
+                         principal_ + " may not publish '" + channel.open.name + "'"};
+            } else if (auto topic = client_.topic(channel.open.name); topic) {
                 channel.topic = std::move(*topic);
             } else {
                 error = topic.error();
@@ -186,6 +185,14 @@ void ServerSession::run(const FrameHead& head, Channel* channel, std::span<const
                      0,
                      principal_ + " may not " + std::string(verb_of(head.type)) + " '" +
                          std::string(name) + "'"});
+        return;
+    }
+    if (head.type == FrameType::poll && !may_poll(channel->open.name)) {
+        answer(head.correlation,
+               Error{Status::not_permitted,
+                     0,
+                     "only the client that made temporary queue '" + channel->open.name +
+                         "' polls it"});
         return;
     }
     if (head.type == FrameType::poll) {

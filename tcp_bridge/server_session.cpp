@@ -29,11 +29,13 @@ bool is_operation(FrameType type) {
 }  // namespace
 
 ServerSession::ServerSession(Client client,
+                             std::shared_ptr<CommandHost> host,
                              std::shared_ptr<Inbox> inbox,
                              SessionLimits limits,
                              Authorize authorize,
                              std::string principal)
     : client_(std::move(client)),
+      host_(std::move(host)),
       inbox_(std::move(inbox)),
       limits_(limits),
       authorize_(std::move(authorize)),
@@ -87,6 +89,7 @@ void ServerSession::end() {
     }
     kept_.clear();
     channels_.clear();
+    temporaries_.clear();
     out_.clear();
 }
 
@@ -104,8 +107,9 @@ bool ServerSession::settled() const {
 
 Result<void> ServerSession::on_frame(const Frame& frame) {
     const FrameHead& head = frame.head;
-    if ((head.flags & kFlagCompressed) != 0) {
-        return broken("a compressed frame, although no codec was agreed on");
+    if ((head.flags & kFlagCompressed) != 0 && (!codec_.agreed() || !carries_message(head.type))) {
+        return broken("a compressed " + std::string(to_string(head.type)) +
+                      ", which was not agreed on");
     }
     if ((head.flags & kFlagMore) != 0 && !carries_message(head.type)) {
         return broken(std::string(to_string(head.type)) + " in parts");
@@ -129,6 +133,7 @@ Result<void> ServerSession::on_frame(const Frame& frame) {
         case FrameType::close:
             if (const auto known = channels_.find(head.channel); known != channels_.end()) {
                 opening_ -= known->second.opening ? 1U : 0U;
+                closed_temporary(known->second.open.name, head.channel);
                 channels_.erase(known);
             }
             return {};
@@ -164,7 +169,18 @@ Result<void> ServerSession::on_data(const Frame& frame) {
     if (!whole) {
         return whole.error();
     }
-    return *whole ? operate(frame.head, **whole) : Result<void>();
+    if (!*whole || (frame.head.flags & kFlagCompressed) == 0) {
+        return *whole ? operate(frame.head, **whole) : Result<void>();
+    }
+    const auto packed = codec_.look(**whole, limits_.message_bytes_max);
+    if (!packed) {
+        return packed.error();
+    }
+    Bytes raw(packed->raw_bytes);
+    if (auto opened = codec_.open(*packed, raw); !opened) {
+        return opened;
+    }
+    return operate(frame.head, raw);
 }
 
 // First frames come in order; a large one may be whole after others that came later.
@@ -203,8 +219,7 @@ Result<void> ServerSession::operate(const FrameHead& head, std::span<const std::
         case FrameType::subscribe:
             return subscribe(head, body);
         case FrameType::command:
-            answer(head.correlation,
-                   Error{Status::not_permitted, 0, "this version has no commands over a bridge"});
+            run_command(head, body);
             return {};
         default:
             break;
@@ -233,6 +248,9 @@ void ServerSession::answer(std::uint64_t correlation, FrameHead head, Bytes body
         return;
     }
     head.correlation = correlation;
+    if (const auto shrunk = codec_.shrink(head, body)) {
+        body.assign(shrunk->begin(), shrunk->end());
+    }
     auto& kept = kept_[correlation];
     kept.head = head;
     kept.body = std::move(body);
@@ -317,7 +335,11 @@ void ServerSession::sample(std::uint16_t channel,
     head.channel = channel;
     head.correlation = lost;
     head.argument = sequence;
-    out_.push(head, std::move(message));
+    if (const auto shrunk = codec_.shrink(head, message)) {
+        out_.push(head, *shrunk);
+    } else {
+        out_.push(head, std::move(message));
+    }
     wake_();
 }
 

@@ -13,6 +13,8 @@
 #include "telpher/client.hpp"
 
 #include "tcp_bridge/bodies.hpp"
+#include "tcp_bridge/body_codec.hpp"
+#include "tcp_bridge/command_host.hpp"
 #include "tcp_bridge/inbox.hpp"
 #include "tcp_bridge/part_assembler.hpp"
 #include "tcp_bridge/send_queue.hpp"
@@ -24,6 +26,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -47,6 +50,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     using Clock = std::chrono::steady_clock;
 
     ServerSession(Client client,
+                  std::shared_ptr<CommandHost> host,
                   std::shared_ptr<Inbox> inbox,
                   SessionLimits limits,
                   Authorize authorize,
@@ -62,6 +66,11 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     void on_tick(Clock::time_point now);
     // A connection came (back): what is kept and not acknowledged is sent again.
     void attach(std::uint64_t received, std::function<void()> wake);
+    // Messages may be compressed from now on, in both directions.
+    void compress(std::shared_ptr<CodecTools> tools, std::uint8_t codec, std::int64_t from) {
+        codec_ = BodyCodec(std::move(tools));
+        codec_.agree(codec, from);
+    }
     // It was cut.
     void detach();
     // From now on nothing begins: it is answered `disconnected`.
@@ -124,13 +133,23 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     template <typename T>
     void start(const FrameHead& head, Future<T> future);
 
+    // server_commands.cpp
+    void run_command(const FrameHead& head, std::span<const std::byte> body);
+    void answer_command(std::uint64_t correlation, const Result<Message>& reply);
+    Result<Message> make_temporary(const MessageView& command);
+    void opened_temporary(const std::string& name, std::uint16_t channel);
+    void closed_temporary(const std::string& name, std::uint16_t channel);
+    [[nodiscard]] bool may_poll(const std::string& name) const;
+
     Client client_;
+    const std::shared_ptr<CommandHost> host_;
     const std::shared_ptr<Inbox> inbox_;
     const SessionLimits limits_;
     const Authorize authorize_;
     const std::string principal_;
     SendQueue out_;
     PartAssembler parts_;
+    BodyCodec codec_{nullptr};
     std::function<void()> wake_;  // the connection writes `out`
     bool ended_ = false;
     bool draining_ = false;
@@ -143,6 +162,12 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     std::unordered_map<std::uint16_t, std::shared_ptr<ServerSubscription>> subscriptions_;
     std::unordered_map<std::uint64_t, std::shared_ptr<ServerOperation>> operations_;  // unanswered
     std::map<std::uint64_t, Kept> kept_;
+    struct Temporary {
+        Queue owner{};
+        std::uint16_t channel = 0;  // of its handle; 0: none yet
+    };
+    std::optional<Client> temporary_client_;
+    std::map<std::string, Temporary> temporaries_;
 };
 
 }  // namespace telpher::bridge

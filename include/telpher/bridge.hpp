@@ -58,6 +58,9 @@ struct BridgeOptions {
     std::uint32_t connects_burst = 2000;
     std::uint32_t outstanding_max =
         4096;  // operations of a client that have no acknowledged answer
+    // Messages of at least this many encoded bytes travel compressed, in both directions, where that makes
+    // them smaller; 0 = all, -1 = none. A client's own wish goes before it.
+    std::int64_t compress_from_bytes = -1;
     Duration heartbeat = std::chrono::seconds(5);
     Duration grace = std::chrono::seconds(10);  // how long the session of a cut connection is kept
     // A line for a log: a connection that was refused, or broke the protocol. Printable ASCII; of a kind 10 a second at

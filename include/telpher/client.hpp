@@ -157,6 +157,7 @@ class Client {
     friend Result<Client> connect(std::string_view uri, const ConnectOptions& options);
     friend struct detail::RemoteAccess;
     friend class detail::DomainCore;
+    friend class Admin;
     explicit Client(std::shared_ptr<detail::DomainCore> core) : core_(std::move(core)) {}
     std::shared_ptr<detail::DomainCore> core_;
     std::shared_ptr<detail::RemoteClient> remote_;  // instead of the core
@@ -182,7 +183,9 @@ class Client {
 //   threads  one for each connection; one more when a coroutine waits, which resumes them
 //   cost     a system call for each operation that finds nobody else sending; 64-byte messages about
 //            60 us round trip on one host
-//   not yet  not_permitted: status, peek, purge, fd, WaitSet, exists, temporary queues
+//   temporary queues  go with the client's session: a bridge that starts anew, or a cut of more than its
+//            grace time, ends them (queue_not_found)
+//   not yet  not_permitted: Queue::fd, WaitSet
 Result<Client> connect(std::string_view uri, const ConnectOptions& options = {});
 
 }  // namespace telpher

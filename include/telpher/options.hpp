@@ -65,9 +65,9 @@ struct Tls {
 struct ConnectOptions {
     Duration wait{};  // how long to wait for the domain to exist; 0 = do not wait
     WaitStrategy wait_strategy = WaitStrategy::balanced;
-    // tcp: and unix: only. Messages of at least this many encoded bytes travel compressed where that
-    // makes them smaller; 0 = all, -1 = none. Worth its time on links below about 1 Gbit/s. Without effect
-    // in this version, whose bridge does not compress yet.
+    // tcp: and unix: only. Messages of at least this many encoded bytes travel compressed, in both
+    // directions, where that makes them smaller; 0 = all, -1 = what the bridge says (by default none). Worth
+    // its time on links below about 1 Gbit/s.
     std::int64_t compress_from_bytes = -1;
     // Connections by TCP only. `tls` says whom to trust, and implies `encrypt`.
     bool encrypt = false;

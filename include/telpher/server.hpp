@@ -235,6 +235,7 @@ class Server {
                                     detail::Handler handler,
                                     const ServeOptions& options);
     Result<Function> serve_default(detail::Handler handler, const ServeOptions& options);
+    friend class Admin;
     explicit Server(std::shared_ptr<detail::DomainCore> core) : core_(std::move(core)) {}
     std::shared_ptr<detail::DomainCore> core_;
 };

@@ -1,6 +1,7 @@
 #pragma once
 // Everything a program needs.
 
+#include "telpher/admin.hpp"
 #include "telpher/client.hpp"    // IWYU pragma: export
 #include "telpher/function.hpp"  // IWYU pragma: export
 #include "telpher/future.hpp"    // IWYU pragma: export

@@ -3,6 +3,7 @@
 #include "src/broker/publish_operation.hpp"
 #include "src/client/domain_core.hpp"
 #include "src/client/remote.hpp"
+#include "src/client/remote_admin.hpp"
 #include "src/client/transport.hpp"
 
 #include <array>
@@ -74,9 +75,8 @@ Result<Queue> Client::queue(std::string_view name, const FindOptions& options) {
 }
 Result<Queue> Client::create_temporary_queue(const TemporaryQueueOptions& options) {
     if (core_ == nullptr) {
-        return remote_ != nullptr
-                   ? Result<Queue>(detail::not_over_a_bridge("create_temporary_queue"))
-                   : Result<Queue>(Status::closed);
+        return remote_ != nullptr ? remote_->create_temporary_queue(options)
+                                  : Result<Queue>(Status::closed);
     }
     return core_->create_temporary_queue(options);
 }
@@ -119,8 +119,7 @@ Result<Subscription> Client::subscribe_to(std::vector<std::string> patterns,
 }
 Result<bool> Client::exists(std::string_view name) const {
     if (core_ == nullptr) {
-        return remote_ != nullptr ? Result<bool>(detail::not_over_a_bridge("exists"))
-                                  : Result<bool>(Status::closed);
+        return remote_ != nullptr ? remote_->admin()->exists(name) : Result<bool>(Status::closed);
     }
     return core_->exists(name);
 }

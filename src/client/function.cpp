@@ -10,6 +10,7 @@
 #include "src/client/domain_core.hpp"
 #include "src/client/functions.hpp"
 #include "src/client/remote.hpp"
+#include "src/client/remote_admin.hpp"
 
 namespace telpher {
 
@@ -106,9 +107,8 @@ detail::RemoteCall remote_call(std::string_view function,
             return core_->functions().status(function.empty() ? detail::kDefaultFunction          \
                                                               : function);                        \
         }                                                                                         \
-        return remote != nullptr                                                                  \
-                   ? Result<FunctionStatus>(detail::not_over_a_bridge("function_status"))         \
-                   : Result<FunctionStatus>(Status::closed);                                      \
+        return remote != nullptr ? remote->admin()->function_status(function)                     \
+                                 : Result<FunctionStatus>(Status::closed);                        \
     }
 TELPHER_CALLS(Client, remote_)
 TELPHER_CALLS(Server, kLocal)

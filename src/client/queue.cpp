@@ -26,10 +26,6 @@ constexpr Duration kForever = std::chrono::hours(24 * 365);
 // Payloads from here on begin on a cache line.
 constexpr std::size_t kAlignedFrom = 4096;
 
-// What only a core can do.
-Error refused(bool remote, const char* what) {
-    return remote ? detail::not_over_a_bridge(what) : Error{Status::closed, 0, {}};
-}
 }  // namespace
 
 Result<std::uint64_t> Queue::offer(const Message& message, Duration timeout, std::stop_token stop) {
@@ -131,21 +127,22 @@ Future<std::uint64_t> Queue::offer_async(Message message, Duration timeout, std:
 
 Result<int> Queue::fd() {
     if (core_ == nullptr) {
-        return refused(remote_ != nullptr, "Queue::fd");
+        return remote_ != nullptr ? detail::not_over_a_bridge("Queue::fd")
+                                  : Error{Status::closed, 0, {}};
     }
     return core_->fd();
 }
 
 Result<std::uint64_t> Queue::purge() {
     if (core_ == nullptr) {
-        return refused(remote_ != nullptr, "Queue::purge");
+        return remote_ != nullptr ? remote_->purge() : Result<std::uint64_t>(Status::closed);
     }
     return core_->purge();
 }
 
 Result<Message> Queue::peek() const {
     if (core_ == nullptr) {
-        return refused(remote_ != nullptr, "Queue::peek");
+        return remote_ != nullptr ? remote_->peek() : Result<Message>(Status::closed);
     }
     return core_->peek();
 }
@@ -160,7 +157,7 @@ void Queue::close() {
 
 Result<QueueStatus> Queue::status() const {
     if (core_ == nullptr) {
-        return refused(remote_ != nullptr, "Queue::status");
+        return remote_ != nullptr ? remote_->status() : Result<QueueStatus>(Status::closed);
     }
     return core_->status();
 }

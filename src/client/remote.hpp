@@ -53,6 +53,8 @@ class RemoteMemory {
     std::size_t bytes_ = 0;
 };
 
+class RemoteAdmin;
+
 class RemoteQueue {
   public:
     RemoteQueue() = default;
@@ -82,6 +84,9 @@ class RemoteQueue {
                                                  Duration timeout,
                                                  const std::stop_token& stop) = 0;
     virtual Result<Loan> loan(const wire::LoanPlan& plan) = 0;
+    virtual Result<std::uint64_t> purge() = 0;
+    virtual Result<Message> peek() = 0;
+    virtual Result<QueueStatus> status() = 0;
     virtual void close() noexcept = 0;
     [[nodiscard]] virtual const std::string& name() const noexcept = 0;
     [[nodiscard]] virtual std::uint32_t capacity() const noexcept = 0;
@@ -104,6 +109,7 @@ class RemoteTopic {
                                             Duration timeout,
                                             const std::stop_token& stop) = 0;
     virtual Result<Loan> loan(const wire::LoanPlan& plan) = 0;
+    virtual Result<TopicStatus> status() = 0;
     [[nodiscard]] virtual const std::string& name() const noexcept = 0;
 };
 
@@ -138,6 +144,7 @@ class RemoteClient {
     virtual ~RemoteClient() = default;
 
     virtual Result<Queue> queue(std::string_view name, const FindOptions& options) = 0;
+    virtual Result<Queue> create_temporary_queue(const TemporaryQueueOptions& options) = 0;
     virtual Result<std::uint64_t> reply(const MessageView& request,
                                         Message message,
                                         Duration timeout) = 0;
@@ -154,6 +161,8 @@ class RemoteClient {
     virtual Result<Message> send(const RemoteCall& call, const Message& request) = 0;
     virtual Future<Message> send_async(const RemoteCall& call, const Message& request) = 0;
     virtual Result<void> send_oneway(const RemoteCall& call, const Message& request) = 0;
+    // Keeps the client.
+    [[nodiscard]] virtual std::shared_ptr<RemoteAdmin> admin() = 0;
     [[nodiscard]] virtual bool running() const noexcept = 0;
     virtual void close() noexcept = 0;
 };

@@ -67,8 +67,7 @@ Result<TopicStatus> Topic::status() const {
     if (core_ != nullptr) {
         return core_->status();
     }
-    return remote_ != nullptr ? Result<TopicStatus>(detail::not_over_a_bridge("Topic::status"))
-                              : Result<TopicStatus>(Status::closed);
+    return remote_ != nullptr ? remote_->status() : Result<TopicStatus>(Status::closed);
 }
 
 const std::string& Topic::name() const {

@@ -8,7 +8,7 @@ PREFACE = b"tlpherv1"
 OPEN, CLOSE, RESULT, CANCEL = 8, 9, 10, 11
 OFFER, POLL, DELIVERY, CONFIRM, PUT_BACK = 16, 17, 18, 19, 20
 PUBLISH, SUBSCRIBE, SAMPLE, CREDIT, UNSUBSCRIBE, END = 24, 25, 26, 27, 28, 29
-CALL, RESPONSE, COMMAND, REPLY = 32, 33, 40, 41
+CALL, RESPONSE, COMMAND = 32, 33, 40
 COMPRESSED, MORE, ONEWAY = 1, 2, 4
 QUEUE, TOPIC, FUNCTION = 0, 1, 2
 NO_SESSION = bytes(16)
@@ -20,9 +20,10 @@ def frame(kind, body=b"", channel=0, correlation=0, argument=0, flags=0):
     return struct.pack("<IBBHQQ", len(body), kind, flags, channel, correlation, argument) + body
 
 
-def hello(session=NO_SESSION, received=0, version=(1, 1), mandatory=0, heartbeat_ms=5000, name=b"test"):
-    return struct.pack("<HHIQQ16sQqBB6x", version[0], version[1], heartbeat_ms, 0, mandatory, session, received, -1, 0,
-                       len(name)) + name
+def hello(session=NO_SESSION, received=0, version=(1, 1), mandatory=0, heartbeat_ms=5000, name=b"test", codecs=0,
+          compress_from=-1):
+    return struct.pack("<HHIQQ16sQqBB6x", version[0], version[1], heartbeat_ms, 0, mandatory, session, received,
+                       compress_from, codecs, len(name)) + name
 
 
 def message(text, topic="t", kind=0):
@@ -84,7 +85,7 @@ class Wire:
         self.welcome = self.receive()
         if self.welcome is not None and self.welcome.kind == WELCOME:
             (self.version, self.codec, self.resumed, self.heartbeat_ms, _, self.session, self.bridge,
-             self.message_bytes_max, _, self.outstanding_max, self.grace_ms, self.received,
+             self.message_bytes_max, self.compress_from, self.outstanding_max, self.grace_ms, self.received,
              size) = struct.unpack_from("<HBBIQ16s16sQqIIQB", self.welcome.body)
             self.domain = self.welcome.body[88:88 + size].decode()
 

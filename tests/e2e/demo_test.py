@@ -11,7 +11,8 @@ import time
 
 from _cli import BIN, ERROR, LIMIT_S, OK, USAGE, CliTest, leftovers, main, wait_until
 
-ROLES = ("producer", "worker-1", "worker-2", "pricer-1", "pricer-2", "subscriber", "slow-subscriber")
+ROLES = ("producer", "worker-1", "worker-2", "pricer-1", "pricer-2", "subscriber", "slow-subscriber", "bridge",
+         "remote-subscriber")
 
 
 class Demo(CliTest):
@@ -54,7 +55,7 @@ class Demo(CliTest):
         self.assertLessEqual(len(report["in_hands_of_killed"]), 1)
         self.assertEqual(report["latency_ns"]["count"], 6000 - sum(
             1 for sequence in report["in_hands_of_killed"] if sequence <= 6000))
-        self.assertTrue(all(report["proved"].values()) and len(report["proved"]) == 11)
+        self.assertTrue(all(report["proved"].values()) and len(report["proved"]) == 12)
         function = report["function"]
         self.assertEqual(function["name"], "price")
         calls = [3000 - len(report["in_hands_of_killed"]), function["answered"], function["calls"], 3000]
@@ -66,7 +67,7 @@ class Demo(CliTest):
         topic = report["topic"]
         self.assertEqual(topic["name"], "orders.done")
         self.assertIn(topic["published"], (30000 - len(report["in_hands_of_killed"]), 30000))
-        for name in ("subscriber", "slow_subscriber"):
+        for name in ("subscriber", "slow_subscriber", "remote_subscriber"):
             self.assertEqual(topic[name]["received"] + topic[name]["lost"], topic["published"], name)
         self.assertGreater(topic["slow_subscriber"]["lost"], 0)
         quantiles = [report["latency_ns"][key] for key in ("p50", "p90", "p99", "p999", "max")]
@@ -76,7 +77,7 @@ class Demo(CliTest):
     def test_demo_tells_people_what_it_does(self):
         text = self.run_demo("--messages", "5000")[0].decode()
         for words in ("killed worker 1", "nothing was lost", "killed pricer 1", "every call of the function was answered",
-                      "was announced on the topic", "the slow subscriber got", "p99.9", "every invariant holds",
+                      "was announced on the topic", "the slow subscriber got", "the remote subscriber got", "p99.9", "every invariant holds",
                       "nothing is left in /dev/shm", "All of it holds"):
             self.assertIn(words, text)
         self.assertNotIn("NO ", text)

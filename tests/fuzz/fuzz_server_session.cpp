@@ -24,6 +24,8 @@ struct World {
         domain.open({.limits = telpher::DomainLimits{
                          .message_bytes = 1U << 20U, .pool_bytes = 8U << 20U, .segment_bytes = 0}});
     telpher::Client client = telpher::connect(domain.uri()).value();
+    std::shared_ptr<bridge::CommandHost> host =
+        std::make_shared<bridge::CommandHost>(telpher::Admin::of(client).value());
     telpher::Queue queue = server.create_queue("q", {.capacity = 4}).value();
     telpher::Function function =
         server.serve("f", [](const telpher::Message& request) { return request; }).value();
@@ -36,6 +38,7 @@ class Peer {
           inbox_(std::make_shared<bridge::Inbox>()),
           session_(std::make_shared<bridge::ServerSession>(
               world.client,
+              world.host,
               inbox_,
               bridge::SessionLimits{.message_bytes_max = 1U << 20U,
                                     .outstanding_max = 64,

@@ -27,75 +27,93 @@ struct TopicCommand {
     std::optional<SlowSubscriber> slow;
 };
 
-Result<Server> open_domain(const Common& common) {
+// The domain, made if it is one of this host and there is none.
+struct Opened {
+    Admin admin;
+    std::optional<Server> made;
+};
+
+Result<Opened> open_domain(const Common& common) {
     const auto name = common.domain_name();
-    return name ? Server::open(*name) : Result<Server>(name.error());
+    if (!name) {
+        auto admin = common.admin();
+        return admin ? Result<Opened>({std::move(*admin), {}}) : Result<Opened>(admin.error());
+    }
+    auto server = Server::open(*name);
+    auto admin = server ? Admin::of(*server) : Result<Admin>(server.error());
+    if (!admin) {
+        return admin.error();
+    }
+    Opened opened{std::move(*admin), {}};
+    if (server->created()) {
+        opened.made = std::move(*server);
+    }
+    return opened;
 }
 
-// A domain made only for what could not be made would be a leftover of a command that failed.
-ExitCode give_up(Server& server, const Error& error, bool json) {
-    if (server.created()) {
-        [[maybe_unused]] const auto removed = server.remove_domain();
+ExitCode give_up(Opened& opened, const Error& error, bool json) {
+    if (opened.made) {
+        [[maybe_unused]] const auto removed = opened.made->remove_domain();
     }
     return print_error(error, json);
 }
 
-// "created queue orders for 100 messages in the new domain cafe"
 std::string made_text(const char* what,
                       const std::string& name,
                       bool created,
                       std::uint64_t capacity,
-                      const Server& server) {
+                      const Opened& opened) {
     return (created ? "created " : "there already is the ") + std::string(what) + " " + name +
            " for " + format_count(capacity) + " messages in " +
-           (server.created() ? "the new domain " : "domain ") + server.name() + "\n";
+           (opened.made ? "the new domain " : "domain ") + opened.admin.domain() + "\n";
 }
 
 ExitCode run_create_queue(const QueueCommand& command) {
     const bool json = command.common.json;
-    auto server = open_domain(command.common);
-    if (!server) {
-        return print_error(server.error(), json);
+    auto opened = open_domain(command.common);
+    if (!opened) {
+        return print_error(opened.error(), json);
     }
-    const auto queue = server->create_queue(command.name, command.options);
-    if (!queue) {
-        return give_up(*server, queue.error(), json);
+    const auto created = opened->admin.create_queue(command.name, command.options);
+    const auto status =
+        created ? opened->admin.queue_status(command.name) : Result<QueueStatus>(created.error());
+    if (!status) {
+        return give_up(*opened, status.error(), json);
     }
     if (json) {
-        return print_json(Json{{"domain", server->name()},
+        return print_json(Json{{"domain", opened->admin.domain()},
                                {"queue", command.name},
-                               {"capacity", queue->capacity()},
-                               {"created", queue->created()},
-                               {"domain_created", server->created()}});
+                               {"capacity", status->capacity},
+                               {"created", *created},
+                               {"domain_created", opened->made.has_value()}});
     }
-    return print_text(
-        made_text("queue", command.name, queue->created(), queue->capacity(), *server));
+    return print_text(made_text("queue", command.name, *created, status->capacity, *opened));
 }
 
 ExitCode run_create_topic(const TopicCommand& command) {
     const bool json = command.common.json;
-    auto server = open_domain(command.common);
-    if (!server) {
-        return print_error(server.error(), json);
+    auto opened = open_domain(command.common);
+    if (!opened) {
+        return print_error(opened.error(), json);
     }
     TopicOptions options = command.options;
     options.slow = command.slow.value_or(options.slow);
-    const auto topic = server->create_topic(command.name, options);
-    const auto status = topic ? topic->status() : Result<TopicStatus>(topic.error());
+    const auto created = opened->admin.create_topic(command.name, options);
+    const auto status =
+        created ? opened->admin.topic_status(command.name) : Result<TopicStatus>(created.error());
     if (!status) {
-        return give_up(*server, status.error(), json);
+        return give_up(*opened, status.error(), json);
     }
     if (json) {
-        return print_json(Json{{"domain", server->name()},
+        return print_json(Json{{"domain", opened->admin.domain()},
                                {"topic", command.name},
                                {"slow", slow_text(*status)},
                                {"capacity", status->capacity},
                                {"history", status->history},
-                               {"created", topic->created()},
-                               {"domain_created", server->created()}});
+                               {"created", *created},
+                               {"domain_created", opened->made.has_value()}});
     }
-    return print_text(
-        made_text("topic", command.name, topic->created(), status->capacity, *server));
+    return print_text(made_text("topic", command.name, *created, status->capacity, *opened));
 }
 
 void add_queue(CLI::App& create, Command& command) {

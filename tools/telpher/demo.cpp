@@ -28,12 +28,12 @@ ExitCode run_demo(const DemoOptions& options, Interrupt& interrupt) {
 
 void add_demo_commands(CLI::App& app, Command& command) {
     auto options = std::make_shared<DemoOptions>();
-    auto* const demo =
-        add_command(app,
-                    "demo",
-                    "Show queue, topic and function at work on real messages, two processes killed",
-                    "  telpher demo\n"
-                    "  telpher demo --input orders.jsonl --messages 50000 --json");
+    auto* const demo = add_command(
+        app,
+        "demo",
+        "Show queue, topic, function and bridge at work on real messages, two processes killed",
+        "  telpher demo\n"
+        "  telpher demo --input orders.jsonl --messages 50000 --json");
     demo->add_option(
             "--input", options->input, "Orders: one JSON object per line; default: its own")
         ->type_name("FILE");
@@ -56,6 +56,7 @@ void add_demo_commands(CLI::App& app, Command& command) {
     hidden->add_option("ROLE", role->role)
         ->required()
         ->check(CLI::IsMember(std::vector<std::string>(kRoleNames.begin(), kRoleNames.end())));
+    hidden->add_option("KEYS", role->keys)->required();
     finish_command(*hidden, role->common, TargetNeed::none, command, [role](Interrupt& interrupt) {
         return run_demo_role(*role, interrupt);
     });

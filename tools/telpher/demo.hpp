@@ -5,7 +5,8 @@
 //   demo_children.cpp  starting, killing and ending the other processes
 //   demo_roles.hpp     what these do: one producer, two competing workers,
 //                      two servers of a function that they call, two
-//                      subscribers of the topic that they publish to
+//                      subscribers of the topic that they publish to, and
+//                      a third one, encrypted, over a bridge
 //   demo_account.cpp   the memory in which all of them note what they did
 //   demo_proof.cpp     what is proved from the account
 //   demo_report.cpp    what is printed
@@ -41,6 +42,7 @@ struct RoleOptions {
     int account_fd = -1;
     int orders_fd = -1;
     std::string role;  // of kRoleNames
+    std::string keys;  // folder for the bridge's and the remote subscriber's
 };
 ExitCode run_demo_role(const RoleOptions& options, Interrupt& interrupt);
 

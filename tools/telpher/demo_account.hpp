@@ -57,10 +57,19 @@ enum class Role : std::uint8_t {
     pricer_1,
     pricer_2,
     subscriber,
-    slow_subscriber
+    slow_subscriber,
+    bridge,
+    remote_subscriber
 };
-inline constexpr std::array<std::string_view, 7> kRoleNames{
-    "producer", "worker-1", "worker-2", "pricer-1", "pricer-2", "subscriber", "slow-subscriber"};
+inline constexpr std::array<std::string_view, 9> kRoleNames{"producer",
+                                                            "worker-1",
+                                                            "worker-2",
+                                                            "pricer-1",
+                                                            "pricer-2",
+                                                            "subscriber",
+                                                            "slow-subscriber",
+                                                            "bridge",
+                                                            "remote-subscriber"};
 [[nodiscard]] constexpr std::size_t index_of(Role role) { return static_cast<std::size_t>(role); }
 
 // A worker calls the function for one order in so many: a call waits for another process, which an
@@ -69,7 +78,7 @@ inline constexpr std::uint64_t kCallEvery = 10;
 
 inline constexpr std::size_t kWorkers = 2;
 inline constexpr std::size_t kPricers = 2;
-inline constexpr std::size_t kSubscribers = 2;  // the second one is slow
+inline constexpr std::size_t kSubscribers = 3;  // the second one is slow, the third one remote
 
 struct alignas(128) WorkerAccount {  // a cache line pair each: workers must not slow each other
     Figure handled;                  // orders finished
@@ -112,12 +121,16 @@ struct Account {
     // When worker 1 was killed, and later pricer 1; 0 = not yet.
     Figure worker_kill_ns;
     Figure pricer_kill_ns;
-    Figure hold;     // pricer 1 shall not finish the next request that it gets
-    Figure finish;   // nothing more will come: workers end when the queue is empty
-    Figure closing;  // the workers have ended: so shall all others
+    Figure hold;       // pricer 1 shall not finish the next request that it gets
+    Figure finish;     // nothing more will come: workers end when the queue is empty
+    Figure closing;    // the workers have ended: so shall all others
+    Figure published;  // on the topic, set before `closing`
     // Written by the producer.
     alignas(128) Figure offered;
     Figure full_speed_ns;  // when the paced orders were all sent
+    // Written by the bridge, and by the remote subscriber when it has ended.
+    alignas(128) Figure bridge_port;
+    Figure remote_done;
     // Written by each role when it can begin.
     alignas(128) std::array<Figure, kRoleNames.size()> ready;
     std::array<WorkerAccount, kWorkers> workers;

@@ -7,6 +7,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace telpher::cli {
@@ -85,6 +88,8 @@ Result<void> Demo::make_domain() {
         return topic.error();
     }
     say("  producer --> queue orders --> 2 workers --> topic orders.done --> 2 subscribers\n"
+        "                                   |                             `--> bridge ~~ TLS 1.3 "
+        "~~> 1 subscriber\n"
         "                                   `---> function price, of 2 pricers\n\n"
         "1. made the domain " +
         run_.domain + "; read " + format_count(run_.orders) + " orders from " + run_.source);
@@ -121,7 +126,8 @@ Result<void> Demo::start_one(Role role) {
                                           std::to_string(::getpid()),
                                           std::to_string(account_->fd()),
                                           std::to_string(orders_fd_),
-                                          name});
+                                          name,
+                                          keys_});
     if (!started) {
         return started.error();
     }
@@ -138,6 +144,11 @@ std::string Demo::pids(std::initializer_list<Role> roles) const {
 }
 
 Result<void> Demo::start_processes() {
+    std::string folder = "/tmp/telpher-demo-XXXXXX";
+    if (::mkdtemp(folder.data()) == nullptr) {
+        return Error{Status::server_error, errno, "cannot make a folder in /tmp for keys"};
+    }
+    keys_ = std::move(folder);
     std::vector<std::int64_t> totals;
     for (const auto& order : orders_) {
         totals.push_back(order.total);
@@ -161,7 +172,9 @@ Result<void> Demo::start_processes() {
         pids({Role::producer}) + "), two competing workers (" +
         pids({Role::worker_1, Role::worker_2}) + "), two pricers (" +
         pids({Role::pricer_1, Role::pricer_2}) + "), two subscribers (" +
-        pids({Role::subscriber, Role::slow_subscriber}) + "), the second one slow");
+        pids({Role::subscriber, Role::slow_subscriber}) + "), the second one slow, a bridge (" +
+        pids({Role::bridge}) + ") and its remote subscriber (" + pids({Role::remote_subscriber}) +
+        "), encrypted");
     for (const auto& ready : figures.ready) {
         while (ready.get() == 0) {
             if (auto waited = pause(); !waited) {
@@ -250,6 +263,11 @@ Result<void> Demo::end_others() {
         return function.error();
     }
     run_.function = std::move(*function);
+    const auto topic = server_->topic_status(kDemoTopic);
+    if (!topic) {
+        return topic.error();
+    }
+    (*account_)->published.set(topic->published);
     (*account_)->closing.set(1);
     const auto until_ns = now_ns() + kStandstillNs;
     for (std::size_t index = 0; index < kRoleNames.size(); ++index) {
@@ -301,6 +319,10 @@ void Demo::clean_up() {
         [[maybe_unused]] const auto removed = server_->remove_domain();  // leftovers_of tells
         server_->close();
         server_.reset();
+    }
+    if (!keys_.empty()) {
+        std::error_code ignored;
+        std::filesystem::remove_all(std::exchange(keys_, {}), ignored);
     }
     if (orders_fd_ >= 0) {
         ::close(std::exchange(orders_fd_, -1));

@@ -85,6 +85,7 @@ class Demo {
     std::string content_{};
     std::vector<Order> orders_{};
     int orders_fd_ = -1;
+    std::string keys_{};  // a folder
     std::optional<SharedAccount> account_{};
     std::optional<Server> server_{};
     Queue queue_{};

@@ -125,10 +125,12 @@ Proof followed(const Account& account,
     const bool exact =
         received + lost == run.topic.published && own.last_sequence.get() == run.topic.published;
     const bool each_once = count.heard.at(index) == received && count.invented.at(index) == 0;
-    const bool slow = index == 1;
-    return {slow ? "slow_subscriber_exact" : "subscriber_exact",
+    constexpr std::array<const char*, kSubscribers> kKinds{"", "slow ", "remote "};
+    constexpr std::array<const char*, kSubscribers> kNames{
+        "subscriber_exact", "slow_subscriber_exact", "remote_subscriber_exact"};
+    return {kNames.at(index),
             exact && each_once && wrong == 0,
-            "the " + std::string(slow ? "slow " : "") + "subscriber got " + format_count(received) +
+            "the " + std::string(kKinds.at(index)) + "subscriber got " + format_count(received) +
                 ", " + format_count(wrong) + " of them torn or out of order, and was told of " +
                 format_count(lost) + " that it lost: " + format_count(received + lost)};
 }
@@ -205,6 +207,7 @@ std::vector<Proof> prove(const Account& account, const DemoCount& count, const D
             published_once(account, count, run),
             followed(account, count, run, 0),
             followed(account, count, run, 1),
+            followed(account, count, run, 2),
             deaths_noticed(run),
             invariants_hold(run),
             nothing_left(run)};

@@ -57,7 +57,10 @@ Result<void> run_as(Role role, RoleContext& context) {
             return run_pricer(context, role);
         case Role::subscriber:
         case Role::slow_subscriber:
+        case Role::remote_subscriber:
             return run_subscriber(context, role);
+        case Role::bridge:
+            return run_bridge(context);
     }
     return Status::bad_request;
 }
@@ -66,7 +69,11 @@ Result<void> run_role(const RoleOptions& options, Interrupt& interrupt) {
     ::prctl(PR_SET_TIMERSLACK, 1UL);  // 10,000/s needs sleeps exact to microseconds
     const auto role = std::find(kRoleNames.begin(), kRoleNames.end(), options.role);
     auto account = SharedAccount::attach(options.account_fd);
-    auto client = account ? connect("shm:" + options.domain) : Result<Client>(account.error());
+    // A remote subscriber has nothing of the domain.
+    const bool remote = options.role == kRoleNames.at(index_of(Role::remote_subscriber));
+    auto client = !account ? Result<Client>(account.error())
+                  : remote ? Result<Client>(Client())
+                           : connect("shm:" + options.domain);
     // After the client: the parent is waited for before the client leaves the domain.
     const Parent parent(options.parent_pid, interrupt);
     if (!parent.alive()) {

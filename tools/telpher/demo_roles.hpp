@@ -5,6 +5,7 @@
 //   demo_worker.cpp    takes orders, and has some computed again
 //   demo_pricer.cpp    computes them
 //   demo_subscriber.cpp  hears of the orders that are done
+//   demo_bridge.cpp    lets one of these hear it over TCP, encrypted
 #pragma once
 
 #include "telpher/client.hpp"
@@ -34,6 +35,10 @@ Result<void> run_producer(RoleContext& context);
 Result<void> run_worker(RoleContext& context, Role role);
 Result<void> run_pricer(RoleContext& context, Role role);
 Result<void> run_subscriber(RoleContext& context, Role role);
+Result<void> run_bridge(RoleContext& context);
+
+// The demo's domain through its bridge, once that runs. Errors: cancelled, as `connect`.
+Result<Client> connect_to_bridge(const RoleContext& context);
 
 [[nodiscard]] inline std::string_view text_of(std::span<const std::byte> payload) {
     return {reinterpret_cast<const char*>(payload.data()), payload.size()};

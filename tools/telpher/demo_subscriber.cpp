@@ -1,4 +1,4 @@
-// Follows the topic of the demo: one subscriber as fast as it can, one slow on purpose.
+// Follows the topic of the demo: one subscriber as fast as it can, one slow on purpose, one over the bridge.
 
 #include "telpher/topic.hpp"
 
@@ -19,7 +19,9 @@ class Subscriber {
         : context_(context),
           account_(context.account),
           role_(role),
-          index_(role == Role::subscriber ? 0 : 1),
+          index_(role == Role::subscriber        ? 0
+                 : role == Role::slow_subscriber ? 1
+                                                 : 2),
           own_(account_->subscribers.at(index_)),
           subscription_(std::move(subscription)) {}
 
@@ -36,13 +38,18 @@ class Subscriber {
                 }
             } else if (sample.status() != Status::timed_out) {
                 return sample.error();
-            } else if (last_look) {
+            } else if (last_look && heard_all()) {
                 return {};
             }
         }
     }
 
   private:
+    // What comes over TCP may take longer than one look. The parent bounds how long.
+    [[nodiscard]] bool heard_all() const {
+        return role_ != Role::remote_subscriber ||
+               own_.last_sequence.get() >= account_->published.get();
+    }
     void note(const Sample& sample) {
         if (sample.sequence() != own_.last_sequence.get() + sample.lost_before() + 1) {
             own_.wrong_sequences.add(1);
@@ -78,9 +85,23 @@ class Subscriber {
 }  // namespace
 
 Result<void> run_subscriber(RoleContext& context, Role role) {
+    if (role == Role::remote_subscriber) {
+        auto client = connect_to_bridge(context);
+        if (!client) {
+            return client.error();
+        }
+        context.client = std::move(*client);
+    }
     auto subscription = context.client.subscribe(kDemoTopic, {.slow = SlowSubscriber::drop_oldest});
-    return subscription ? Subscriber(context, role, std::move(*subscription)).run()
-                        : subscription.error();
+    if (!subscription) {
+        return subscription.error();
+    }
+    auto done = Subscriber(context, role, std::move(*subscription)).run();
+    if (role == Role::remote_subscriber) {
+        context.client.close();
+        context.account->remote_done.set(1);
+    }
+    return done;
 }
 
 }  // namespace telpher::cli

@@ -207,8 +207,8 @@ bool print_all(const std::vector<Event>& events,
 
 ExitCode run_events(const EventsOptions& options, Interrupt& interrupt) {
     const bool json = options.common.json;
-    auto server = options.common.attach();
-    auto before = server ? take_snapshot(*server) : Result<Snapshot>(server.error());
+    const auto admin = options.common.admin();
+    auto before = admin ? take_snapshot(*admin) : Result<Snapshot>(admin.error());
     if (!before) {
         return print_error(before.error(), json);
     }
@@ -229,7 +229,7 @@ ExitCode run_events(const EventsOptions& options, Interrupt& interrupt) {
         if (!sleep_until(interrupt, before->taken + kLookEvery)) {
             return kExitOk;
         }
-        auto after = take_snapshot(*server);
+        auto after = take_snapshot(*admin);
         if (!after) {
             if (after.status() != Status::domain_removed) {
                 return print_error(after.error(), json);

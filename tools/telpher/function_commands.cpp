@@ -66,9 +66,9 @@ ExitCode run_send(const SendCommand& options, Interrupt& interrupt) {
     if (!options.payload.one_source()) {
         return print_payload_usage("send", json);
     }
-    auto server = options.common.attach();
-    if (!server) {
-        return print_error(server.error(), json);
+    auto client = options.common.connect();
+    if (!client) {
+        return print_error(client.error(), json);
     }
     interrupt.watch_stdout();
     SendOptions how;
@@ -80,13 +80,13 @@ ExitCode run_send(const SendCommand& options, Interrupt& interrupt) {
     const auto done = send_payloads(
         options.payload, options.function, interrupt, [&](const Message& message) -> Result<void> {
             if (options.oneway) {
-                auto accepted = server->send_oneway(
+                auto accepted = client->send_oneway(
                     options.function, message, options.timeout.value_or(Duration{}), how);
                 sent += accepted ? 1U : 0U;
                 return accepted;
             }
             const auto before = std::chrono::steady_clock::now();
-            auto response = server->send(
+            auto response = client->send(
                 options.function, message, options.timeout.value_or(kAnswerPatience), how);
             if (!response) {
                 return response.error();
@@ -212,7 +212,7 @@ void add_function_commands(CLI::App& app, Command& command) {
                      serve->idempotent,
                      "A request may run twice: another server gets it when this one dies");
     finish_command(
-        *answer, serve->common, TargetNeed::required, command, [serve](Interrupt& interrupt) {
+        *answer, serve->common, TargetNeed::local, command, [serve](Interrupt& interrupt) {
             return run_serve(*serve, interrupt);
         });
 }

@@ -165,11 +165,9 @@ std::string topics_text(const std::vector<TopicStatus>& topics) {
 
 ExitCode list_destinations(const Common& common) {
     const bool json = common.json;
-    auto server = common.attach();
-    const auto queues =
-        server ? all_queues(*server) : Result<std::vector<QueueStatus>>(server.error());
-    const auto topics =
-        queues ? all_topics(*server) : Result<std::vector<TopicStatus>>(queues.error());
+    const auto admin = common.admin();
+    const auto queues = admin ? admin->queues() : Result<std::vector<QueueStatus>>(admin.error());
+    const auto topics = queues ? admin->topics() : Result<std::vector<TopicStatus>>(queues.error());
     if (!topics) {
         return print_error(topics.error(), json);
     }
@@ -177,7 +175,7 @@ ExitCode list_destinations(const Common& common) {
         return print_text(
             joined(queues_text(*queues), queues->size(), topics_text(*topics), topics->size()));
     }
-    Json object{{"domain", server->name()}, {"queues", Json::array()}, {"topics", Json::array()}};
+    Json object{{"domain", admin->domain()}, {"queues", Json::array()}, {"topics", Json::array()}};
     for (const auto& queue : *queues) {
         object["queues"].push_back(to_json(queue));
     }

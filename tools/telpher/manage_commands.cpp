@@ -42,21 +42,21 @@ ExitCode run_remove_domain(const RemoveOptions& options) {
 
 ExitCode remove_destination(const RemoveOptions& options) {
     const bool json = options.common.json;
-    auto server = options.common.attach();
+    auto admin = options.common.admin();
     const auto meant =
-        server ? what_is(*server, options.name, options.name_of) : Result<NameOf>(server.error());
+        admin ? what_is(*admin, options.name, options.name_of) : Result<NameOf>(admin.error());
     if (!meant) {
         return print_error(meant.error(), json);
     }
     const bool topic = *meant == NameOf::topic;
     const auto removed =
-        topic ? server->remove_topic(options.name) : server->remove_queue(options.name);
+        topic ? admin->remove_topic(options.name) : admin->remove_queue(options.name);
     if (!removed) {
         return print_error(removed.error(), json);
     }
     const char* const kind = topic ? "topic" : "queue";
     return json ? print_json(
-                      Json{{"domain", server->name()}, {kind, options.name}, {"removed", true}})
+                      Json{{"domain", admin->domain()}, {kind, options.name}, {"removed", true}})
                 : print_text("removed " + std::string(kind) + " " + options.name + "\n");
 }
 

@@ -1,14 +1,14 @@
 #include "tools/telpher/name_of.hpp"
 
-#include <algorithm>
-#include <vector>
-
 namespace telpher::cli {
 namespace {
 
-Result<bool> is_among(const Result<std::vector<std::string>>& names, const std::string& name) {
-    return names ? Result<bool>(std::binary_search(names->begin(), names->end(), name))
-                 : Result<bool>(names.error());
+// Whether there is what was asked for. Error: any but `absent`.
+template <typename AnyStatus>
+Result<bool> is_there(const Result<AnyStatus>& status, Status absent) {
+    return status                      ? Result<bool>(true)
+           : status.status() == absent ? Result<bool>(false)
+                                       : Result<bool>(status.error());
 }
 
 }  // namespace
@@ -22,12 +22,12 @@ void add_name_of(CLI::App& command, NameOf& value) {
         ->excludes(queue);
 }
 
-Result<NameOf> what_is(const Server& server, const std::string& name, NameOf asked) {
+Result<NameOf> what_is(const Admin& admin, const std::string& name, NameOf asked) {
     if (asked != NameOf::either) {
         return asked;
     }
-    const auto queue = is_among(server.queues(), name);
-    const auto topic = is_among(server.topics(), name);
+    const auto queue = is_there(admin.queue_status(name), Status::queue_not_found);
+    const auto topic = is_there(admin.topic_status(name), Status::topic_not_found);
     if (!queue || !topic) {
         return queue ? topic.error() : queue.error();
     }
@@ -35,12 +35,12 @@ Result<NameOf> what_is(const Server& server, const std::string& name, NameOf ask
         return Error{Status::bad_request,
                      0,
                      "there are both a queue and a topic '" + name + "' in domain '" +
-                         server.name() + "': say --queue or --topic"};
+                         admin.domain() + "': say --queue or --topic"};
     }
     if (!*queue && !*topic) {
         return Error{Status::queue_not_found,
                      0,
-                     "no queue and no topic '" + name + "' in domain '" + server.name() + "'"};
+                     "no queue and no topic '" + name + "' in domain '" + admin.domain() + "'"};
     }
     return *topic ? NameOf::topic : NameOf::queue;
 }

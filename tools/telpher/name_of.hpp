@@ -2,8 +2,8 @@
 // name may stand for both.
 #pragma once
 
+#include "telpher/admin.hpp"
 #include "telpher/result.hpp"
-#include "telpher/server.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -18,7 +18,7 @@ void add_name_of(CLI::App& command, NameOf& value);
 
 // Which of the two `name` is the name of; `asked`, if that says one.
 //   errors  bad_request (there is both a queue and a topic of that name), queue_not_found (neither),
-//           and those of Server's members
-[[nodiscard]] Result<NameOf> what_is(const Server& server, const std::string& name, NameOf asked);
+//           and those of Admin's members
+[[nodiscard]] Result<NameOf> what_is(const Admin& admin, const std::string& name, NameOf asked);
 
 }  // namespace telpher::cli

@@ -1,5 +1,6 @@
 #include "tools/telpher/options.hpp"
 
+#include "src/wire/size_text.hpp"
 #include "tools/telpher/units.hpp"
 
 #include <algorithm>
@@ -39,8 +40,23 @@ Result<Server> Common::attach() const {
     return Server::open(*name, {.mode = OpenMode::attach});
 }
 
+Result<Client> Common::connect() const {
+    ConnectOptions options = connection;
+    const bool trusts = !tls.pin.empty() || !tls.ca.empty() || !tls.psk.empty() ||
+                        !tls.certificate.empty() || !tls.config_dir.empty();
+    if (trusts) {
+        options.tls = tls;
+    }
+    return telpher::connect(target_uri(), options);
+}
+
+Result<Admin> Common::admin() const {
+    const auto client = connect();
+    return client ? Admin::of(*client) : Result<Admin>(client.error());
+}
+
 Result<Queue> Common::queue(const std::string& name) const {
-    auto client = connect(target_uri());
+    auto client = connect();
     return client ? client->queue(name) : Result<Queue>(client.error());
 }
 
@@ -53,20 +69,64 @@ CLI::App* add_command(CLI::App& parent,
     return command;
 }
 
+namespace {
+
+// Of a target by TCP (SECURITY.md); with others they are a usage error of `connect`.
+void add_connection_options(CLI::App& app, Common& common) {
+    const char* const group = "Connection (-u tcp://...)";
+    const auto file = [&](const char* name, std::string& value, const char* description) {
+        app.add_option(name, value, description)->type_name("FILE")->group(group);
+    };
+    app.add_flag("--encrypt", common.connection.encrypt, "TLS 1.3; implied by the following")
+        ->group(group);
+    app.add_option(
+           "--pin", common.tls.pin, "The bridge's key: sha256:HEX, as `telpher trust` shows it")
+        ->type_name("PIN")
+        ->group(group);
+    file("--ca", common.tls.ca, "PEM file of the authorities that may vouch for the bridge");
+    file("--psk", common.tls.psk, "File of a pre-shared key, made by `telpher keygen --psk`");
+    app.add_option("--psk-identity", common.tls.psk_identity, "The name of that key")
+        ->type_name("NAME")
+        ->group(group);
+    file("--certificate",
+         common.tls.certificate,
+         "Who we are; default: the identity of `telpher keygen`");
+    file("--key", common.tls.key, "Its private key");
+    add_cutoff(app,
+               "--compress-from",
+               common.connection.compress_from_bytes,
+               "Messages of at least so many bytes travel compressed; -1: as the bridge says")
+        ->group(group);
+    app.add_option("--config-dir", common.tls.config_dir, "Where identity and known_hosts lie")
+        ->type_name("DIR")
+        ->group(group);
+}
+
+}  // namespace
+
 void finish_command(CLI::App& app,
                     Common& common,
                     TargetNeed need,
                     Command& command,
                     std::function<ExitCode(Interrupt&)> run) {
     if (need != TargetNeed::none) {
+        const bool local = need == TargetNeed::local;
         auto* const domain = app.add_option("-d", common.domain, "Domain on this machine");
-        auto* const uri = app.add_option("-u,--uri", common.uri, "Target as URI: shm:NAME");
+        auto* const uri = app.add_option(
+            "-u,--uri",
+            common.uri,
+            local ? "Target as URI: shm:NAME"
+                  : "Target as URI: shm:NAME, or a bridge: unix:/PATH, tcp://HOST:PORT");
         domain->type_name("NAME");
         uri->type_name("URI")->excludes(domain);
+        if (!local) {
+            add_connection_options(app, common);
+        }
     }
     app.add_flag("--json", common.json, "JSON instead of text");
     app.callback([&common, need, &command, run = std::move(run)] {
-        if (need == TargetNeed::required && common.target_uri().empty()) {
+        if ((need == TargetNeed::required || need == TargetNeed::local) &&
+            common.target_uri().empty()) {
             throw CLI::RequiredError("A target: -d NAME or -u URI");
         }
         command.run = run;
@@ -105,6 +165,25 @@ CLI::Option* add_size(CLI::App& command,
                     name, "\"" + text + "\" is no size: a number and a unit, as 512B, 4KB, 20MB");
             }
             value = *size;
+        },
+        description);
+    option->type_name("SIZE");
+    return option;
+}
+
+CLI::Option* add_cutoff(CLI::App& command,
+                        const std::string& name,
+                        std::int64_t& value,
+                        const std::string& description) {
+    auto* const option = command.add_option_function<std::string>(
+        name,
+        [&value, name](const std::string& text) {
+            const auto bytes = wire::parse_size_option(text);
+            if (!bytes) {
+                throw CLI::ValidationError(
+                    name, "\"" + text + "\" is no size: as 512B, 1KB, 2MB; 0 = all, -1 = none");
+            }
+            value = *bytes;
         },
         description);
     option->type_name("SIZE");

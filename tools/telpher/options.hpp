@@ -1,6 +1,7 @@
 // Options that several commands share, and how a command gets from its arguments to its exit code.
 #pragma once
 
+#include "telpher/admin.hpp"
 #include "telpher/client.hpp"
 #include "telpher/options.hpp"
 #include "telpher/result.hpp"
@@ -29,18 +30,23 @@ struct Common {
     std::string domain;  // -d NAME
     std::string uri;     // -u URI
     bool json = false;
+    ConnectOptions connection{};  // --encrypt, --pin, ...: of a target by TCP
+    Tls tls{};
 
     // The URI of the target; `shm:NAME` for -d. Empty when none was given.
     [[nodiscard]] std::string target_uri() const;
     // The name of the target. Errors: bad_request (a target that is not in shared memory, or none).
     [[nodiscard]] Result<std::string> domain_name() const;
-    // The target, which must exist.
+    // The target, which must exist: for messages, to look after it, or to serve functions in it (shm: only).
+    [[nodiscard]] Result<Client> connect() const;
+    [[nodiscard]] Result<Admin> admin() const;
     [[nodiscard]] Result<Server> attach() const;
     // A queue of the target, which must exist.
     [[nodiscard]] Result<Queue> queue(const std::string& name) const;
 };
 
-enum class TargetNeed { none, optional, required };
+// `local`: required, and of this host.
+enum class TargetNeed { none, optional, required, local };
 
 // A subcommand with help and its two examples.
 CLI::App* add_command(CLI::App& parent,
@@ -64,6 +70,11 @@ CLI::Option* add_size(CLI::App& command,
                       const std::string& name,
                       std::uint64_t& value,
                       const std::string& description);
+// As a size, or a number of bytes, or -1: off.
+CLI::Option* add_cutoff(CLI::App& command,
+                        const std::string& name,
+                        std::int64_t& value,
+                        const std::string& description);
 CLI::Option* add_rate(CLI::App& command,
                       const std::string& name,
                       std::optional<double>& value,

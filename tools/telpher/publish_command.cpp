@@ -44,7 +44,7 @@ ExitCode run_publish(const PublishOptions& options, Interrupt& interrupt) {
     if (!options.payload.one_source()) {
         return print_payload_usage("pub", options.common.json);
     }
-    auto client = connect(options.common.target_uri());
+    auto client = options.common.connect();
     if (!client) {
         return print_error(client.error(), options.common.json);
     }

@@ -2,7 +2,7 @@
 //
 // Each attaches for the time of a look; what they count leaves out the command itself.
 
-#include "telpher/server.hpp"
+#include "telpher/admin.hpp"
 
 #include "tools/telpher/name_of.hpp"
 #include "tools/telpher/options.hpp"
@@ -40,25 +40,28 @@ Result<Json> json_of(const Result<AnyStatus>& status) {
     return status ? Result<Json>(to_json(*status)) : Result<Json>(status.error());
 }
 
-Result<Json> figures(Server& server, const Options& options) {
+Result<Json> figures(const Admin& admin, const Options& options) {
     if (options.object.empty()) {
-        return json_of(server.status());
+        auto status = admin.status();
+        if (status && admin.remote()) {
+            ++status->processes;  // to_json takes the one that looks away, and it is not there
+        }
+        return json_of(status);
     }
-    const auto meant = what_is(server, options.object, options.name_of);
+    const auto meant = what_is(admin, options.object, options.name_of);
     if (!meant) {
         return meant.error();
     }
     if (*meant == NameOf::topic) {
-        return json_of(server.topic_status(options.object));
+        return json_of(admin.topic_status(options.object));
     }
-    auto queue = server.queue(options.object);
-    return json_of(queue ? queue->status() : Result<QueueStatus>(queue.error()));
+    return json_of(admin.queue_status(options.object));
 }
 
 ExitCode run_info(const Options& options) {
     const bool json = options.common.json;
-    auto server = options.common.attach();
-    const auto object = server ? figures(*server, options) : Result<Json>(server.error());
+    const auto admin = options.common.admin();
+    const auto object = admin ? figures(*admin, options) : Result<Json>(admin.error());
     if (!object) {
         return print_error(object.error(), json);
     }
@@ -67,9 +70,9 @@ ExitCode run_info(const Options& options) {
 
 ExitCode run_ps(const Options& options) {
     const bool json = options.common.json;
-    auto server = options.common.attach();
+    const auto admin = options.common.admin();
     const auto processes =
-        server ? other_processes(*server) : Result<std::vector<ProcessInfo>>(server.error());
+        admin ? other_processes(*admin) : Result<std::vector<ProcessInfo>>(admin.error());
     if (!processes) {
         return print_error(processes.error(), json);
     }
@@ -84,19 +87,20 @@ ExitCode run_ps(const Options& options) {
                    format_duration(process.attached_for),
                    std::to_string(process.slot)});
     }
-    return json ? print_json(Json{{"domain", server->name()}, {"processes", list}})
+    return json ? print_json(Json{{"domain", admin->domain()}, {"processes", list}})
                 : print_text(table.text());
 }
 
 ExitCode run_verify(const Options& options) {
     const bool json = options.common.json;
-    auto server = options.common.attach();
-    const auto report = server ? server->verify() : Result<VerifyReport>(server.error());
+    const auto admin = options.common.admin();
+    const auto report = admin ? admin->verify() : Result<VerifyReport>(admin.error());
     if (!report) {
         return print_error(report.error(), json);
     }
+    const std::uint32_t own = admin->remote() ? 0 : 1;  // the process that looks
     const bool ok = report->problems.empty();
-    std::string text = server->name() + ": ";
+    std::string text = admin->domain() + ": ";
     text += ok ? "every invariant holds" : std::to_string(report->problems.size()) + " broken";
     text += " (" + format_count(report->chunks) + " chunks: " + format_count(report->chunks_free) +
             " free, " + format_count(report->chunks_owned) + " owned, " +
@@ -106,7 +110,7 @@ ExitCode run_verify(const Options& options) {
     for (const auto& problem : report->problems) {
         text += "  " + printable(problem) + "\n";
     }
-    const Json object{{"domain", server->name()},
+    const Json object{{"domain", admin->domain()},
                       {"ok", ok},
                       {"problems", report->problems},
                       {"chunks", report->chunks},
@@ -115,7 +119,7 @@ ExitCode run_verify(const Options& options) {
                       {"chunks_offered", report->chunks_offered},
                       {"chunks_claimed", report->chunks_claimed},
                       {"queues", report->queues},
-                      {"processes", report->processes > 0 ? report->processes - 1 : 0}};
+                      {"processes", report->processes > own ? report->processes - own : 0}};
     const auto printed = json ? print_json(object) : print_text(text);
     return ok ? printed : kExitError;
 }

@@ -7,44 +7,9 @@
 
 namespace telpher::cli {
 
-Result<std::vector<QueueStatus>> all_queues(Server& server) {
-    const auto names = server.queues();
-    if (!names) {
-        return names.error();
-    }
-    std::vector<QueueStatus> all;
-    for (const auto& name : *names) {
-        auto queue = server.queue(name);
-        auto status = queue ? queue->status() : Result<QueueStatus>(queue.error());
-        if (status) {
-            all.push_back(std::move(*status));
-        } else if (status.status() != Status::queue_not_found) {
-            return status.error();
-        }
-    }
-    return all;
-}
-
-Result<std::vector<TopicStatus>> all_topics(const Server& server) {
-    const auto names = server.topics();
-    if (!names) {
-        return names.error();
-    }
-    std::vector<TopicStatus> all;
-    for (const auto& name : *names) {
-        auto status = server.topic_status(name);
-        if (status && !status->removed) {
-            all.push_back(std::move(*status));
-        } else if (!status && status.status() != Status::topic_not_found) {
-            return status.error();
-        }
-    }
-    return all;
-}
-
-Result<std::vector<ProcessInfo>> other_processes(const Server& server) {
-    auto processes = server.processes();
-    if (processes) {
+Result<std::vector<ProcessInfo>> other_processes(const Admin& admin) {
+    auto processes = admin.processes();
+    if (processes && !admin.remote()) {
         std::erase_if(*processes, [](const ProcessInfo& process) {
             return process.pid == static_cast<std::uint32_t>(::getpid());
         });
@@ -52,20 +17,20 @@ Result<std::vector<ProcessInfo>> other_processes(const Server& server) {
     return processes;
 }
 
-Result<Snapshot> take_snapshot(Server& server) {
-    auto processes = other_processes(server);
+Result<Snapshot> take_snapshot(const Admin& admin) {
+    auto processes = other_processes(admin);
     if (!processes) {
         return processes.error();
     }
-    auto queues = all_queues(server);
+    auto queues = admin.queues();
     if (!queues) {
         return queues.error();
     }
-    auto topics = all_topics(server);
+    auto topics = admin.topics();
     if (!topics) {
         return topics.error();
     }
-    auto domain = server.status();
+    auto domain = admin.status();
     if (!domain) {
         return domain.error();
     }

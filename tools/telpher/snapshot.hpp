@@ -1,7 +1,7 @@
 // What a domain shows at one moment, for the commands that follow it.
 #pragma once
 
-#include "telpher/server.hpp"
+#include "telpher/admin.hpp"
 
 #include "tools/telpher/output.hpp"
 #include "tools/telpher/signals.hpp"
@@ -21,14 +21,11 @@ struct Snapshot {
     std::chrono::steady_clock::time_point taken{};
 };
 
-// Errors: those of Server's members; corrupt when a queue or topic cannot be looked at.
-[[nodiscard]] Result<Snapshot> take_snapshot(Server& server);
+// Errors: those of Admin's members; corrupt when a queue or topic cannot be looked at.
+[[nodiscard]] Result<Snapshot> take_snapshot(const Admin& admin);
 
-// Every queue, every topic of the domain; one that is removed while we look is not there.
-[[nodiscard]] Result<std::vector<QueueStatus>> all_queues(Server& server);
-[[nodiscard]] Result<std::vector<TopicStatus>> all_topics(const Server& server);
-// Without the process that looks.
-[[nodiscard]] Result<std::vector<ProcessInfo>> other_processes(const Server& server);
+// Without the process that looks; through a bridge: all.
+[[nodiscard]] Result<std::vector<ProcessInfo>> other_processes(const Admin& admin);
 
 // Whether only we are left in a domain that lives as long as its processes: whoever follows it ends,
 // so that the domain does.

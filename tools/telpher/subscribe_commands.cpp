@@ -44,27 +44,25 @@ struct FollowOptions {
 
 Result<Subscription> subscribe(const FollowOptions& options) {
     if (!options.looks_on) {
-        auto client = connect(options.common.target_uri());
+        auto client = options.common.connect();
         return client ? client->subscribe(options.patterns, options.subscribe)
                       : Result<Subscription>(client.error());
     }
-    auto server = options.common.attach();
-    const auto topics =
-        server ? server->topics() : Result<std::vector<std::string>>(server.error());
-    if (!topics) {
-        return topics.error();
+    const auto admin = options.common.admin();
+    if (!admin) {
+        return admin.error();
     }
     for (const std::string& pattern : options.patterns) {
         // Subscribing to a plain name makes the topic; who only looks on makes nothing. What is no
         // name at all is refused by `subscribe`.
-        if (pattern.find_first_of("*>") == std::string::npos && !pattern.empty() &&
-            !std::binary_search(topics->begin(), topics->end(), pattern)) {
-            if (const auto status = server->topic_status(pattern); !status) {
+        if (pattern.find_first_of("*>") == std::string::npos && !pattern.empty()) {
+            if (const auto status = admin->topic_status(pattern); !status) {
                 return status.error();
             }
         }
     }
-    return server->subscribe(options.patterns, options.subscribe);
+    Client client = admin->client();
+    return client.subscribe(options.patterns, options.subscribe);
 }
 
 class Following {

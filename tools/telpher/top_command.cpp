@@ -199,8 +199,8 @@ bool print(const Snapshot& snapshot, const Snapshot* before, bool json, bool fir
 ExitCode run_top(const TopOptions& options, Interrupt& interrupt) {
     const bool json = options.common.json;
     const Duration interval = std::max(options.interval.value_or(kInterval), kIntervalMin);
-    auto server = options.common.attach();
-    auto before = server ? take_snapshot(*server) : Result<Snapshot>(server.error());
+    const auto admin = options.common.admin();
+    auto before = admin ? take_snapshot(*admin) : Result<Snapshot>(admin.error());
     if (!before) {
         return print_error(before.error(), json);
     }
@@ -216,7 +216,7 @@ ExitCode run_top(const TopOptions& options, Interrupt& interrupt) {
         if (!sleep_until(interrupt, before->taken + interval)) {
             return kExitOk;
         }
-        auto snapshot = take_snapshot(*server);
+        auto snapshot = take_snapshot(*admin);
         if (!snapshot) {
             return print_error(snapshot.error(), json);
         }

@@ -2,13 +2,14 @@
 
 #include "src/wire/codec.hpp"
 #include "tcp_bridge/bodies.hpp"
+#include "tcp_bridge/commands.hpp"
 #include "tcp_bridge/frame_reader.hpp"
 #include "tcp_bridge/send_queue.hpp"
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <fstream>
+#include <iomanip>
 #include <map>
 #include <sstream>
 #include <string>
@@ -18,8 +19,7 @@ namespace {
 
 // "    vector NAME", then lines of hexadecimal bytes until an empty one.
 std::map<std::string, Bytes> read_vectors() {
-    const auto root = std::filesystem::path(__FILE__).parent_path() / "../../..";
-    std::ifstream file(root / "tcp_bridge/PROTOCOL.md");
+    std::ifstream file(TELPHER_SOURCE_DIR "/tcp_bridge/PROTOCOL.md");
     std::map<std::string, Bytes> all;
     std::string line;
     std::string name;
@@ -39,6 +39,16 @@ std::map<std::string, Bytes> read_vectors() {
     return all;
 }
 
+// As PROTOCOL.md shows them.
+std::string hex(const Bytes& bytes) {
+    std::ostringstream out;
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+        out << (i % 24 == 0 ? "\n       " : "") << ' ' << std::hex << std::setw(2)
+            << std::setfill('0') << std::to_integer<int>(bytes[i]);
+    }
+    return out.str();
+}
+
 class ProtocolVectors : public testing::Test {
   protected:
     void expect(const std::string& name, FrameHead head, const Bytes& body = {}) {
@@ -48,7 +58,7 @@ class ProtocolVectors : public testing::Test {
         queue.take(bytes, 1U << 20U);
         const auto known = vectors_.find(name);
         ASSERT_NE(known, vectors_.end()) << name << " is not in PROTOCOL.md";
-        EXPECT_EQ(bytes, known->second) << name;
+        EXPECT_EQ(bytes, known->second) << name << hex(bytes);
         // And back.
         FrameReader reader;
         reader.append(known->second);
@@ -120,6 +130,13 @@ TEST_F(ProtocolVectors, are_what_is_written_and_read) {
     expect("DELIVERY", head(FrameType::delivery, 1, 3, 7), bytes);
     expect("SAMPLE", head(FrameType::sample, 2, 3, 45), bytes);
     expect("CALL oneway", head(FrameType::call, 0, 5, kSecond, kFlagOneway), bytes);
+    FieldWriter arguments;
+    arguments.field(std::string("orders"));
+    const Message command = bytes_message(commands::kExists, arguments.take());
+    Bytes asks(wire::encoded_bytes(command));
+    wire::encode(
+        command, {{0x1122334455667788, 9}, 1'700'000'000 * kSecond, MessageType::request}, asks);
+    expect("COMMAND", head(FrameType::command, 0, 6, 0), asks);
     for (const auto& [name, unused] : vectors_) {
         ADD_FAILURE() << name << " is checked nowhere";
     }

@@ -1,15 +1,12 @@
-// A Client of tcp:// and unix:/ beside one of shm:, over a bridge in the same process.
+// What a Client does, the same over every way to its domain; the bridge is in the same process.
 
-#include "telpher/bridge.hpp"
 #include "telpher/telpher.hpp"
 #include "telpher/wait.hpp"
 
 #include "tests/unit/support/fire_and_forget.hpp"
-#include "tests/unit/support/scratch_domain.hpp"
+#include "tests/unit/support/ways.hpp"
 
 #include <gtest/gtest.h>
-
-#include <unistd.h>
 
 #include <atomic>
 #include <string>
@@ -22,47 +19,7 @@ namespace {
 using namespace std::chrono_literals;
 using test::FireAndForget;
 
-constexpr auto kSoon = 10s;  // longer than anything here takes
-
-DomainLimits limits() {
-    DomainLimits limits = test::small_limits();
-    limits.destinations = 32;
-    limits.message_bytes = 2U << 20U;
-    limits.pool_bytes = 8U << 20U;
-    limits.segment_bytes = 64U << 20U;
-    return limits;
-}
-
-// A domain, a bridge of it, and a client: over which way, the parameter says.
-class RemoteClient : public testing::TestWithParam<const char*> {
-  protected:
-    void SetUp() override {
-        server = domain.open({.limits = limits()});
-        BridgeOptions options;
-        options.listen = "127.0.0.1:0";
-        options.unix_path = path;
-        bridge = Bridge::start(connect(domain.uri()).value(), options).value();
-        client = connect(uri()).value();
-    }
-    void TearDown() override {
-        client.close();
-        bridge.stop();
-    }
-    [[nodiscard]] std::string uri() const {
-        const std::string way = GetParam();
-        if (way == "shm") {
-            return domain.uri();
-        }
-        return way == "unix" ? "unix:" + path : "tcp://127.0.0.1:" + std::to_string(bridge.port());
-    }
-    [[nodiscard]] static bool remote() { return std::string(GetParam()) != "shm"; }
-
-    test::ScratchDomain domain;
-    const std::string path = "/tmp/telpher-" + test::unique_name() + ".sock";
-    Server server;
-    Bridge bridge;
-    Client client;
-};
+class RemoteClient : public test::Ways {};
 
 TEST_P(RemoteClient, offers_and_polls_in_order) {
     static_cast<void>(server.create_queue("orders").value());
@@ -376,22 +333,13 @@ TEST_P(RemoteClient, what_has_no_frames_is_not_permitted) {
     static_cast<void>(server.create_queue("q").value());
     Queue queue = client.queue("q").value();
     EXPECT_EQ(queue.fd().status(), Status::not_permitted);
-    EXPECT_EQ(queue.status().status(), Status::not_permitted);
-    EXPECT_EQ(queue.purge().status(), Status::not_permitted);
-    EXPECT_EQ(queue.peek().status(), Status::not_permitted);
-    EXPECT_EQ(client.create_temporary_queue().status(), Status::not_permitted);
-    EXPECT_EQ(client.exists("q").status(), Status::not_permitted);
-    EXPECT_EQ(client.function_status("f").status(), Status::not_permitted);
     WaitSet set;
     EXPECT_EQ(set.add(queue, Ready::message).status(), Status::not_permitted);
     auto pending = queue.poll_async(kSoon);
     EXPECT_EQ(set.add(pending).status(), Status::not_permitted);
 }
 
-INSTANTIATE_TEST_SUITE_P(Ways,
-                         RemoteClient,
-                         testing::Values("shm", "unix", "tcp"),
-                         [](const auto& way) { return std::string(way.param); });
+INSTANTIATE_TEST_SUITE_P(Ways, RemoteClient, test::kAllWays, test::name_of_way);
 
 }  // namespace
 }  // namespace telpher

@@ -38,7 +38,7 @@ TEST(RemoteSessionHostile, whatever_is_wrong_from_the_bridge_ends_the_stream) {
         {"short part", head(FrameType::delivery, 2, kFlagMore), message(10)},
         {"SAMPLE without subscription", head(FrameType::sample, 0), message(1)},
         {"broken ending", head(FrameType::result, 2), Bytes(3)},
-        {"REPLY", head(FrameType::reply, 2), {}},
+        {"COMMAND", head(FrameType::command, 2), {}},
     };
     for (const Bad& bad : all) {
         SCOPED_TRACE(bad.name);

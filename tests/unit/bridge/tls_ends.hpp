@@ -67,11 +67,11 @@ using Context = std::shared_ptr<const bridge::TlsContext>;
 constexpr const char* kHost = "cafe.example:33333";
 
 // A folder with an identity in it.
-struct Party {
+struct TlsParty {
     ScratchFolder folder;
     std::string pin;
 
-    explicit Party(const std::string& name = "party")
+    explicit TlsParty(const std::string& name = "party")
         : pin(bridge::make_identity(folder.path(), name).value().text()) {}
 };
 
@@ -132,7 +132,7 @@ inline Bytes take_pending(bridge::TlsChannel& channel) {
 
 // A client that pins the server, and a server that admits anyone: no file is written by a handshake.
 struct PinnedPair {
-    Party server_party;
+    TlsParty server_party;
     Context client;
     Context server;
 

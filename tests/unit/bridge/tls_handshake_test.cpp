@@ -31,7 +31,7 @@ void expect_talk(Ends& ends) {
 }
 
 TEST(TlsHandshake, a_host_is_trusted_on_first_use_and_recorded) {
-    const Party server;
+    const TlsParty server;
     const ScratchFolder home;
     const std::string hosts = bridge::known_hosts_path(home.path());
     for (const bool first : {true, false}) {
@@ -50,8 +50,8 @@ TEST(TlsHandshake, a_host_is_trusted_on_first_use_and_recorded) {
 }
 
 TEST(TlsHandshake, a_known_host_with_another_key_is_refused_naming_both) {
-    const Party server;
-    const Party impostor;
+    const TlsParty server;
+    const TlsParty impostor;
     const ScratchFolder home;
     Ends first(client_of({.config_dir = home.path()}),
                server_of({.config_dir = server.folder.path()}));
@@ -74,8 +74,8 @@ TEST(TlsHandshake, a_known_host_with_another_key_is_refused_naming_both) {
 }
 
 TEST(TlsHandshake, a_pin_admits_its_key_and_no_other) {
-    const Party server;
-    const Party other;
+    const TlsParty server;
+    const TlsParty other;
     const ScratchFolder home;
     Ends good(client_of({.pin = server.pin, .config_dir = home.path()}),
               server_of({.config_dir = server.folder.path()}));
@@ -94,14 +94,14 @@ TEST(TlsHandshake, a_pin_admits_its_key_and_no_other) {
 }
 
 TEST(TlsHandshake, a_server_admits_authorized_peers_only) {
-    const Party server;
-    const Party alice;
-    const Party mallory;
+    const TlsParty server;
+    const TlsParty alice;
+    const TlsParty mallory;
     const std::string list = bridge::authorized_peers_path(server.folder.path());
     ASSERT_TRUE(bridge::add_peer(list, "alice", bridge::Pin::parse(alice.pin).value()).value());
     const auto context =
         server_of({.peers = PeerTrust::authorized, .config_dir = server.folder.path()});
-    const auto with = [&](const Party& party) {
+    const auto with = [&](const TlsParty& party) {
         return client_of({.pin = server.pin, .config_dir = party.folder.path()});
     };
     Ends good(with(alice), context);
@@ -135,8 +135,8 @@ TEST(TlsHandshake, a_server_admits_authorized_peers_only) {
 }
 
 TEST(TlsHandshake, a_list_that_cannot_be_understood_admits_nobody) {
-    const Party server;
-    const Party alice;
+    const TlsParty server;
+    const TlsParty alice;
     const std::string list = bridge::authorized_peers_path(server.folder.path());
     ASSERT_TRUE(bridge::create_config_file(list, "alice " + alice.pin + " roles=none\n", 0600));
     Ends ends(client_of({.pin = server.pin, .config_dir = alice.folder.path()}),
@@ -147,8 +147,8 @@ TEST(TlsHandshake, a_list_that_cannot_be_understood_admits_nobody) {
 }
 
 TEST(TlsHandshake, a_server_without_a_policy_still_learns_the_key_of_who_has_one) {
-    const Party server;
-    const Party alice;
+    const TlsParty server;
+    const TlsParty alice;
     Ends ends(client_of({.pin = server.pin, .config_dir = alice.folder.path()}),
               server_of({.config_dir = server.folder.path()}));
     ends.pump();
@@ -221,7 +221,7 @@ TEST(TlsHandshake, a_pre_shared_key_is_enough_for_both_ends) {
 
 TEST(TlsHandshake, another_pre_shared_key_or_name_or_none_is_refused) {
     const ScratchFolder files;
-    const Party party;
+    const TlsParty party;
     ASSERT_TRUE(bridge::make_psk(files.file("key")) && bridge::make_psk(files.file("other")));
     const auto server = server_of({.peers = PeerTrust::psk, .psk = files.file("key")});
     Ends wrong_key(client_of({.psk = files.file("other")}), server);
@@ -246,7 +246,7 @@ TEST(TlsHandshake, another_pre_shared_key_or_name_or_none_is_refused) {
 }
 
 TEST(TlsHandshake, an_inspector_finishes_with_anyone_and_records_nothing) {
-    const Party server;
+    const TlsParty server;
     const ScratchFolder home;
     Ends ends(TlsContext::inspector({.config_dir = home.path()}).value(),
               server_of({.config_dir = server.folder.path()}));
@@ -257,7 +257,7 @@ TEST(TlsHandshake, an_inspector_finishes_with_anyone_and_records_nothing) {
 }
 
 TEST(TlsHandshake, options_that_contradict_each_other_are_refused) {
-    const Party party;
+    const TlsParty party;
     const auto pin = party.pin;
     EXPECT_EQ(TlsContext::client({.pin = pin, .ca = "x"}).status(), Status::bad_request);
     EXPECT_EQ(TlsContext::client({.pin = pin, .psk = "x"}).status(), Status::bad_request);
@@ -277,7 +277,7 @@ TEST(TlsHandshake, options_that_contradict_each_other_are_refused) {
 
 TEST(TlsHandshake, no_text_of_an_error_holds_a_secret) {
     const ScratchFolder files;
-    const Party party;
+    const TlsParty party;
     ASSERT_TRUE(bridge::make_psk(files.file("key")) && bridge::make_psk(files.file("other")));
     const auto psk = bridge::read_config_file(files.file("key"), bridge::FileKind::secret).value();
     const std::string key_path = bridge::identity_key_path(party.folder.path());

@@ -52,7 +52,7 @@ TEST(TlsIdentity, is_made_with_a_key_that_nobody_else_may_read) {
 }
 
 TEST(TlsIdentity, is_never_overwritten) {
-    const Party party;
+    const TlsParty party;
     const auto& dir = party.folder.path();
     const std::string key = content_of(identity_key_path(dir));
     const auto again = make_identity(dir, "other");
@@ -62,7 +62,7 @@ TEST(TlsIdentity, is_never_overwritten) {
 }
 
 TEST(TlsIdentity, whose_making_was_killed_halfway_is_finished) {
-    const Party party;
+    const TlsParty party;
     const auto& dir = party.folder.path();
     std::filesystem::remove(identity_certificate_path(dir));
     EXPECT_EQ(make_identity(dir, "party").value().text(), party.pin);
@@ -98,7 +98,7 @@ TEST(TlsIdentity, a_folder_that_others_may_write_to_gets_no_key) {
 }
 
 TEST(TlsIdentity, a_key_that_others_may_read_or_write_is_refused_with_the_remedy) {
-    const Party party;
+    const TlsParty party;
     const std::string key = identity_key_path(party.folder.path());
     for (const mode_t mode : {0640U, 0604U, 0620U, 0602U, 0644U, 0777U, 0610U}) {
         ASSERT_EQ(chmod(key.c_str(), mode), 0);
@@ -134,8 +134,8 @@ TEST(TlsIdentity, what_is_no_regular_file_is_refused_without_waiting) {
 }
 
 TEST(TlsIdentity, another_keys_certificate_is_refused) {
-    const Party one;
-    const Party two;
+    const TlsParty one;
+    const TlsParty two;
     const auto mixed = load_identity(identity_certificate_path(one.folder.path()),
                                      identity_key_path(two.folder.path()));
     EXPECT_EQ(mixed.status(), Status::bad_request);
@@ -144,7 +144,7 @@ TEST(TlsIdentity, another_keys_certificate_is_refused) {
 
 TEST(TlsIdentity, files_that_hold_something_else_are_refused) {
     const ScratchFolder folder;
-    const Party party;
+    const TlsParty party;
     const std::string good = content_of(identity_key_path(party.folder.path()));
     const std::string certificate = content_of(identity_certificate_path(party.folder.path()));
     int count = 0;

@@ -1,0 +1,211 @@
+#include "tcp_bridge/commands.hpp"
+
+#include <array>
+
+namespace telpher::bridge {
+namespace {
+
+using namespace commands;  // NOLINT(google-build-using-namespace): their names, of this directory
+
+constexpr std::string_view kMimetype = "application/octet-stream";
+
+Error bad_arguments(std::string_view command) {
+    return {Status::bad_request, 0, "the arguments of " + std::string(command) + " end too soon"};
+}
+
+Message reply(const FieldWriter& out) { return bytes_message("reply", out.take()); }
+
+template <typename T>
+Result<Message> reply_with(const Result<T>& value) {
+    if (!value) {
+        return value.error();
+    }
+    FieldWriter out;
+    if constexpr (requires { out.field(*value); }) {
+        out.field(*value);
+    } else {
+        fields(out, *value);
+    }
+    return reply(out);
+}
+
+Result<Message> reply_with(const Result<void>& done) {
+    return done ? Result<Message>(reply({})) : Result<Message>(done.error());
+}
+
+// The name alone, or behind it `Options`.
+template <typename Options>
+struct Named {
+    std::string name{};
+    Options options{};
+};
+
+template <typename Options>
+Result<Named<Options>> named(const MessageView& command) {
+    FieldReader in(command.payload());
+    Named<Options> what;
+    in.field(what.name);
+    fields(in, what.options);
+    return in.ok() ? Result<Named<Options>>(std::move(what))
+                   : Result<Named<Options>>(bad_arguments(command.topic()));
+}
+
+Error no_such(std::string_view field, std::uint8_t value) {
+    return {
+        Status::bad_request,
+        0,
+        std::string(field) + " is " + std::to_string(value) + ", which this bridge does not know"};
+}
+
+Result<Message> create_queue(Admin& admin, const MessageView& command) {
+    const auto what = named<QueueOptions>(command);
+    if (!what) {
+        return what.error();
+    }
+    const auto kind = what->options.kind;
+    if (kind != QueueKind::bounded && kind != QueueKind::circular) {
+        return no_such("kind", static_cast<std::uint8_t>(kind));
+    }
+    return reply_with(admin.create_queue(what->name, what->options));
+}
+
+Result<Message> create_topic(Admin& admin, const MessageView& command) {
+    const auto what = named<TopicOptions>(command);
+    if (!what) {
+        return what.error();
+    }
+    if (what->options.slow > SlowSubscriber::disconnect) {
+        return no_such("slow", static_cast<std::uint8_t>(what->options.slow));
+    }
+    return reply_with(admin.create_topic(what->name, what->options));
+}
+
+Result<Queue> queue_of(Admin& admin, const std::string& name) {
+    Client client = admin.client();
+    return client.queue(name);
+}
+
+Result<Message> purge(Admin& admin, const std::string& name) {
+    auto queue = queue_of(admin, name);
+    return queue ? reply_with(queue->purge()) : Result<Message>(queue.error());
+}
+
+Result<Message> peek(Admin& admin, const std::string& name) {
+    const auto queue = queue_of(admin, name);
+    return queue ? queue->peek() : Result<Message>(queue.error());
+}
+
+using OfName = Result<Message> (*)(Admin& admin, const std::string& name);
+using Whole = Result<Message> (*)(Admin& admin, const MessageView& command);
+
+struct Command {
+    std::string_view name;
+    std::string_view verb;
+    OfName of_name = nullptr;  // its one argument is a name
+    Whole whole = nullptr;
+};
+
+constexpr std::array kCommands{
+    Command{kCreateQueue, "manage", nullptr, create_queue},
+    Command{
+        kRemoveQueue,
+        "manage",
+        [](Admin& admin, const std::string& name) { return reply_with(admin.remove_queue(name)); }},
+    Command{kCreateTopic, "manage", nullptr, create_topic},
+    Command{
+        kRemoveTopic,
+        "manage",
+        [](Admin& admin, const std::string& name) { return reply_with(admin.remove_topic(name)); }},
+    Command{kPurge, "manage", purge},
+    Command{kPeek, "browse", peek},
+    Command{
+        kQueueStatus,
+        "inspect",
+        [](Admin& admin, const std::string& name) { return reply_with(admin.queue_status(name)); }},
+    Command{
+        kTopicStatus,
+        "inspect",
+        [](Admin& admin, const std::string& name) { return reply_with(admin.topic_status(name)); }},
+    Command{kFunctionStatus,
+            "inspect",
+            [](Admin& admin, const std::string& name) {
+                return reply_with(admin.client().function_status(name));
+            }},
+    Command{kExists,
+            "inspect",
+            [](Admin& admin, const std::string& name) {
+                return reply_with(admin.client().exists(name));
+            }},
+    Command{kQueues,
+            "inspect",
+            nullptr,
+            [](Admin& admin, const MessageView&) { return reply_with(admin.queues()); }},
+    Command{kTopics,
+            "inspect",
+            nullptr,
+            [](Admin& admin, const MessageView&) { return reply_with(admin.topics()); }},
+    Command{kStatus,
+            "inspect",
+            nullptr,
+            [](Admin& admin, const MessageView&) { return reply_with(admin.status()); }},
+    Command{kProcesses,
+            "inspect",
+            nullptr,
+            [](Admin& admin, const MessageView&) { return reply_with(admin.processes()); }},
+    Command{kVerify,
+            "inspect",
+            nullptr,
+            [](Admin& admin, const MessageView&) { return reply_with(admin.verify()); }},
+    // Of the session (server_commands.cpp).
+    Command{kTemporaryQueue, "temporary"},
+};
+
+const Command* find(std::string_view name) noexcept {
+    for (const Command& command : kCommands) {
+        if (command.name == name) {
+            return &command;
+        }
+    }
+    return nullptr;
+}
+
+}  // namespace
+
+std::string_view verb_of_command(std::string_view command) noexcept {
+    const Command* const known = find(command);
+    return known != nullptr ? known->verb : std::string_view{};
+}
+
+std::string destination_of(const MessageView& command) {
+    const Command* const known = find(command.topic());
+    const bool has_name =
+        known != nullptr &&
+        (known->of_name != nullptr || known->name == kCreateQueue || known->name == kCreateTopic);
+    std::string name;
+    if (has_name) {
+        FieldReader(command.payload()).field(name);
+    }
+    return name;
+}
+
+Result<Message> run_command(Admin& admin, const MessageView& command) {
+    const Command* const known = find(command.topic());
+    if (known == nullptr || (known->of_name == nullptr && known->whole == nullptr)) {
+        return Error{Status::bad_request,
+                     0,
+                     "there is no command '" + std::string(command.topic()) + "' in this version"};
+    }
+    if (known->whole != nullptr) {
+        return known->whole(admin, command);
+    }
+    FieldReader in(command.payload());
+    std::string name;
+    in.field(name);
+    return in.ok() ? known->of_name(admin, name) : Result<Message>(bad_arguments(known->name));
+}
+
+Message bytes_message(std::string_view topic, std::span<const std::byte> payload) {
+    return Message::bytes(topic, kMimetype, payload);
+}
+
+}  // namespace telpher::bridge

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""The command line through a bridge: every verb with -u URI does what it does with -d NAME."""
+
+import json
+import os
+import subprocess
+import tempfile
+
+from _cli import BIN, DENIED, ERROR, LIMIT_S, NOT_FOUND, OK, TIMEOUT, USAGE, CliTest, main
+
+
+class Remote(CliTest):
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory(dir="/tmp")
+        self.addCleanup(folder.cleanup)
+        os.environ["TELPHER_CONFIG_DIR"] = os.path.join(folder.name, "telpher")
+        self.on("create", "queue", "first")
+        socket = os.path.join(folder.name, "s")
+        bridge = self.start("bridge", "-d", self.domain, "--listen", "127.0.0.1:0", "--unix", socket, "--json")
+        tcp = json.loads(bridge.stdout.readline())["tcp"]
+        self.bridge = bridge
+        self.tcp = tcp
+        self.ways = {"shm": ["-u", "shm:" + self.domain], "unix": ["-u", "unix:" + socket], "tcp": ["-u", tcp],
+                     "tls": ["-u", tcp, "--encrypt"], "compressed": ["-u", tcp, "--compress-from", "1KB"]}
+
+    def over(self, way, *arguments, code=OK, stdin=b""):
+        return self.run_cli(*arguments, *self.ways[way], code=code, stdin=stdin)
+
+    def json_over(self, way, *arguments):
+        return json.loads(self.over(way, *arguments, "--json").stdout)
+
+    def test_every_verb_over_every_way(self):
+        for way in self.ways:
+            with self.subTest(way):
+                queue, topic = "queue-" + way, "topic." + way
+                made = self.json_over(way, "create", "queue", queue, "--capacity", "3")
+                self.assertEqual(made, {"domain": self.domain, "queue": queue, "capacity": 3, "created": True,
+                                        "domain_created": False})
+                self.assertFalse(self.json_over(way, "create", "queue", queue, "--capacity", "3")["created"])
+                self.over(way, "create", "queue", queue, "--capacity", "4", code=ERROR)
+                made = self.json_over(way, "create", "topic", topic, "--history", "2", "--slow", "block")
+                self.assertEqual((made["slow"], made["history"], made["created"]), ("block", 2, True))
+
+                large = "espresso " * 20000
+                self.over(way, "offer", queue, "first")
+                self.over(way, "offer", queue, "-", stdin=large.encode())
+                self.over(way, "offer", queue, "third")
+                self.over(way, "offer", queue, "fourth", code=TIMEOUT)
+                self.assertEqual(self.over(way, "peek", queue).stdout, b"first\n")
+                self.assertEqual(self.json_over(way, "info", queue)["depth"], 3)
+                self.assertEqual(self.over(way, "poll", queue).stdout, b"first\n")
+                self.assertEqual(self.over(way, "poll", queue).stdout.decode(), large + "\n")
+                self.assertEqual(self.json_over(way, "purge", queue), {"queue": queue, "purged": 1})
+                self.over(way, "poll", queue, code=TIMEOUT)
+                self.over(way, "poll", queue, "--timeout", "50ms", code=TIMEOUT)
+
+                self.assertEqual(self.json_over(way, "pub", topic, "1")["published"], 1)
+                self.over(way, "pub", topic, "2")
+                told = self.over(way, "sub", topic, "--from", "earliest", "--count", "2", "--timeout", "20s").stdout
+                self.assertEqual(told, b"1\n2\n")
+                told = self.over(way, "tail", topic, "--from", "earliest", "--count", "2", "--timeout", "20s").stdout
+                self.assertEqual(told, b"1\n2\n")
+                self.over(way, "tail", "topic.nobody", code=NOT_FOUND)
+                self.assertEqual(self.json_over(way, "info", topic)["published"], 2)
+
+                listed = self.json_over(way, "ls")
+                self.assertEqual(listed["domain"], self.domain)
+                self.assertIn(queue, [entry["name"] for entry in listed["queues"]])
+                self.assertIn(topic, [entry["name"] for entry in listed["topics"]])
+                self.assertEqual(self.json_over(way, "info")["processes"], 1)  # the bridge
+                pids = [entry["pid"] for entry in self.json_over(way, "ps")["processes"] if entry["state"] == "live"]
+                self.assertEqual(pids, [self.bridge.pid])
+                verified = self.json_over(way, "verify")
+                self.assertEqual((verified["ok"], verified["processes"]), (True, 1))
+                shown = self.json_over(way, "top", "--count", "1", "--interval", "20ms")
+                self.assertIn(queue, [entry["name"] for entry in shown["queues"]])
+                self.assertEqual(self.over(way, "events", "--timeout", "50ms").returncode, OK)
+
+                self.over(way, "rm", queue)
+                self.over(way, "rm", topic)
+                self.over(way, "rm", queue, code=NOT_FOUND)
+                self.assertNotIn(queue, [entry["name"] for entry in self.json_over(way, "ls")["queues"]])
+
+    def test_functions_are_called_over_every_way(self):
+        server = self.start("serve", "upper", "--exec", "tr a-z A-Z", "-d", self.domain)
+        for way in self.ways:
+            with self.subTest(way):
+                self.assertEqual(self.over(way, "send", "upper", "mocha", "--wait", "20s").stdout, b"MOCHA\n")
+                self.over(way, "send", "nobody", "x", code=NOT_FOUND)
+        self.assertIsNone(server.poll())
+
+    def test_who_serves_must_be_on_the_host(self):
+        for way in ("unix", "tcp"):
+            done = self.over(way, "serve", "upper", "--echo", code=USAGE)
+            self.assertIn(b"-d NAME", done.stderr)
+
+    def test_another_key_than_the_pinned_one_is_refused(self):
+        self.over("tls", "ls")
+        done = self.run_cli("ls", "-u", self.tcp, "--pin", "sha256:" + "0" * 64)
+        self.assertIn(done.returncode, (ERROR, DENIED))
+        self.assertIn(b"pin", done.stderr)
+
+    def test_encryption_is_for_tcp_alone(self):
+        self.run_cli(*("ls",), *self.ways["unix"], "--encrypt", code=USAGE)
+
+    def test_nobody_there(self):
+        done = self.run_cli("ls", "-u", "tcp://127.0.0.1:1", code=ERROR)
+        self.assertIn(b"127.0.0.1:1", done.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@
 #include "src/client/domain_core.hpp"
 #include "tcp_bridge/bridge_core.hpp"
 #include "tcp_bridge/connection.hpp"
+#include "tcp_bridge/identity.hpp"
 #include "tcp_bridge/known_peers.hpp"
 
 #include <pthread.h>
@@ -76,12 +77,30 @@ Result<void> BridgeCore::prepare_tls() {
                      0,
                      "tls.peers asks who a client is, which needs Encryption::required"};
     }
+    if (auto identity = have_identity(); !identity) {
+        return identity;
+    }
     auto context = make_tls();
     if (!context) {
         return context.error();
     }
     tls_ = std::move(*context);
     return {};
+}
+
+// A bridge that may encrypt has an identity: it is made at its first start.
+Result<void> BridgeCore::have_identity() const {
+    const BridgeTls& tls = options_.tls;
+    if (options_.encryption == Encryption::off || !tls.certificate.empty() ||
+        tls.peers == Peers::psk) {
+        return {};
+    }
+    const auto dir = config_dir(tls.config_dir);
+    if (!dir) {
+        return dir.error();
+    }
+    const auto made = make_identity(*dir, "telpher-bridge");
+    return made || made.status() == Status::already_exists ? Result<void>() : made.error();
 }
 
 Result<std::string> BridgeCore::reload() {

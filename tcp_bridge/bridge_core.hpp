@@ -91,6 +91,7 @@ class BridgeCore : public std::enable_shared_from_this<BridgeCore> {
     };
     using Socket = std::variant<asio::ip::tcp::socket, asio::local::stream_protocol::socket>;
     [[nodiscard]] Result<std::shared_ptr<const TlsContext>> make_tls() const;
+    [[nodiscard]] Result<void> have_identity() const;
     Result<void> prepare_tls();
     Result<void> listen_tcp();
     Result<void> listen_unix();

@@ -28,7 +28,7 @@ class ServerOperation {
     // Answered as `cancelled`, or with what came about before.
     virtual void cancel() noexcept = 0;
     // It waits for a message, and loses nothing if it ends without one.
-    [[nodiscard]] virtual bool is_poll() const noexcept = 0;
+    [[nodiscard]] virtual bool is_poll() const noexcept { return false; }
 };
 
 // A coroutine that frees itself at its end.

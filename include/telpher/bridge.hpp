@@ -28,7 +28,7 @@ enum class Encryption : std::uint8_t { off, allowed, required };
 // authority vouches for; who has the pre-shared key. All but `anyone` need Encryption::required.
 enum class Peers : std::uint8_t { anyone, authorized, authority, psk };
 
-// Of an encrypting bridge; empty paths: those of the configuration folder.
+// Of an encrypting bridge; empty paths: those of the configuration folder, whose identity is made if there is none.
 struct BridgeTls {
     Peers peers = Peers::anyone;
     std::string ca{};           // certificates of authorities, with Peers::authority

@@ -109,6 +109,41 @@ ExitCode run_bridge(const BridgeCommand& command, Interrupt& interrupt) {
     return running ? kExitOk : print_error(Error{Status::domain_removed, 0, {}}, json);
 }
 
+void add_limits(CLI::App& bridge, const std::shared_ptr<BridgeCommand>& options) {
+    bridge
+        .add_option("--connections-max",
+                    options->options.connections_max,
+                    "Clients served at once; more are refused; default 1024")
+        ->check(at_least_one())
+        ->type_name("N");
+    bridge
+        .add_option(
+            "--greeting-max",
+            options->options.greeting_max,
+            "Connections that have not said HELLO; beyond it the oldest one goes; default 64")
+        ->check(at_least_one())
+        ->type_name("N");
+    bridge
+        .add_option("--connects-per-second",
+                    options->options.connects_per_second,
+                    "New connections of one address, 0: any number; default 1000")
+        ->type_name("N");
+    bridge
+        .add_option("--connects-burst",
+                    options->options.connects_burst,
+                    "So many of them at once; default 2000")
+        ->check(at_least_one())
+        ->type_name("N");
+    add_duration(bridge,
+                 "--heartbeat",
+                 options->heartbeat,
+                 "Who says nothing for three of them is dropped; default 5s");
+    add_duration(bridge,
+                 "--grace",
+                 options->grace,
+                 "How long the session of a cut connection is kept; default 10s");
+}
+
 }  // namespace
 
 void add_bridge_command(CLI::App& app, Command& command) {
@@ -154,44 +189,13 @@ void add_bridge_command(CLI::App& app, Command& command) {
                      options->options.tls.config_dir,
                      "Folder of keys; default: the user's own")
         ->type_name("DIR");
+    add_limits(*bridge, options);
     add_cutoff(
         *bridge,
         "--compress-from",
         options->options.compress_from_bytes,
         "Messages of at least so many bytes travel compressed; default -1: none, unless a client "
         "wants it");
-    bridge
-        ->add_option("--connections-max",
-                     options->options.connections_max,
-                     "Clients served at once; more are refused; default 1024")
-        ->check(at_least_one())
-        ->type_name("N");
-    bridge
-        ->add_option(
-            "--greeting-max",
-            options->options.greeting_max,
-            "Connections that have not said HELLO; beyond it the oldest one goes; default 64")
-        ->check(at_least_one())
-        ->type_name("N");
-    bridge
-        ->add_option("--connects-per-second",
-                     options->options.connects_per_second,
-                     "New connections of one address, 0: any number; default 1000")
-        ->type_name("N");
-    bridge
-        ->add_option("--connects-burst",
-                     options->options.connects_burst,
-                     "So many of them at once; default 2000")
-        ->check(at_least_one())
-        ->type_name("N");
-    add_duration(*bridge,
-                 "--heartbeat",
-                 options->heartbeat,
-                 "Who says nothing for three of them is dropped; default 5s");
-    add_duration(*bridge,
-                 "--grace",
-                 options->grace,
-                 "How long the session of a cut connection is kept; default 10s");
     bridge->add_flag("--insecure",
                      options->options.insecure,
                      "Listen beyond loopback although nothing is encrypted");

@@ -4,6 +4,7 @@
 
 #include "src/client/domain_core.hpp"
 #include "tcp_bridge/bridge_core.hpp"
+#include "tcp_bridge/config_files.hpp"
 #include "tcp_bridge/connection.hpp"
 #include "tcp_bridge/identity.hpp"
 #include "tcp_bridge/known_peers.hpp"

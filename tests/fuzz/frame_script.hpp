@@ -3,12 +3,13 @@
 //
 //   frame := type u8 | how u8 | channel u8 | argument u8 | bytes u8 | body
 //   how      bits 0-2 the frame's flags; bits 3-4 which body: as it is, a message with it as payload, a destination's
-//            name, a pattern; bits 5-7 which correlation: the next one, the one before, 0, 1, 2, ...
+//            name, a pattern (a COMMAND's is always one); bits 5-7 which correlation: the next one, the one before, 0, 1, 2, ...
 
 #include "telpher/message.hpp"
 
 #include "src/wire/codec.hpp"
 #include "tcp_bridge/bodies.hpp"
+#include "tcp_bridge/commands.hpp"
 #include "tcp_bridge/frame.hpp"
 #include "tcp_bridge/frame_reader.hpp"
 
@@ -22,8 +23,8 @@
 
 namespace telpher::fuzz {
 
-inline bridge::Bytes encoded_message(std::string_view payload) {
-    const Message message = Message::text("t", std::string(payload));
+inline bridge::Bytes encoded_message(std::string_view payload, std::string_view topic = "t") {
+    const Message message = Message::text(topic, std::string(payload));
     bridge::Bytes bytes(wire::encoded_bytes(message));
     wire::encode(message, {MessageId{1, 2}, 3, MessageType::offer}, bytes);
     return bytes;
@@ -52,6 +53,9 @@ class FrameScript {
         const auto which = how >> 5U;
         head.correlation = which == 0 ? last + 1 : which == 1 ? last : which - 2;
         body = body_of((how >> 3U) & 3U, text);
+        if (head.type == bridge::FrameType::command && !text.empty()) {
+            body = command_of(text);
+        }
         head.length = static_cast<std::uint32_t>(body.size());
         return head;
     }
@@ -59,6 +63,26 @@ class FrameScript {
   private:
     [[nodiscard]] std::size_t number(std::size_t at) const {
         return std::to_integer<std::size_t>(left_[at]);
+    }
+    // Its first byte tells which, the others are its arguments.
+    static bridge::Bytes command_of(const std::string& text) {
+        namespace commands = bridge::commands;
+        constexpr std::array kCommands{commands::kCreateQueue,
+                                       commands::kRemoveQueue,
+                                       commands::kCreateTopic,
+                                       commands::kRemoveTopic,
+                                       commands::kQueues,
+                                       commands::kTopics,
+                                       commands::kQueueStatus,
+                                       commands::kTopicStatus,
+                                       commands::kFunctionStatus,
+                                       commands::kStatus,
+                                       commands::kExists,
+                                       commands::kPurge,
+                                       commands::kPeek,
+                                       commands::kTemporaryQueue};
+        const auto which = static_cast<unsigned char>(text[0]) % kCommands.size();
+        return encoded_message(std::string_view(text).substr(1), kCommands[which]);
     }
     static bridge::Bytes body_of(std::size_t which, const std::string& text) {
         constexpr std::array<const char*, 4> kNames{"q", "t", "f", ""};

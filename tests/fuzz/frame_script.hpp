@@ -3,8 +3,8 @@
 //
 //   frame := type u8 | how u8 | channel u8 | argument u8 | bytes u8 | body
 //   how      bits 0-2 the frame's flags; bits 3-4 which body: as it is, a message with it as payload, a destination's
-//            name, a pattern (of COMMAND: a command by the first byte, and its arguments); bits 5-7 which
-//            correlation: the next one, the one before, 0, 1, 2, ...
+//            name, a pattern (a COMMAND's is always one); bits 5-7 which correlation: the next one, the one before, 0,
+//            1, 2, ...
 
 #include "telpher/message.hpp"
 
@@ -53,9 +53,10 @@ class FrameScript {
         left_ = left_.subspan(5 + bytes);
         const auto which = how >> 5U;
         head.correlation = which == 0 ? last + 1 : which == 1 ? last : which - 2;
-        body = head.type == bridge::FrameType::command && ((how >> 3U) & 3U) != 0
-                   ? command_of(text)
-                   : body_of((how >> 3U) & 3U, text);
+        body = body_of((how >> 3U) & 3U, text);
+        if (head.type == bridge::FrameType::command && !text.empty()) {
+            body = command_of(text);
+        }
         head.length = static_cast<std::uint32_t>(body.size());
         return head;
     }
@@ -64,20 +65,25 @@ class FrameScript {
     [[nodiscard]] std::size_t number(std::size_t at) const {
         return std::to_integer<std::size_t>(left_[at]);
     }
-    // A command by its number, and its arguments.
+    // Its first byte tells which, the others are its arguments.
     static bridge::Bytes command_of(const std::string& text) {
-        constexpr std::array kNames{bridge::commands::kQueues,
-                                    bridge::commands::kTopics,
-                                    bridge::commands::kQueueStatus,
-                                    bridge::commands::kTopicStatus,
-                                    bridge::commands::kFunctionStatus,
-                                    bridge::commands::kExists,
-                                    bridge::commands::kPeek,
-                                    bridge::commands::kPurge,
-                                    bridge::commands::kCreateQueue,
-                                    bridge::commands::kTemporaryQueue};
-        const std::size_t pick = text.empty() ? 0 : static_cast<unsigned char>(text[0]);
-        return encoded_message(text.empty() ? "" : text.substr(1), kNames[pick % kNames.size()]);
+        namespace commands = bridge::commands;
+        constexpr std::array kCommands{commands::kCreateQueue,
+                                       commands::kRemoveQueue,
+                                       commands::kCreateTopic,
+                                       commands::kRemoveTopic,
+                                       commands::kQueues,
+                                       commands::kTopics,
+                                       commands::kQueueStatus,
+                                       commands::kTopicStatus,
+                                       commands::kFunctionStatus,
+                                       commands::kStatus,
+                                       commands::kExists,
+                                       commands::kPurge,
+                                       commands::kPeek,
+                                       commands::kTemporaryQueue};
+        const auto which = static_cast<unsigned char>(text[0]) % kCommands.size();
+        return encoded_message(std::string_view(text).substr(1), kCommands[which]);
     }
     static bridge::Bytes body_of(std::size_t which, const std::string& text) {
         constexpr std::array<const char*, 4> kNames{"q", "t", "f", ""};

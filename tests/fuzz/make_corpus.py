@@ -113,6 +113,8 @@ def server_session():
     yield script(queue, poll, (11, 1 << 5, 0, 0, b""), offer, (0xff, 0, 0, 0, b""), offer, (6, 0, 0, 3, b""))
     yield script(topic, (25, PATTERN, 4, 3, b"\0"), (24, MESSAGE, 2, 4, b"x"), (27, 0, 4, 2, b""), (28, 0, 4, 0, b""))
     yield script(function, (32, MESSAGE, 3, 5, b"x"), (32, MESSAGE | 4, 3, 0, b"x"), (9, 0, 3, 0, b""))
+    for command in range(14):
+        yield script((40, 0, 0, 0, bytes([command]) + b"\1\0q" + b"\4\0\0\0" * 4), (40, 0, 0, 0, bytes([command]) + b"\0"))
     yield script(queue, offer, offer, offer, offer, (16, MESSAGE, 1, 5, b"full"), (0xff, 0, 0, 0, b""), poll)
 
 def remote_session():

@@ -23,7 +23,8 @@ constexpr auto kRoomLook = 10ms;
 constexpr int kRoundsMax = 64;
 // Unanswered operations from which on others are gathered, and how much of them at most.
 constexpr std::size_t kGatherFrom = 8;
-constexpr std::size_t kGatherBytes = std::size_t{16} << 10U;
+constexpr std::size_t kGatherBytes = std::size_t{64} << 10U;
+constexpr std::uint32_t kGatherMost = 128;
 
 std::chrono::steady_clock::time_point time_point(std::uint64_t ns) {
     constexpr auto kMost = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
@@ -189,12 +190,14 @@ void RemoteConnection::withdrawn(detail::Operation& operation) noexcept {
 // A system call for each of many small operations costs more than all the rest of them. Where an answer is on
 // its way, so that nobody is kept waiting by it, they leave together.
 bool RemoteConnection::may_gather() const noexcept {
-    return session_.unanswered() >= kGatherFrom && session_.output_bytes() < kGatherBytes;
+    return session_.unanswered() >= kGatherFrom && session_.output_bytes() < kGatherBytes &&
+           gathered_ < kGatherMost;
 }
 
 void RemoteConnection::leave(std::unique_lock<std::mutex>& hold, Leave how) noexcept {
     bool wake = false;
     if (how == Leave::gathered && session_.has_output() && may_gather()) {
+        ++gathered_;
         wake = wakes_at_ != 0;  // awake, it looks before it sleeps
     } else {
         flush(hold, false);
@@ -238,6 +241,7 @@ void RemoteConnection::flush(std::unique_lock<std::mutex>& hold, bool from_io) n
     }
     writing_ = true;
     blocked_ = false;
+    gathered_ = 0;
     for (int round = 0;; ++round) {
         if (wire_sent_ == wire_.size()) {
             wire_.clear();

@@ -123,8 +123,6 @@ class RemoteConnection final : public detail::OperationHost,
     const std::uint32_t forks_ = shm::fork_count();
     std::uint64_t id_prefix_ = 0;
     std::atomic<std::uint64_t> id_counter_{0};
-    std::atomic<bool> gathered_{
-        false};  // something waits for the I/O thread; a hint for before_wait
     Resumer resumer_;
     int poked_descriptor_ = -1;
     int nudged_descriptor_ = -1;  // wakes a caller that reads
@@ -133,12 +131,13 @@ class RemoteConnection final : public detail::OperationHost,
     RemoteSession session_;
     std::unique_ptr<Channel> channel_;
     int socket_ = -1;
-    bool writing_ = false;       // somebody writes, without the lock
-    bool blocked_ = false;       // the socket was full: the I/O thread writes
-    bool wake_wanted_ = false;   // for that
-    bool hanging_up_ = false;    // nobody else begins to write or read
-    bool reading_ = false;       // somebody reads, without the lock
-    bool caller_reads_ = false;  // it is a caller
+    bool writing_ = false;        // somebody writes, without the lock
+    bool blocked_ = false;        // the socket was full: the I/O thread writes
+    bool wake_wanted_ = false;    // for that
+    std::uint32_t gathered_ = 0;  // operations that wait to leave together
+    bool hanging_up_ = false;     // nobody else begins to write or read
+    bool reading_ = false;        // somebody reads, without the lock
+    bool caller_reads_ = false;   // it is a caller
     bool io_rests_ =
         false;  // the I/O thread leaves the socket to callers, and comes back when they rest
     bool used_ = false;  // by a caller, since the I/O thread looked last

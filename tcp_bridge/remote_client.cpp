@@ -172,7 +172,8 @@ Result<std::uint16_t> RemoteHandle::channel_of(Kind kind, std::string_view name)
             }
             names_.emplace(std::pair{kind, std::string(name)}, channel);
             return channel;
-        });
+        },
+        Leave::gathered);
 }
 
 bool RemoteHandle::running() const noexcept {
@@ -248,10 +249,8 @@ Result<Topic> RemoteHandle::topic(std::string_view name) {
     return detail::RemoteAccess::topic(make_remote_topic(shared_from_this(), std::string(name)));
 }
 
-Future<Published> RemoteHandle::publish_bytes(std::string_view topic,
-                                              Bytes bytes,
-                                              Duration timeout,
-                                              const std::stop_token& stop) {
+Future<Published> RemoteHandle::publish_bytes(
+    std::string_view topic, Bytes bytes, Duration timeout, const std::stop_token& stop, Leave how) {
     if (auto sound = check(timeout); !sound) {
         return detail::ready_future(Result<Published>(sound.error()));
     }
@@ -264,15 +263,18 @@ Future<Published> RemoteHandle::publish_bytes(std::string_view topic,
     request.head.channel = *channel;
     request.body = std::move(bytes);
     request.timeout_ns = ns_of(timeout);
-    return start<Published>(
-        *connection_, new RemotePublish(shared_from_this(), connection_), std::move(request), stop);
+    return start<Published>(*connection_,
+                            new RemotePublish(shared_from_this(), connection_),
+                            std::move(request),
+                            stop,
+                            how);
 }
 
 Future<Published> RemoteHandle::publish_async(Message message,
                                               Duration timeout,
                                               const std::stop_token& stop) {
     auto bytes = encode(message, MessageType::publish);
-    return bytes ? publish_bytes(message.topic(), std::move(*bytes), timeout, stop)
+    return bytes ? publish_bytes(message.topic(), std::move(*bytes), timeout, stop, Leave::gathered)
                  : detail::ready_future(Result<Published>(bytes.error()));
 }
 
@@ -283,7 +285,8 @@ Result<Published> RemoteHandle::publish(const Message& message,
     if (!bytes) {
         return bytes.error();
     }
-    return publish_bytes(message.topic(), std::move(*bytes), timeout, stop).get(kUntilAnswered);
+    return publish_bytes(message.topic(), std::move(*bytes), timeout, stop, Leave::read_by_caller)
+        .get(kUntilAnswered);
 }
 
 Result<Subscription> RemoteHandle::subscribe(std::vector<std::string> patterns,
@@ -342,7 +345,9 @@ Result<Request> RemoteHandle::call_request(const detail::RemoteCall& call, const
     return made;
 }
 
-Future<Message> RemoteHandle::send_async(const detail::RemoteCall& call, const Message& request) {
+Future<Message> RemoteHandle::begin_call(const detail::RemoteCall& call,
+                                         const Message& request,
+                                         Leave how) {
     auto made = call_request(call, request);
     if (!made) {
         return detail::ready_future(Result<Message>(made.error()));
@@ -350,11 +355,16 @@ Future<Message> RemoteHandle::send_async(const detail::RemoteCall& call, const M
     return start<Message>(*connection_,
                           new RemoteCallOperation(shared_from_this(), connection_),
                           std::move(*made),
-                          call.stop);
+                          call.stop,
+                          how);
+}
+
+Future<Message> RemoteHandle::send_async(const detail::RemoteCall& call, const Message& request) {
+    return begin_call(call, request, Leave::gathered);
 }
 
 Result<Message> RemoteHandle::send(const detail::RemoteCall& call, const Message& request) {
-    return send_async(call, request).get(kUntilAnswered);
+    return begin_call(call, request, Leave::read_by_caller).get(kUntilAnswered);
 }
 
 Result<void> RemoteHandle::send_oneway(const detail::RemoteCall& call, const Message& request) {

@@ -69,7 +69,9 @@ class RemoteHandle final : public detail::RemoteClient,
     Future<Published> publish_bytes(std::string_view topic,
                                     Bytes bytes,
                                     Duration timeout,
-                                    const std::stop_token& stop);
+                                    const std::stop_token& stop,
+                                    Leave how);
+    Future<Message> begin_call(const detail::RemoteCall& call, const Message& request, Leave how);
 
   private:
     Result<std::uint64_t> open(std::uint16_t* channel, Open what, Duration wait);

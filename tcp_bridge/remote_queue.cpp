@@ -228,7 +228,8 @@ class TopicEnd final : public detail::RemoteTopic {
             return bytes.error();
         }
         auto published =
-            client_->publish_bytes(name_, std::move(*bytes), timeout, stop).get(kUntilAnswered);
+            client_->publish_bytes(name_, std::move(*bytes), timeout, stop, Leave::read_by_caller)
+                .get(kUntilAnswered);
         if (published) {
             detail::RemoteAccess::end(loan);
         }

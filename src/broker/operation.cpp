@@ -144,7 +144,7 @@ void Operation::withdraw(std::uint32_t flags) noexcept {
     forget_input();
     if (host_ != nullptr) {
         host_->withdrawn(*this);
-    } else {
+    } else if (parker_ != nullptr) {
         parker_->note_withdrawn();
     }
     wake(flags);
@@ -152,7 +152,7 @@ void Operation::withdraw(std::uint32_t flags) noexcept {
         hold();
         if (host_ != nullptr) {
             host_->resume(*this);
-        } else {
+        } else if (parker_ != nullptr) {
             parker_->submit(*this);  // to be resumed
         }
     }

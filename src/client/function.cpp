@@ -57,6 +57,7 @@ detail::RemoteCall remote_call(std::string_view function,
 }  // namespace
 
 // The same members of both; `remote` is who is asked where there is no core.
+// NOLINTBEGIN(bugprone-macro-parentheses): names, not expressions
 #define TELPHER_CALLS(Handle, remote)                                                             \
     Result<Message> Handle::send(std::string_view function,                                       \
                                  const Message& request,                                          \
@@ -112,6 +113,7 @@ detail::RemoteCall remote_call(std::string_view function,
     }
 TELPHER_CALLS(Client, remote_)
 TELPHER_CALLS(Server, kLocal)
+// NOLINTEND(bugprone-macro-parentheses)
 #undef TELPHER_CALLS
 
 }  // namespace telpher

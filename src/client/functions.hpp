@@ -24,6 +24,7 @@ class Functions {
     explicit Functions(DomainCore& domain) : domain_(domain) {}
     Functions(const Functions&) = delete;
     Functions& operator=(const Functions&) = delete;
+    ~Functions() = default;
 
     // `name`: as in the directory (kDefaultFunction, or one that was checked).
     Result<Function> serve(std::string_view name, Handler handler, const ServeOptions& options);

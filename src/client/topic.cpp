@@ -82,6 +82,7 @@ bool Topic::created() const { return created_; }
 
 // ---- Sample ------------------------------------------------------------------------------------
 
+// NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): the buffer, as in topic.hpp
 Sample::Sample(Sample&& other) noexcept { take_over(other); }
 
 Sample& Sample::operator=(Sample&& other) noexcept {

@@ -58,6 +58,9 @@ void Connection::end(const Error& why) {
     FrameHead head;
     head.type = state_ == State::greeting ? FrameType::refused : FrameType::goodbye;
     if (session_ != nullptr) {
+        if (why.status == Status::closed) {
+            head.argument = session_->not_begun_from();
+        }
         session_->end();
         bridge_->left(std::exchange(session_, nullptr));
         lingers_ = true;

@@ -219,8 +219,9 @@ class RemoteSession {
     bool session_lost_ = true;  // the next one is new
     Error why_down_{Status::disconnected, 0, "not connected yet"};
     Welcome welcome_{};
-    std::uint64_t session_number_ = 0;     // counts new sessions
-    std::uint64_t connection_number_ = 0;  // counts WELCOMEs
+    std::uint64_t not_begun_from_ = ~0ULL;  // of the session that is lost: GOODBYE told
+    std::uint64_t session_number_ = 0;      // counts new sessions
+    std::uint64_t connection_number_ = 0;   // counts WELCOMEs
     std::uint64_t grace_ns_ = 0;
 
     FrameReader reader_;

@@ -85,6 +85,7 @@ Result<void> RemoteSession::on_frame(const Frame& frame, std::uint64_t now) {
             return {};
         case FrameType::goodbye: {
             session_lost_ = true;
+            not_begun_from_ = head.argument != 0 ? head.argument : ~0ULL;
             const auto ending = decode_ending(frame.body);
             std::string detail = "the bridge said GOODBYE";
             if (ending && !ending->error.detail.empty()) {

@@ -101,7 +101,10 @@ void RemoteSession::fail_unanswered(const Error& why) {
         const Ticket ticket = *unanswered_.find(correlation);
         Operation& operation = *operations_.find(ticket);
         const FrameType type = operation.head.type;
-        if (type == FrameType::open || type == FrameType::subscribe) {
+        const bool opens = type == FrameType::open || type == FrameType::subscribe;
+        // A poll whose message did not arrive has taken none.
+        const bool again = type == FrameType::poll || correlation >= not_begun_from_;
+        if (opens || (again && operation.waiter != nullptr)) {
             continue;  // begun again below
         }
         forget_waiter(operation, error);
@@ -116,16 +119,20 @@ void RemoteSession::begin_anew(std::uint64_t now) {
     answers_unacknowledged_ = 0;
     std::deque<Ticket> waiting;
     waiting.swap(waiting_);
+    std::deque<Ticket> again;  // the old session did not begin them; behind their channels
     for (std::uint64_t correlation = unanswered_.first(); correlation != 0;
          correlation = unanswered_.next(correlation)) {
         const Ticket ticket = *unanswered_.find(correlation);
         Operation& operation = *operations_.find(ticket);
+        const FrameType type = operation.head.type;
+        const bool opens = type == FrameType::open || type == FrameType::subscribe;
         operation.correlation = 0;
         operation.sent = false;
-        operation.cancelled = false;
-        waiting_.push_back(ticket);
+        operation.cancelled = operation.cancelled && !opens;
+        (opens ? waiting_ : again).push_back(ticket);
     }
     unanswered_.clear();
+    not_begun_from_ = ~0ULL;
     for (auto at = channels_.begin(); at != channels_.end();) {
         const std::uint16_t number = at->first;
         Channel& channel = at->second;
@@ -145,6 +152,7 @@ void RemoteSession::begin_anew(std::uint64_t now) {
         }
     }
     // What was put in front has been sent, or its place in here is the second one, which counts no more.
+    waiting_.insert(waiting_.end(), again.begin(), again.end());
     waiting_.insert(waiting_.end(), waiting.begin(), waiting.end());
     send_waiting(now);
 }

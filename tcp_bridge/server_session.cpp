@@ -199,6 +199,9 @@ Result<void> ServerSession::announce(const FrameHead& head) {
 
 // An operation that is whole.
 Result<void> ServerSession::operate(const FrameHead& head, std::span<const std::byte> body) {
+    if (draining_) {
+        return {};  // GOODBYE tells
+    }
     const bool next = head.correlation == received_ + 1;
     if (head.correlation <= received_ || (!next && !ahead_.insert(head.correlation).second)) {
         return {};  // sent again after a resume: it was begun, its answer is kept or was acknowledged
@@ -206,10 +209,6 @@ Result<void> ServerSession::operate(const FrameHead& head, std::span<const std::
     received_ += next ? 1U : 0U;
     while (!ahead_.empty() && ahead_.erase(received_ + 1) != 0) {
         ++received_;
-    }
-    if (draining_) {
-        answer(head.correlation, Error{Status::disconnected, 0, "the bridge ends; not begun"});
-        return {};
     }
     if (operations_.size() + kept_.size() + opening_ >= limits_.outstanding_max) {
         answer(head.correlation,

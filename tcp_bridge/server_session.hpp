@@ -74,8 +74,12 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     }
     // It was cut.
     void detach();
-    // From now on nothing begins: it is answered `disconnected`.
+    // From now on nothing begins.
     void drain() noexcept { draining_ = true; }
+    // Of the operations that have come: none from this one on has begun.
+    [[nodiscard]] std::uint64_t not_begun_from() const noexcept {
+        return (ahead_.empty() ? received_ : *ahead_.rbegin()) + 1;
+    }
     // Everything is answered but polls, and every delivery confirmed.
     [[nodiscard]] bool settled() const;
     // Gives back the memory that nothing is in: for a client that is quiet.

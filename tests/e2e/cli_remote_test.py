@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import tempfile
+import threading
+import time
 
 from _cli import BIN, DENIED, ERROR, LIMIT_S, NOT_FOUND, OK, TIMEOUT, USAGE, CliTest, main
 
@@ -81,6 +83,24 @@ class Remote(CliTest):
                 self.over(way, "rm", topic)
                 self.over(way, "rm", queue, code=NOT_FOUND)
                 self.assertNotIn(queue, [entry["name"] for entry in self.json_over(way, "ls")["queues"]])
+
+    def test_a_bridge_is_restarted_under_clients_that_do_not_notice(self):
+        count = 8000  # no more than the queue holds: an offer that waits for room when its bridge ends is told
+        self.on("create", "queue", "jobs", "--capacity", str(count))
+        follower = self.start("poll", "jobs", "--follow", *self.ways["tls"])
+        numbers = "".join("%d\n" % number for number in range(count))
+        offering = self.start("offer", "jobs", "-", "--rate", "4000/s", "--timeout", "20s", *self.ways["tls"],
+                              stdin=subprocess.PIPE)
+        threading.Thread(target=lambda: (offering.stdin.write(numbers.encode()), offering.stdin.close())).start()
+        for _ in range(4):
+            time.sleep(0.3)
+            self.bridge.terminate()
+            self.assertEqual(self.bridge.wait(timeout=LIMIT_S), OK)
+            self.bridge = self.start("bridge", "-d", self.domain, "--listen", self.tcp[len("tcp://"):], "--json")
+            self.bridge.stdout.readline()
+        self.assertEqual(offering.wait(timeout=LIMIT_S), OK, offering.stderr.read())
+        got = [int(follower.stdout.readline()) for _ in range(count)]
+        self.assertEqual(got, list(range(count)))
 
     def test_functions_are_called_over_every_way(self):
         server = self.start("serve", "upper", "--exec", "tr a-z A-Z", "-d", self.domain)

@@ -1,8 +1,7 @@
-#!/ usr / bin / env python3
-""
-    "Writes the seeds of every fuzz target that are made, not found: tests/fuzz/corpus/TARGET/seed_*.
+#!/usr/bin/env python3
+"""Writes the seeds of every fuzz target that are made, not found: tests/fuzz/corpus/TARGET/seed_*.
 
-    usage : make_corpus.py the files are checked in; other files (inputs that once failed) are left alone
+usage: make_corpus.py          the files are checked in; other files (inputs that once failed) are left alone
 
 A target's seeds are a function here, named as the target.
 """
@@ -15,7 +14,7 @@ import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TEXT = b'{"order":17,"item":"espresso","count":2,"customer":"customer-4711"}\n' * 4
-# `espresso` five times, by zstd 's level 1 with checksum: Python' s library has no zstd.
+# `espresso` five times, by zstd's level 1 with checksum: Python's library has no zstd.
 ZSTD = bytes.fromhex("28b52ffd242c7d000048657370726573736f20010048962306c1b0ed")
 
 
@@ -50,7 +49,7 @@ def inflate():
     for how in (1, 6, 9, 16, 26, 46):
         for places in ((0xffff, 0xffff, 0xffff), (20, 0xffff, 0xffff), (40, 60, 80)):
             yield struct.pack("<BBHHH", 3, how, *places) + TEXT
-#A repeated code of lengths, and the last distance : blocks that few encoders make.
+    # A repeated code of lengths, and the last distance: blocks that few encoders make.
     yield b"\2" + bytes.fromhex("04c00100000000000090ff6b23")
     yield b"\0" + body(2, 44, ZSTD)
     yield b"\1" + ZSTD
@@ -116,6 +115,7 @@ def server_session():
     for command in range(14):
         yield script((40, 0, 0, 0, bytes([command]) + b"\1\0q" + b"\4\0\0\0" * 4), (40, 0, 0, 0, bytes([command]) + b"\0"))
     yield script(queue, offer, offer, offer, offer, (16, MESSAGE, 1, 5, b"full"), (0xff, 0, 0, 0, b""), poll)
+
 
 def remote_session():
     answers = [(10, at << 5, 0, 1, b"") for at in (3, 4, 5, 6)]

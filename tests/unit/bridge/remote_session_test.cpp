@@ -2,6 +2,7 @@
 
 #include "tests/unit/bridge/remote_script.hpp"
 
+#include <array>
 #include <set>
 
 namespace telpher::bridge {
@@ -242,6 +243,8 @@ TEST_F(RemoteSessionTest, a_new_session_ends_what_was_sent_and_opens_again) {
     ASSERT_EQ(sent().size(), 1U);
     ASSERT_TRUE(say(FrameType::result, 2));
     ASSERT_TRUE(say(FrameType::sample, 0, 41, message(1, "news"), news));
+    Heard offer;
+    begin(FrameType::offer, queue, offer, message(1));
     Heard poll;
     begin(FrameType::poll, queue, poll);
     static_cast<void>(sent());
@@ -249,13 +252,15 @@ TEST_F(RemoteSessionTest, a_new_session_ends_what_was_sent_and_opens_again) {
     Heard later;
     begin(FrameType::poll, queue, later);
     run();
-    EXPECT_EQ(poll.answers, 0);  // the session may be there still
+    EXPECT_EQ(offer.answers, 0);  // the session may be there still
     connect(false);
     run();
-    EXPECT_EQ(poll.status(), Status::disconnected);
+    EXPECT_EQ(offer.status(), Status::disconnected);
+    EXPECT_EQ(poll.answers, 0);  // it took no message: it goes on
     EXPECT_EQ(later.answers, 0);
     const auto frames = sent();
-    ASSERT_EQ(frames.size(), 3U);
+    ASSERT_EQ(frames.size(), 4U);
+    EXPECT_EQ(frames[3].head.type, FrameType::poll);
     EXPECT_EQ(frames[0].head.type, FrameType::open);
     EXPECT_EQ(frames[0].head.correlation, 1U);
     EXPECT_EQ(frames[1].head.type, FrameType::subscribe);
@@ -263,6 +268,43 @@ TEST_F(RemoteSessionTest, a_new_session_ends_what_was_sent_and_opens_again) {
     EXPECT_EQ(frames[2].head.type, FrameType::poll);
     ASSERT_TRUE(say(FrameType::sample, 0, 45, message(1, "news"), news));
     EXPECT_EQ(sink->losses, (std::vector<std::uint64_t>{0, 3}));
+}
+
+TEST_F(RemoteSessionTest, what_goodbye_says_was_not_begun_goes_to_the_next_bridge) {
+    connect();
+    const auto queue = open_queue();  // operation 1
+    std::array<Heard, 4> offers;      // 2 to 5
+    for (Heard& offer : offers) {
+        begin(FrameType::offer, queue, offer, message(1));
+    }
+    static_cast<void>(sent());
+    ASSERT_TRUE(say(FrameType::result, 2, 77));
+    EXPECT_FALSE(say(FrameType::goodbye, 0, 4));  // none from 4 on has begun
+    session.cut({Status::disconnected, 0, "goodbye"});
+    run();
+    EXPECT_EQ(offers[0].status(), Status::ok);
+    EXPECT_EQ(offers[1].status(), Status::disconnected);
+    connect(false);
+    run();
+    EXPECT_EQ(offers[2].answers + offers[3].answers, 0);
+    const auto frames = sent();
+    ASSERT_EQ(frames.size(), 3U);
+    EXPECT_EQ(frames[0].head.type, FrameType::open);
+    EXPECT_EQ(frames[1].head.type, FrameType::offer);
+    EXPECT_EQ(frames[1].head.correlation, 2U);
+    ASSERT_TRUE(say(FrameType::result, 3, 79));
+    ASSERT_TRUE(say(FrameType::result, 2, 78));
+    run();
+    EXPECT_EQ(offers[2].status(), Status::ok);
+    EXPECT_EQ(offers[3].status(), Status::ok);
+    // What one bridge said counts no more when the next one is lost without a word.
+    Heard lost;
+    begin(FrameType::offer, queue, lost, message(1));
+    static_cast<void>(sent());
+    session.cut({Status::disconnected, 0, "cut"});
+    connect(false);
+    run();
+    EXPECT_EQ(lost.status(), Status::disconnected);
 }
 
 }  // namespace

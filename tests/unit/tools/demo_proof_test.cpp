@@ -30,6 +30,7 @@ SharedAccount make_account(bool announced) {
             EXPECT_TRUE(shared.mark_heard(0, order));
             // The slow one lost the first forty.
             EXPECT_TRUE(order <= 40 || shared.mark_heard(1, order));
+            EXPECT_TRUE(order <= 7 || shared.mark_heard(2, order));  // the remote one lost seven
         }
     }
     const std::uint64_t published = announced ? kMessages : kMessages - 1;
@@ -45,6 +46,8 @@ SharedAccount make_account(bool announced) {
     account.subscribers[0].received.set(published);
     account.subscribers[1].received.set(published - 40);
     account.subscribers[1].lost.set(40);
+    account.subscribers[2].received.set(published - 7);
+    account.subscribers[2].lost.set(7);
     for (auto& subscriber : account.subscribers) {
         subscriber.last_sequence.set(published);
     }
@@ -118,13 +121,21 @@ TEST_F(DemoProof, notices_a_message_that_is_torn_or_out_of_order) {
 
 TEST_F(DemoProof, notices_an_announcement_of_an_order_that_nobody_handled) {
     shared_->workers[0].in_hands.set(0);  // so that order 50 was nobody's
-    EXPECT_EQ(failed(), (Names{"published_once", "subscriber_exact", "slow_subscriber_exact"}));
+    EXPECT_EQ(failed(),
+              (Names{"published_once",
+                     "subscriber_exact",
+                     "slow_subscriber_exact",
+                     "remote_subscriber_exact"}));
 }
 
 TEST_F(DemoProof, notices_announcements_that_are_missing_and_too_many) {
     for (const std::uint64_t published : {98U, 101U}) {
         run_.topic.published = published;
-        EXPECT_EQ(failed(), (Names{"published_once", "subscriber_exact", "slow_subscriber_exact"}))
+        EXPECT_EQ(failed(),
+                  (Names{"published_once",
+                         "subscriber_exact",
+                         "slow_subscriber_exact",
+                         "remote_subscriber_exact"}))
             << published;
     }
 }

@@ -217,8 +217,14 @@ TEST_F(FunctionTime, a_sleeping_caller_hears_that_its_function_ended) {
     begun_.acquire();
     std::jthread stopper([&] {
         std::this_thread::sleep_for(30ms);
-        go_.release();
         served.stop();
+    });
+    // Not before the stop: its thread would begin the second request.
+    std::jthread releaser([&] {
+        while (served.running()) {
+            std::this_thread::sleep_for(1ms);
+        }
+        go_.release();
     });
     const auto started = Clock::now();
     EXPECT_EQ(client_.send("slow", order(), 10s).status(), Status::function_not_found);

@@ -98,6 +98,9 @@ class Scribbler : public ::testing::Test {
     void expect_told() const {
         for (const Aim aim : {Aim::chunks, Aim::rings, Aim::mixed}) {
             const auto i = static_cast<std::size_t>(aim);
+            if (aim == Aim::mixed && domains_[i] < kMixedToJudge) {
+                continue;  // its writes may all have hit what repairs itself
+            }
             EXPECT_GE(told_[i] * 3, domains_[i]) << "damage at " << name_of(aim) << " goes unseen";
         }
     }
@@ -106,6 +109,7 @@ class Scribbler : public ::testing::Test {
         return static_cast<Aim>(round % static_cast<std::uint32_t>(Aim::count));
     }
 
+    static constexpr std::uint32_t kMixedToJudge = 5;
     Watchdog watchdog_;
     std::uint64_t calls_ = 0;
     std::uint64_t slowest_ns_ = 0;

@@ -1,6 +1,7 @@
 // The janitor thread of an attachment: notices deaths within a fraction of a millisecond.
 
 #include "shm/attachment.hpp"
+#include "shm/base/signals.hpp"
 
 #include <poll.h>
 #include <pthread.h>
@@ -11,7 +12,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <cstddef>
 #include <cstring>
 
@@ -53,17 +53,12 @@ void Attachment::open_mailbox() {
 
 void Attachment::start_janitor() {
     stop_event_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(
-        SIG_BLOCK, &all, &before);  // inherited: no signal of the program runs in our thread
     try {
+        const SignalsBlocked blocked;
         janitor_ = std::thread([this] { janitor(); });
     } catch (const std::system_error&) {
         // Without a janitor deaths are noticed on time-outs and when something runs out.
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 // Tells the live processes before us in the table that there is somebody new to watch.

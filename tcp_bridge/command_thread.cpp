@@ -1,9 +1,7 @@
 #include "tcp_bridge/command_thread.hpp"
 
-#include <pthread.h>
+#include "tcp_bridge/quiet_thread.hpp"
 
-#include <csignal>
-#include <system_error>
 #include <utility>
 
 namespace telpher::bridge {
@@ -14,22 +12,11 @@ Result<void> CommandThread::run(Task task) {
         return Status::closed;
     }
     if (!thread_.joinable()) {
-        // No signal of the program runs there.
-        sigset_t all;
-        sigset_t before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_BLOCK, &all, &before);
-        Result<void> started;
-        try {
-            thread_ = std::thread([this] { serve(); });
-        } catch (const std::system_error& failure) {
-            started =
-                Error{Status::limit_reached, failure.code().value(), "the thread of commands"};
+        auto thread = quiet_thread("telpher-command", [this] { serve(); });
+        if (!thread) {
+            return thread.error();
         }
-        pthread_sigmask(SIG_SETMASK, &before, nullptr);
-        if (!started) {
-            return started;
-        }
+        thread_ = std::move(*thread);
     }
     tasks_.push_back(std::move(task));
     wakes_.notify_one();
@@ -49,7 +36,6 @@ void CommandThread::stop() noexcept {
 }
 
 void CommandThread::serve() {
-    pthread_setname_np(pthread_self(), "telpher-command");
     std::unique_lock hold(mutex_);
     for (;;) {
         wakes_.wait(hold, [this] { return stopped_ || !tasks_.empty(); });

@@ -1,33 +1,40 @@
 #pragma once
-// A thread of the library's own: detached, named, and no signal of the program runs there.
+// Threads of the library's own: named, and no signal of the program runs there.
+
+#include "telpher/result.hpp"
+
+#include "shm/base/signals.hpp"
 
 #include <pthread.h>
 
-#include <csignal>
 #include <system_error>
 #include <thread>
 #include <utility>
 
 namespace telpher::bridge {
 
-// `name` has at most 15 characters. False: no thread could be started.
+// `name` has at most 15 characters. Error: limit_reached (threads).
 template <typename Body>
-[[nodiscard]] bool start_quiet_thread(const char* name, Body body) noexcept {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);  // inherited
-    bool started = true;
+[[nodiscard]] Result<std::thread> quiet_thread(const char* name, Body body) {
+    const shm::SignalsBlocked blocked;
     try {
-        std::thread([name, body = std::move(body)] {
+        return std::thread([name, body = std::move(body)]() mutable {
             pthread_setname_np(pthread_self(), name);
             body();
-        }).detach();
-    } catch (const std::system_error&) {
-        started = false;
+        });
+    } catch (const std::system_error& failure) {
+        return Error{Status::limit_reached, failure.code().value(), "no thread could be started"};
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return started;
+}
+
+// The same, detached. False: no thread could be started.
+template <typename Body>
+[[nodiscard]] bool start_quiet_thread(const char* name, Body body) noexcept {
+    auto thread = quiet_thread(name, std::move(body));
+    if (thread) {
+        thread->detach();
+    }
+    return thread.has_value();
 }
 
 }  // namespace telpher::bridge

@@ -4,12 +4,12 @@
 #include "src/broker/parker.hpp"
 
 #include "shm/base/clock.hpp"
+#include "shm/base/signals.hpp"
 #include "src/broker/queue_core.hpp"
 
 #include <pthread.h>
 
 #include <algorithm>
-#include <csignal>
 #include <future>
 #include <limits>
 
@@ -40,12 +40,9 @@ Parker::~Parker() = default;
 Result<std::shared_ptr<Parker>> Parker::start(std::shared_ptr<shm::Attachment> attachment) {
     auto parker = std::make_shared<Parker>(std::move(attachment));
     std::promise<Error> started;
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);  // inherited: no signal of the program runs there
     Error error;
     try {
+        const shm::SignalsBlocked blocked;
         parker->thread_ = std::make_unique<std::thread>([self = parker, &started] {
             pthread_setname_np(pthread_self(), "telpher-parker");
             auto context = self->attachment_->context();
@@ -60,7 +57,6 @@ Result<std::shared_ptr<Parker>> Parker::start(std::shared_ptr<shm::Attachment> a
     } catch (const std::system_error& failed) {
         error = {Status::limit_reached, failed.code().value(), "no thread could be started"};
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
     if (parker->thread_ == nullptr) {
         return error;
     }

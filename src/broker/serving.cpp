@@ -3,14 +3,15 @@
 
 #include "src/broker/serving.hpp"
 
+#include "shm/base/signals.hpp"
 #include "src/broker/call_target.hpp"
 #include "src/client/domain_core.hpp"
 
 #include <pthread.h>
 
 #include <chrono>
-#include <csignal>
 #include <future>
+#include <optional>
 
 namespace telpher::detail {
 namespace {
@@ -89,10 +90,7 @@ Result<std::shared_ptr<Serving>> Serving::start(std::shared_ptr<DomainCore> doma
 
 Result<void> Serving::start_threads(std::uint32_t count) {
     const std::lock_guard hold(threads_mutex_);
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);  // inherited: no signal of the program runs there
+    std::optional<shm::SignalsBlocked> blocked(std::in_place);
     // Counted before the first runs: none that ends at once takes the function with it.
     running_.store(count, std::memory_order_relaxed);  // relaxed: published by the threads' start
     Error error;
@@ -117,7 +115,7 @@ Result<void> Serving::start_threads(std::uint32_t count) {
             error = {Status::limit_reached, failed.code().value(), "no thread could be started"};
         }
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    blocked.reset();
     for (std::uint32_t missing = begun; missing < count; ++missing) {
         end();
     }

@@ -1,12 +1,12 @@
 // A subscription with a handler: the thread that takes its messages, and how it ends.
 
+#include "shm/base/signals.hpp"
 #include "src/broker/subscription_core.hpp"
 #include "src/client/domain_core.hpp"
 
 #include <pthread.h>
 
 #include <chrono>
-#include <csignal>
 #include <exception>
 #include <system_error>
 
@@ -22,11 +22,7 @@ Result<void> SubscriptionCore::run(SampleHandler handler) {
     handled_ = true;
     running_ = true;
     handling_->finished = false;
-    // Inherited: no signal of the program runs in our thread.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
+    const shm::SignalsBlocked blocked;
     Result<void> started;
     try {
         // The thread keeps the core until the subscription ends, and tells after it has let go of it.
@@ -47,7 +43,6 @@ Result<void> SubscriptionCore::run(SampleHandler handler) {
                         failure.code().value(),
                         "no thread for the subscription's handler: " + std::string(failure.what())};
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return started;
 }
 

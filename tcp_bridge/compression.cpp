@@ -182,13 +182,17 @@ bool Compressor::compress_body(const CompressionPolicy& policy,
 
 // --- Decompressor ---
 
+std::uint32_t raw_bytes_of(std::span<const std::byte> body) noexcept {
+    return load_u32(body.data() + 4);
+}
+
 Result<CompressedBody> read_compressed_body(std::span<const std::byte> body,
                                             std::size_t raw_bytes_max) {
     if (body.size() <= kCompressedHeadBytes) {
         return bad_request("is " + std::to_string(body.size()) + " bytes, shorter than its head");
     }
     const CompressedBody read{
-        static_cast<Codec>(body[0]), load_u32(body.data() + 4), body.subspan(kCompressedHeadBytes)};
+        static_cast<Codec>(body[0]), raw_bytes_of(body), body.subspan(kCompressedHeadBytes)};
     if (!has_codec(read.codec)) {
         return bad_request("has codec " + std::to_string(std::to_integer<int>(body[0])) +
                            ", which is not known here");

@@ -108,6 +108,9 @@ struct CompressedBody {
     std::span<const std::byte> stream{};
 };
 
+// What the head of at least kCompressedHeadBytes declares, unchecked.
+[[nodiscard]] std::uint32_t raw_bytes_of(std::span<const std::byte> body) noexcept;
+
 // Reads the head and allocates nothing.
 //   raw_bytes_max   the limit for messages
 //   errors          bad_request (too short, a codec that this build lacks, reserved bytes that are

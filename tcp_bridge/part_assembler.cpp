@@ -16,26 +16,24 @@ Error wrong(const Frame& frame, const std::string& what) {
 
 }  // namespace
 
-// A compressed body tells how long it was, and is shorter than that and its head.
+// A compressed body tells how long it was, and is shorter than that and its head. Whether so few bytes can become
+// as many, only the whole tells.
 Result<std::size_t> PartAssembler::announced(const Frame& frame) const {
-    if ((frame.head.flags & kFlagCompressed) != 0) {
-        const auto body = read_compressed_body(frame.body, message_bytes_max_);
-        return body ? Result<std::size_t>(body->raw_bytes + kCompressedHeadBytes)
-                    : Result<std::size_t>(body.error());
-    }
+    const bool compressed = (frame.head.flags & kFlagCompressed) != 0;
     detail::MessageHead head;
     if (frame.body.size() < sizeof head) {
         return wrong(frame, "the first one does not hold a message's header");
     }
     std::memcpy(&head, frame.body.data(), sizeof head);
-    const std::size_t bytes = wire::payload_offset(head) + head.payload_bytes;
+    const std::size_t bytes =
+        compressed ? raw_bytes_of(frame.body) : wire::payload_offset(head) + head.payload_bytes;
     if (bytes > message_bytes_max_) {
         return Error{Status::message_too_large,
                      0,
                      "a message announces " + std::to_string(bytes) + " bytes, at most " +
                          std::to_string(message_bytes_max_) + " are allowed"};
     }
-    return bytes;
+    return compressed ? bytes + kCompressedHeadBytes : bytes;
 }
 
 Result<std::optional<std::span<const std::byte>>> PartAssembler::add(const Frame& frame,
@@ -62,7 +60,9 @@ Result<std::optional<std::span<const std::byte>>> PartAssembler::add(const Frame
         }
         known =
             parts_.emplace(key, Parts{{}, *bytes, (frame.head.flags & kFlagCompressed) != 0}).first;
-        known->second.body.reserve(*bytes);
+        if (!known->second.compressed) {
+            known->second.body.reserve(*bytes);
+        }
         bytes_ += *bytes;
     }
     Parts& parts = known->second;

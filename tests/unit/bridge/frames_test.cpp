@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <random>
 #include <string>
@@ -331,6 +332,39 @@ TEST(Parts, that_announce_too_much_or_lie_are_refused) {
     Frame frame = part(0, kBodyBytesMax, true);
     frame.head.correlation = 1000;
     EXPECT_EQ(many.add(frame, storage).status(), Status::bad_request);
+}
+
+TEST(Parts, of_a_compressed_message_tell_nothing_of_how_many_bytes_it_may_become) {
+    constexpr std::size_t kMessageBytesMax = std::size_t{250} << 20U;
+    const auto body_of = [](std::uint32_t raw_bytes) {
+        Bytes body(300'000, std::byte{7});
+        const std::array<std::byte, 4> codec{std::byte{kCodecGzip}};
+        std::memcpy(body.data(), codec.data(), codec.size());
+        std::memcpy(body.data() + codec.size(), &raw_bytes, sizeof raw_bytes);
+        return body;
+    };
+    const auto add = [](PartAssembler& parts, const Bytes& body, Bytes& storage) {
+        Result<std::optional<std::span<const std::byte>>> whole{std::in_place};
+        for (std::size_t at = 0; at < body.size() && whole; at += kBodyBytesMax) {
+            const std::size_t bytes = std::min(kBodyBytesMax, body.size() - at);
+            Frame frame{head_of(FrameType::offer, 1, 1), std::span(body).subspan(at, bytes)};
+            const bool more = at + bytes < body.size();
+            frame.head.flags = static_cast<std::uint8_t>(kFlagCompressed | (more ? kFlagMore : 0));
+            whole = parts.add(frame, storage);
+        }
+        return whole;
+    };
+    Bytes storage;
+    // 800 times as long as the whole, 3,600 times as long as the first part.
+    PartAssembler parts(kMessageBytesMax, 2 * kMessageBytesMax);
+    const Bytes dense = body_of(240'000'000);
+    const auto whole = add(parts, dense, storage);
+    ASSERT_TRUE(whole && *whole) << to_string(whole.error());
+    EXPECT_TRUE(std::ranges::equal(**whole, dense));
+    EXPECT_EQ(parts.bytes(), 0U);
+    EXPECT_EQ(add(parts, body_of(260U << 20U), storage).status(), Status::message_too_large);
+    EXPECT_EQ(add(parts, body_of(1000), storage).status(), Status::bad_request)
+        << "longer than raw";
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #pragma once
 // A relay between a client and a bridge that can be cut, and that can cut itself after so many bytes.
 
+#include "tests/unit/bridge/loopback.hpp"
+
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -16,7 +18,9 @@ class CuttingRelay {
     CuttingRelay& operator=(const CuttingRelay&) = delete;
     ~CuttingRelay();
 
-    [[nodiscard]] std::string uri() const { return "tcp://127.0.0.1:" + std::to_string(port_); }
+    [[nodiscard]] std::string uri() const {
+        return "tcp://127.0.0.1:" + std::to_string(listener_.port());
+    }
     // Cuts the connections that are there.
     void cut() { ++cuts_wanted_; }
     // Cuts each connection when so many bytes have come from the client or from the bridge; 0 = never.
@@ -30,8 +34,7 @@ class CuttingRelay {
     void relay(int client);
 
     std::uint16_t target_;
-    std::uint16_t port_ = 0;
-    int listener_ = -1;
+    const LoopbackListener listener_{};
     std::atomic<bool> stop_{false};
     std::atomic<bool> blocked_{false};
     std::atomic<std::uint64_t> cuts_wanted_{0};

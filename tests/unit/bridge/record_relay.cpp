@@ -1,8 +1,5 @@
 #include "tests/unit/bridge/record_relay.hpp"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,16 +10,7 @@
 namespace telpher::test {
 namespace {
 
-constexpr int kLookMs = 5;
 constexpr std::size_t kHeaderBytes = 5;
-
-sockaddr_in loopback(std::uint16_t port) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(port);
-    return address;
-}
 
 bool send_all(int to, std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
@@ -37,21 +25,11 @@ bool send_all(int to, std::span<const std::byte> bytes) {
 
 }  // namespace
 
-RecordRelay::RecordRelay(std::uint16_t port) : target_(port) {
-    listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address = loopback(0);
-    socklen_t size = sizeof address;
-    static_cast<void>(bind(listener_, reinterpret_cast<sockaddr*>(&address), size));
-    static_cast<void>(listen(listener_, 8));
-    getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
-    thread_ = std::thread([this] { run(); });
-}
+RecordRelay::RecordRelay(std::uint16_t port) : target_(port), thread_([this] { run(); }) {}
 
 RecordRelay::~RecordRelay() {
     stop_ = true;
     thread_.join();
-    close(listener_);
 }
 
 void RecordRelay::plan(Harm harm, bool to_bridge, std::size_t index) {
@@ -68,37 +46,23 @@ void RecordRelay::look_for(std::string text) {
 }
 
 void RecordRelay::run() {
-    while (!stop_) {
-        pollfd watched{listener_, POLLIN, 0};
-        if (poll(&watched, 1, kLookMs) <= 0) {
-            continue;
-        }
-        const int client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-        if (client >= 0) {
-            relay(client);
-            close(client);
-        }
-    }
+    listener_.serve(stop_, [this](int client) { relay(client); });
 }
 
 void RecordRelay::relay(int client) {
-    const int bridge = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const sockaddr_in address = loopback(target_);
-    const int on = 1;
-    setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(bridge, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(bridge, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
+    const int bridge = connect_to(target_);
+    if (bridge >= 0) {
         ++connections_;
         std::array<Leg, 2> legs{Leg{client, bridge}, Leg{bridge, client}};
         for (bool open = true; open && !stop_;) {
             std::array<pollfd, 2> watched{pollfd{client, POLLIN, 0}, pollfd{bridge, POLLIN, 0}};
-            poll(watched.data(), watched.size(), kLookMs);
+            poll(watched.data(), watched.size(), LoopbackListener::kLookMs);
             for (std::size_t i = 0; i < 2 && open; ++i) {
                 open = watched[i].revents == 0 || move(legs[i], i == 0);
             }
         }
+        close(bridge);
     }
-    close(bridge);
 }
 
 bool RecordRelay::move(Leg& leg, bool to_bridge) {

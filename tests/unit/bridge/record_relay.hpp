@@ -1,6 +1,8 @@
 #pragma once
 // A relay between a client and a bridge that knows where TLS records end, and does one thing to one of them.
 
+#include "tests/unit/bridge/loopback.hpp"
+
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -27,7 +29,9 @@ class RecordRelay {
     RecordRelay& operator=(const RecordRelay&) = delete;
     ~RecordRelay();
 
-    [[nodiscard]] std::string uri() const { return "tcp://127.0.0.1:" + std::to_string(port_); }
+    [[nodiscard]] std::string uri() const {
+        return "tcp://127.0.0.1:" + std::to_string(listener_.port());
+    }
     // Does it once, to record number `index` (from 0) of a connection in that direction, of this connection or the next
     // that has so many. What was kept of an earlier connection is what is spliced in.
     void plan(Harm harm, bool to_bridge, std::size_t index);
@@ -55,8 +59,7 @@ class RecordRelay {
     void watch(Leg& leg, const Bytes& bytes);
 
     std::uint16_t target_;
-    std::uint16_t port_ = 0;
-    int listener_ = -1;
+    const LoopbackListener listener_{};
     std::mutex mutex_;  // guards the plan and the text
     Harm harm_ = Harm::none;
     bool harm_to_bridge_ = false;

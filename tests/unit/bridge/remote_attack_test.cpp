@@ -5,13 +5,12 @@
 
 #include "tcp_bridge/frame.hpp"
 #include "tcp_bridge/identity.hpp"
+#include "tests/unit/bridge/loopback.hpp"
 #include "tests/unit/bridge/tls_authority.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -111,17 +110,10 @@ TEST(RemoteAttack, a_bridge_with_another_pre_shared_key_is_refused) {
 
 // Accepts one connection, answers what comes first with `answer`, and keeps what it hears until the end.
 std::string heard_by_plain_peer(const std::string& answer, const Tls& tls) {
-    const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    EXPECT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(listen(listener, 1), 0);
-    getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size);
+    const LoopbackListener listener;
     std::string heard;
     std::thread peer([&] {
-        const int client = accept(listener, nullptr, nullptr);
+        const int client = listener.accept();
         std::array<char, 4096> buffer{};
         for (bool first = true;; first = false) {
             const ssize_t got = recv(client, buffer.data(), buffer.size(), 0);
@@ -135,11 +127,10 @@ std::string heard_by_plain_peer(const std::string& answer, const Tls& tls) {
         }
         close(client);
     });
-    const auto client = connect("tcp://127.0.0.1:" + std::to_string(ntohs(address.sin_port)),
+    const auto client = connect("tcp://127.0.0.1:" + std::to_string(listener.port()),
                                 {.encrypt = true, .tls = tls});
     EXPECT_FALSE(client);
     peer.join();
-    close(listener);
     return heard;
 }
 

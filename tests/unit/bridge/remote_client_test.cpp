@@ -21,6 +21,8 @@ using namespace std::chrono_literals;
 using test::FireAndForget;
 
 class RemoteClient : public test::Ways {};
+// What concerns remote clients alone.
+class RemoteOnly : public test::Ways {};
 
 TEST_P(RemoteClient, offers_and_polls_in_order) {
     static_cast<void>(server.create_queue("orders").value());
@@ -155,40 +157,6 @@ TEST_P(RemoteClient, an_unread_delivery_goes_back) {
     const auto delivery = local.poll(kSoon);
     ASSERT_TRUE(delivery) << to_string(delivery.error());
     EXPECT_EQ(delivery->text(), "one");
-}
-
-// More than a queue takes back at once: the bridge keeps them until somebody polls.
-TEST_P(RemoteClient, thousands_of_unread_deliveries_go_back) {
-    if (!remote()) {
-        GTEST_SKIP() << "of remote clients alone: in shared memory the returns lane is the limit";
-    }
-    constexpr int kMessages = 2500;
-    Queue local = server.create_queue("jobs", {.capacity = kMessages}).value();
-    std::set<std::string> sent;
-    for (int i = 0; i < kMessages; ++i) {
-        ASSERT_TRUE(local.offer(Message::text("t", std::to_string(i))));
-        sent.insert(std::to_string(i));
-    }
-    Queue queue = client.queue("jobs").value();
-    std::vector<Future<Delivery>> polls;
-    for (int i = 0; i < kMessages; ++i) {
-        polls.push_back(queue.poll_async(kSoon));
-    }
-    for (auto& poll : polls) {
-        ASSERT_TRUE(poll.wait(kSoon));
-    }
-    ASSERT_EQ(local.status().value().depth, 0U);
-    polls.resize(kMessages / 2);  // the others are put back
-    client.close();               // and these are never confirmed
-    const auto began = std::chrono::steady_clock::now();
-    for (int i = 0; i < kMessages; ++i) {
-        const auto delivery = local.poll(kSoon);
-        ASSERT_TRUE(delivery) << i << ": " << to_string(delivery.error());
-        EXPECT_EQ(sent.erase(std::string(delivery->text())), 1U) << delivery->text();
-    }
-    EXPECT_LT(std::chrono::steady_clock::now() - began, 5s);
-    EXPECT_TRUE(sent.empty());
-    EXPECT_EQ(local.status().value().abandoned, 0U);
 }
 
 TEST_P(RemoteClient, poll_n_and_offer_n) {
@@ -361,10 +329,40 @@ TEST_P(RemoteClient, close_completes_what_waits) {
     EXPECT_EQ(client.queue("closing").status(), Status::closed);
 }
 
-TEST_P(RemoteClient, what_has_no_frames_is_not_permitted) {
-    if (!remote()) {
-        GTEST_SKIP() << "of remote clients alone";
+// ---- remote clients alone ----------------------------------------------------------------------
+
+// More than a queue takes back at once: the bridge keeps them until somebody polls.
+TEST_P(RemoteOnly, thousands_of_unread_deliveries_go_back) {
+    constexpr int kMessages = 2500;
+    Queue local = server.create_queue("jobs", {.capacity = kMessages}).value();
+    std::set<std::string> sent;
+    for (int i = 0; i < kMessages; ++i) {
+        ASSERT_TRUE(local.offer(Message::text("t", std::to_string(i))));
+        sent.insert(std::to_string(i));
     }
+    Queue queue = client.queue("jobs").value();
+    std::vector<Future<Delivery>> polls;
+    for (int i = 0; i < kMessages; ++i) {
+        polls.push_back(queue.poll_async(kSoon));
+    }
+    for (auto& poll : polls) {
+        ASSERT_TRUE(poll.wait(kSoon));
+    }
+    ASSERT_EQ(local.status().value().depth, 0U);
+    polls.resize(kMessages / 2);  // the others are put back
+    client.close();               // and these are never confirmed
+    const auto began = std::chrono::steady_clock::now();
+    for (int i = 0; i < kMessages; ++i) {
+        const auto delivery = local.poll(kSoon);
+        ASSERT_TRUE(delivery) << i << ": " << to_string(delivery.error());
+        EXPECT_EQ(sent.erase(std::string(delivery->text())), 1U) << delivery->text();
+    }
+    EXPECT_LT(std::chrono::steady_clock::now() - began, 5s);
+    EXPECT_TRUE(sent.empty());
+    EXPECT_EQ(local.status().value().abandoned, 0U);
+}
+
+TEST_P(RemoteOnly, what_has_no_frames_is_not_permitted) {
     static_cast<void>(server.create_queue("q").value());
     Queue queue = client.queue("q").value();
     EXPECT_EQ(queue.fd().status(), Status::not_permitted);
@@ -375,6 +373,7 @@ TEST_P(RemoteClient, what_has_no_frames_is_not_permitted) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, RemoteClient, test::kAllWays, test::name_of_way);
+INSTANTIATE_TEST_SUITE_P(Ways, RemoteOnly, test::kRemoteWays, test::name_of_way);
 
 }  // namespace
 }  // namespace telpher

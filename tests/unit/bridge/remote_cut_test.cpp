@@ -4,12 +4,11 @@
 #include "telpher/telpher.hpp"
 
 #include "tests/unit/bridge/cutting_relay.hpp"
+#include "tests/unit/bridge/loopback.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -256,16 +255,9 @@ TEST(RemoteConnect, nobody_listens) {
 }
 
 TEST(RemoteConnect, garbage_instead_of_welcome) {
-    const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
-    ASSERT_EQ(listen(listener, 1), 0);
-    getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size);
-    std::thread speaker([listener] {
-        const int peer = accept(listener, nullptr, nullptr);
+    const test::LoopbackListener listener;
+    std::thread speaker([&listener] {
+        const int peer = listener.accept();
         const std::string garbage = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
         EXPECT_GT(send(peer, garbage.data(), garbage.size(), MSG_NOSIGNAL), 0);
         char byte = 0;
@@ -273,11 +265,10 @@ TEST(RemoteConnect, garbage_instead_of_welcome) {
         }
         close(peer);
     });
-    const auto client = connect("tcp://127.0.0.1:" + std::to_string(ntohs(address.sin_port)));
+    const auto client = connect("tcp://127.0.0.1:" + std::to_string(listener.port()));
     EXPECT_EQ(client.status(), Status::disconnected) << to_string(client.error());
     EXPECT_NE(client.error().detail.find("broke the protocol"), std::string::npos);
     speaker.join();
-    close(listener);
 }
 
 }  // namespace

@@ -82,6 +82,7 @@ class Ways : public testing::TestWithParam<const char*> {
 };
 
 inline const auto kAllWays = testing::Values("shm", "unix", "tcp", "tls", "compressed");
+inline const auto kRemoteWays = testing::Values("unix", "tcp", "tls", "compressed");
 inline std::string name_of_way(const testing::TestParamInfo<const char*>& way) { return way.param; }
 
 }  // namespace telpher::test

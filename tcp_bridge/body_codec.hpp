@@ -35,6 +35,13 @@ class BodyCodec {
     // From now on, in both directions. Codec 0: nothing is compressed.
     void agree(std::uint8_t codec, std::int64_t compress_from) noexcept;
     [[nodiscard]] bool agreed() const noexcept { return agreed_; }
+    // As agreed on; 0 and -1: nothing.
+    [[nodiscard]] std::uint8_t codec() const noexcept {
+        return agreed_ ? static_cast<std::uint8_t>(policy_.codec) : std::uint8_t{0};
+    }
+    [[nodiscard]] std::int64_t compress_from() const noexcept {
+        return agreed_ ? policy_.compress_from_bytes : -1;
+    }
 
     // The message `body`, compressed if that was agreed on and pays; `head` is marked. Otherwise nothing.
     // The bytes end with the next call on the same tools.

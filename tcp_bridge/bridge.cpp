@@ -8,14 +8,13 @@
 #include "tcp_bridge/connection.hpp"
 #include "tcp_bridge/identity.hpp"
 #include "tcp_bridge/known_peers.hpp"
+#include "tcp_bridge/quiet_thread.hpp"
 
-#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
-#include <csignal>
 
 namespace telpher {
 namespace bridge {
@@ -218,12 +217,12 @@ Result<std::shared_ptr<BridgeCore>> BridgeCore::start(Client client, BridgeOptio
         return Error{Status::bad_request, 0, "neither listen nor unix_path is given"};
     }
     if (options.connections_max == 0 || options.greeting_max == 0 || options.outstanding_max == 0 ||
-        options.heartbeat < std::chrono::milliseconds(100) || options.grace.count() < 0) {
+        options.heartbeat < std::chrono::milliseconds(100) || options.grace.count() < 0 ||
+        options.compress_from_bytes < -1) {
         return Error{Status::bad_request,
                      0,
                      "connections_max, greeting_max and outstanding_max are 1 and more, heartbeat "
-                     "100 ms and "
-                     "more, grace 0 and more"};
+                     "100 ms and more, grace 0 and more, compress_from_bytes -1 and more"};
     }
     detail::DomainCore* const domain = detail::DomainCore::of(client);
     if (domain == nullptr) {
@@ -255,24 +254,13 @@ Result<std::shared_ptr<BridgeCore>> BridgeCore::start(Client client, BridgeOptio
             return listens.error();
         }
     }
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);  // inherited: no signal of the program runs there
-    Result<void> started;
-    try {
-        core->thread_ = std::thread([core] {
-            pthread_setname_np(pthread_self(), "telpher-bridge");
-            core->run();
-        });
-    } catch (const std::system_error& failure) {
+    auto thread = quiet_thread("telpher-bridge", [core] { core->run(); });
+    if (!thread) {
         static_cast<void>(core->wakes_.release());
-        started =
-            Error{Status::limit_reached, failure.code().value(), "no thread could be started"};
+        return thread.error();
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return started ? Result<std::shared_ptr<BridgeCore>>(core)
-                   : Result<std::shared_ptr<BridgeCore>>(started.error());
+    core->thread_ = std::move(*thread);
+    return core;
 }
 
 }  // namespace bridge

@@ -92,8 +92,8 @@ Result<BridgeCore::Greeted> BridgeCore::greet(const Hello& hello,
         welcome.resumed = true;
         welcome.session = hello.session;
         welcome.received = known->second.session->received();
-        welcome.codec = known->second.codec;
-        welcome.compress_from = known->second.compress_from;
+        welcome.codec = known->second.session->codec().codec();
+        welcome.compress_from = known->second.session->codec().compress_from();
         known->second.is_cut = false;
         known->second.connection = connection.weak_from_this();
         return Greeted{known->second.session, welcome};
@@ -111,12 +111,11 @@ Result<BridgeCore::Greeted> BridgeCore::greet(const Hello& hello,
     const std::int64_t from =
         hello.compress_from >= 0 ? hello.compress_from : options_.compress_from_bytes;
     if (const auto codec = choose_codec(hello.codecs); codec && from >= 0) {
-        welcome.codec = static_cast<std::uint8_t>(*codec);
-        welcome.compress_from = from;
-        session->compress(codec_tools_, welcome.codec, from);
+        session->compress(codec_tools_, static_cast<std::uint8_t>(*codec), from);
     }
-    sessions_[welcome.session] = {
-        session, connection.weak_from_this(), {}, false, welcome.codec, welcome.compress_from};
+    welcome.codec = session->codec().codec();
+    welcome.compress_from = session->codec().compress_from();
+    sessions_[welcome.session] = {session, connection.weak_from_this(), {}, false};
     count_sessions();
     return Greeted{std::move(session), welcome};
 }

@@ -86,8 +86,6 @@ class BridgeCore : public std::enable_shared_from_this<BridgeCore> {
         std::weak_ptr<Connection> connection;
         std::chrono::steady_clock::time_point cut{};  // when, if it has no connection
         bool is_cut = false;
-        std::uint8_t codec = 0;
-        std::int64_t compress_from = -1;
     };
     using Socket = std::variant<asio::ip::tcp::socket, asio::local::stream_protocol::socket>;
     [[nodiscard]] Result<std::shared_ptr<const TlsContext>> make_tls() const;

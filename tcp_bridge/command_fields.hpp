@@ -23,6 +23,11 @@ namespace telpher::bridge {
 
 class FieldWriter {
   public:
+    // Several, one behind another.
+    template <typename... T>
+    void operator()(const T&... values) {
+        (field(values), ...);
+    }
     template <typename T>
     requires std::is_integral_v<T>
     void field(const T& value) {
@@ -69,6 +74,10 @@ class FieldWriter {
 class FieldReader {
   public:
     explicit FieldReader(std::span<const std::byte> bytes) : in_(bytes) {}
+    template <typename... T>
+    void operator()(T&... values) {
+        (field(values), ...);
+    }
     template <typename T>
     requires std::is_integral_v<T>
     void field(T& value) {
@@ -93,7 +102,7 @@ class FieldReader {
     template <typename T>
     void field(std::vector<T>& list) {
         // Grown as its elements come, each at least a byte: a length alone allocates nothing.
-        for (auto left = in_.get<std::uint32_t>(); left > 0 && in_.ok() && in_.left() > 0; --left) {
+        for (auto left = in_.get<std::uint32_t>(); left > 0 && in_.ok(); --left) {
             T one{};
             one_of(one);
             list.push_back(std::move(one));
@@ -117,111 +126,103 @@ class FieldReader {
 // `Options` is const for a writer.
 template <typename Io, typename T>
 requires std::is_same_v<std::remove_const_t<T>, QueueOptions>
-void fields(Io& io, T& options) {
-    io.field(options.capacity);
-    io.field(options.kind);
-    io.field(options.byte_budget);
-}
+void fields(Io& io, T& options) { io(options.capacity, options.kind, options.byte_budget); }
 
 template <typename Io, typename T>
 requires std::is_same_v<std::remove_const_t<T>, TopicOptions>
 void fields(Io& io, T& options) {
-    io.field(options.capacity);
-    io.field(options.history);
-    io.field(options.slow);
-    io.field(options.disconnect_after);
-    io.field(options.subscribers);
-    io.field(options.byte_budget);
+    io(options.capacity,
+       options.history,
+       options.slow,
+       options.disconnect_after,
+       options.subscribers,
+       options.byte_budget);
 }
 
 template <typename Io, typename T>
 requires std::is_same_v<std::remove_const_t<T>, QueueStatus>
 void fields(Io& io, T& status) {
-    io.field(status.name);
-    io.field(status.kind);
-    io.field(status.capacity);
-    io.field(status.depth);
-    io.field(status.bytes);
-    io.field(status.offered);
-    io.field(status.polled);
-    io.field(status.dropped);
-    io.field(status.expired);
-    io.field(status.redelivered);
-    io.field(status.abandoned);
-    io.field(status.consumers);
-    io.field(status.oldest_age);
-    io.field(status.removed);
+    io(status.name,
+       status.kind,
+       status.capacity,
+       status.depth,
+       status.bytes,
+       status.offered,
+       status.polled,
+       status.dropped,
+       status.expired,
+       status.redelivered,
+       status.abandoned,
+       status.consumers,
+       status.oldest_age,
+       status.removed);
 }
 
 template <typename Io, typename T>
 requires std::is_same_v<std::remove_const_t<T>, TopicStatus>
 void fields(Io& io, T& status) {
-    io.field(status.name);
-    io.field(status.slow);
-    io.field(status.capacity);
-    io.field(status.history);
-    io.field(status.published);
-    io.field(status.depth);
-    io.field(status.bytes);
-    io.field(status.lost);
-    io.field(status.subscribers);
-    io.field(status.slowest_lag);
-    io.field(status.removed);
+    io(status.name,
+       status.slow,
+       status.capacity,
+       status.history,
+       status.published,
+       status.depth,
+       status.bytes,
+       status.lost,
+       status.subscribers,
+       status.slowest_lag,
+       status.removed);
 }
 
 template <typename Io, typename T>
 requires std::is_same_v<std::remove_const_t<T>, FunctionStatus>
 void fields(Io& io, T& status) {
-    io.field(status.name);
-    io.field(status.inflight_max);
-    io.field(status.idempotent);
-    io.field(status.servers);
-    io.field(status.queued);
-    io.field(status.calls);
-    io.field(status.errors);
-    io.field(status.late);
-    io.field(status.timed_out);
-    io.field(status.expired);
-    io.field(status.abandoned);
-    io.field(status.redelivered);
-    io.field(status.dropped);
+    io(status.name,
+       status.inflight_max,
+       status.idempotent,
+       status.servers,
+       status.queued,
+       status.calls,
+       status.errors,
+       status.late,
+       status.timed_out,
+       status.expired,
+       status.abandoned,
+       status.redelivered,
+       status.dropped);
 }
 
 template <typename Io, typename T>
 requires std::is_same_v<std::remove_const_t<T>, DomainStatus>
 void fields(Io& io, T& status) {
-    io.field(status.name);
-    io.field(status.uuid);
-    io.field(status.lifetime);
-    io.field(status.segment_bytes);
-    io.field(status.processes);
-    io.field(status.destinations);
-    io.field(status.reaped);
+    io(status.name,
+       status.uuid,
+       status.lifetime,
+       status.segment_bytes,
+       status.processes,
+       status.destinations,
+       status.reaped);
 }
 
 template <typename Io, typename T>
 requires std::is_same_v<std::remove_const_t<T>, ProcessInfo>
 void fields(Io& io, T& process) {
-    io.field(process.slot);
-    io.field(process.pid);
-    io.field(process.command);
-    io.field(process.state);
-    io.field(process.attached_for);
+    io(process.slot, process.pid, process.command, process.state, process.attached_for);
 }
 
 template <typename Io, typename T>
 requires std::is_same_v<std::remove_const_t<T>, VerifyReport>
 void fields(Io& io, T& report) {
-    io.field(report.problems);
-    io.field(report.chunks);
-    io.field(report.chunks_free);
-    io.field(report.chunks_owned);
-    io.field(report.chunks_offered);
-    io.field(report.chunks_claimed);
-    io.field(report.chunks_answered);
-    io.field(report.chunks_retired);
-    io.field(report.queues);
-    io.field(report.processes);
+    io(report.problems,
+       report.chunks,
+       report.chunks_free,
+       report.chunks_owned,
+       report.chunks_offered,
+       report.chunks_claimed,
+       report.chunks_answered,
+       report.chunks_retired,
+       report.queues,
+       report.processes);
 }
 
 }  // namespace telpher::bridge

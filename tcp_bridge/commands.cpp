@@ -13,8 +13,6 @@ Error bad_arguments(std::string_view command) {
     return {Status::bad_request, 0, "the arguments of " + std::string(command) + " end too soon"};
 }
 
-Message reply(const FieldWriter& out) { return bytes_message("reply", out.take()); }
-
 template <typename T>
 Result<Message> reply_with(const Result<T>& value) {
     if (!value) {
@@ -26,11 +24,11 @@ Result<Message> reply_with(const Result<T>& value) {
     } else {
         fields(out, *value);
     }
-    return reply(out);
+    return reply_message(out);
 }
 
 Result<Message> reply_with(const Result<void>& done) {
-    return done ? Result<Message>(reply({})) : Result<Message>(done.error());
+    return done ? Result<Message>(reply_message({})) : Result<Message>(done.error());
 }
 
 // The name alone, or behind it `Options`.
@@ -95,69 +93,63 @@ Result<Message> peek(Admin& admin, const std::string& name) {
     return queue ? queue->peek() : Result<Message>(queue.error());
 }
 
-using OfName = Result<Message> (*)(Admin& admin, const std::string& name);
-using Whole = Result<Message> (*)(Admin& admin, const MessageView& command);
+using Run = Result<Message> (*)(Admin& admin, const MessageView& command);
+using RunNamed = Result<Message> (*)(Admin& admin, const std::string& name);
 
 struct Command {
     std::string_view name;
-    std::string_view verb;
-    OfName of_name = nullptr;  // its one argument is a name
-    Whole whole = nullptr;
+    std::string_view verb;  // what `authorize` is asked
+    bool has_name;          // of a destination, its first argument
+    Run run = nullptr;
+    RunNamed run_named = nullptr;  // where the name is all
 };
 
+constexpr Command of_domain(std::string_view name, Run run) {
+    return {name, "inspect", false, run, nullptr};
+}
+constexpr Command of_destination(std::string_view name, std::string_view verb, RunNamed run) {
+    return {name, verb, true, nullptr, run};
+}
+
 constexpr std::array kCommands{
-    Command{kCreateQueue, "manage", nullptr, create_queue},
-    Command{
+    Command{kCreateQueue, "manage", true, create_queue, nullptr},
+    Command{kCreateTopic, "manage", true, create_topic, nullptr},
+    // Of the session (server_commands.cpp).
+    Command{kTemporaryQueue, "temporary", false, nullptr, nullptr},
+    of_destination(
         kRemoveQueue,
         "manage",
-        [](Admin& admin, const std::string& name) { return reply_with(admin.remove_queue(name)); }},
-    Command{kCreateTopic, "manage", nullptr, create_topic},
-    Command{
+        [](Admin& admin, const std::string& name) { return reply_with(admin.remove_queue(name)); }),
+    of_destination(
         kRemoveTopic,
         "manage",
-        [](Admin& admin, const std::string& name) { return reply_with(admin.remove_topic(name)); }},
-    Command{kPurge, "manage", purge},
-    Command{kPeek, "browse", peek},
-    Command{
+        [](Admin& admin, const std::string& name) { return reply_with(admin.remove_topic(name)); }),
+    of_destination(kPurge, "manage", purge),
+    of_destination(kPeek, "browse", peek),
+    of_destination(
         kQueueStatus,
         "inspect",
-        [](Admin& admin, const std::string& name) { return reply_with(admin.queue_status(name)); }},
-    Command{
+        [](Admin& admin, const std::string& name) { return reply_with(admin.queue_status(name)); }),
+    of_destination(
         kTopicStatus,
         "inspect",
-        [](Admin& admin, const std::string& name) { return reply_with(admin.topic_status(name)); }},
-    Command{kFunctionStatus,
-            "inspect",
-            [](Admin& admin, const std::string& name) {
-                return reply_with(admin.client().function_status(name));
-            }},
-    Command{kExists,
-            "inspect",
-            [](Admin& admin, const std::string& name) {
-                return reply_with(admin.client().exists(name));
-            }},
-    Command{kQueues,
-            "inspect",
-            nullptr,
-            [](Admin& admin, const MessageView&) { return reply_with(admin.queues()); }},
-    Command{kTopics,
-            "inspect",
-            nullptr,
-            [](Admin& admin, const MessageView&) { return reply_with(admin.topics()); }},
-    Command{kStatus,
-            "inspect",
-            nullptr,
-            [](Admin& admin, const MessageView&) { return reply_with(admin.status()); }},
-    Command{kProcesses,
-            "inspect",
-            nullptr,
-            [](Admin& admin, const MessageView&) { return reply_with(admin.processes()); }},
-    Command{kVerify,
-            "inspect",
-            nullptr,
-            [](Admin& admin, const MessageView&) { return reply_with(admin.verify()); }},
-    // Of the session (server_commands.cpp).
-    Command{kTemporaryQueue, "temporary"},
+        [](Admin& admin, const std::string& name) { return reply_with(admin.topic_status(name)); }),
+    of_destination(kFunctionStatus,
+                   "inspect",
+                   [](Admin& admin, const std::string& name) {
+                       return reply_with(admin.client().function_status(name));
+                   }),
+    of_destination(kExists,
+                   "inspect",
+                   [](Admin& admin, const std::string& name) {
+                       return reply_with(admin.client().exists(name));
+                   }),
+    of_domain(kQueues, [](Admin& admin, const MessageView&) { return reply_with(admin.queues()); }),
+    of_domain(kTopics, [](Admin& admin, const MessageView&) { return reply_with(admin.topics()); }),
+    of_domain(kStatus, [](Admin& admin, const MessageView&) { return reply_with(admin.status()); }),
+    of_domain(kProcesses,
+              [](Admin& admin, const MessageView&) { return reply_with(admin.processes()); }),
+    of_domain(kVerify, [](Admin& admin, const MessageView&) { return reply_with(admin.verify()); }),
 };
 
 const Command* find(std::string_view name) noexcept {
@@ -178,11 +170,8 @@ std::string_view verb_of_command(std::string_view command) noexcept {
 
 std::string destination_of(const MessageView& command) {
     const Command* const known = find(command.topic());
-    const bool has_name =
-        known != nullptr &&
-        (known->of_name != nullptr || known->name == kCreateQueue || known->name == kCreateTopic);
     std::string name;
-    if (has_name) {
+    if (known != nullptr && known->has_name) {
         FieldReader(command.payload()).field(name);
     }
     return name;
@@ -190,22 +179,28 @@ std::string destination_of(const MessageView& command) {
 
 Result<Message> run_command(Admin& admin, const MessageView& command) {
     const Command* const known = find(command.topic());
-    if (known == nullptr || (known->of_name == nullptr && known->whole == nullptr)) {
+    if (known != nullptr && known->run != nullptr) {
+        return known->run(admin, command);
+    }
+    if (known == nullptr || known->run_named == nullptr) {
         return Error{Status::bad_request,
                      0,
                      "there is no command '" + std::string(command.topic()) + "' in this version"};
     }
-    if (known->whole != nullptr) {
-        return known->whole(admin, command);
-    }
     FieldReader in(command.payload());
     std::string name;
     in.field(name);
-    return in.ok() ? known->of_name(admin, name) : Result<Message>(bad_arguments(known->name));
+    return in.ok() ? known->run_named(admin, name) : Result<Message>(bad_arguments(known->name));
 }
 
-Message bytes_message(std::string_view topic, std::span<const std::byte> payload) {
-    return Message::bytes(topic, kMimetype, payload);
+Message command_message(std::string_view name, const FieldWriter& arguments) {
+    return Message::bytes(name, kMimetype, arguments.take());
+}
+
+Message reply_message(const FieldWriter& reply) {
+    return Message::bytes("reply", kMimetype, reply.take())
+        .with_type(MessageType::response)
+        .with_response_status(Status::ok);
 }
 
 }  // namespace telpher::bridge

@@ -40,10 +40,12 @@ inline constexpr std::string_view kTemporaryQueue = "temporary_queue";
 
 // Does what `command` says in the domain of `admin`; may take milliseconds, and longer while another process
 // holds the directory. All but temporary_queue, which belongs to a session.
-//   errors  bad_request (no such command, arguments that are none), and those of Admin's members
+//   errors   bad_request (no such command, arguments that are none), and those of Admin's members
+//   threads  one at a time for each Admin handle; copies run beside one another
+//   crash    as the members of Admin
 [[nodiscard]] Result<Message> run_command(Admin& admin, const MessageView& command);
 
-// A message of `topic` with these payload bytes.
-[[nodiscard]] Message bytes_message(std::string_view topic, std::span<const std::byte> payload);
+[[nodiscard]] Message command_message(std::string_view name, const FieldWriter& arguments);
+[[nodiscard]] Message reply_message(const FieldWriter& reply);
 
 }  // namespace telpher::bridge

@@ -108,7 +108,7 @@ Result<Message> RemoteHandle::command(std::string_view name, const FieldWriter& 
     if (auto sound = check({}); !sound) {
         return sound.error();
     }
-    auto bytes = encode(bytes_message(name, arguments.take()), MessageType::request);
+    auto bytes = encode(command_message(name, arguments), MessageType::request);
     if (!bytes) {
         return bytes.error();
     }

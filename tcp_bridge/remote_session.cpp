@@ -11,10 +11,6 @@ constexpr std::uint32_t kAnswersPerAck = 64;
 // Gathered into one write.
 constexpr std::size_t kTakeBytes = std::size_t{256} << 10U;
 
-std::uint64_t after(std::uint64_t time, std::uint64_t more) {
-    return more > ~0ULL - time ? ~0ULL : time + more;
-}
-
 }  // namespace
 
 RemoteSession::RemoteSession(std::string name, RemoteLimits limits)

@@ -36,6 +36,11 @@ namespace telpher::bridge {
 
 using Ticket = std::uint64_t;
 
+// The time so much later; ~0: never.
+[[nodiscard]] constexpr std::uint64_t after(std::uint64_t time, std::uint64_t more) noexcept {
+    return more > ~0ULL - time ? ~0ULL : time + more;
+}
+
 struct RemoteLimits {
     std::uint32_t heartbeat_ms = 5000;           // wished for
     std::int64_t compress_from = -1;             // wished for: ConnectOptions::compress_from_bytes
@@ -209,6 +214,14 @@ class RemoteSession {
     Result<void> refuse(std::string what);
 
     // remote_session_resume.cpp
+    // `action(ticket, operation)` for all of them, in the order in which they were sent; it may erase them.
+    template <typename Action>
+    void each_unanswered(Action&& action) {
+        for (auto at = unanswered_.first(); at != 0; at = unanswered_.next(at)) {
+            const Ticket ticket = *unanswered_.find(at);
+            action(ticket, *operations_.find(ticket));
+        }
+    }
     void resume(std::uint64_t received);
     void begin_anew(std::uint64_t now);
 

@@ -11,6 +11,10 @@ namespace {
 // Without anything else that it could leave with.
 constexpr std::uint32_t kAnswersPerAckMost = 1024;
 
+bool opens_channel(FrameType type) {
+    return type == FrameType::open || type == FrameType::subscribe;
+}
+
 }  // namespace
 
 std::uint64_t RemoteSession::all_answered_to() const noexcept {
@@ -53,20 +57,17 @@ void RemoteSession::resume(std::uint64_t received) {
     }
     std::deque<Ticket> waiting;
     waiting.swap(waiting_);
-    for (std::uint64_t correlation = unanswered_.first(); correlation != 0;
-         correlation = unanswered_.next(correlation)) {
-        const Ticket ticket = *unanswered_.find(correlation);
-        Operation& operation = *operations_.find(ticket);
-        operation.sent = correlation <= received;
+    each_unanswered([&](Ticket ticket, Operation& operation) {
+        operation.sent = operation.correlation <= received;
         if (!operation.sent) {
             waiting_.push_back(ticket);  // with its CANCEL behind it, if there is one
         } else if (operation.cancelled) {
             FrameHead head;
             head.type = FrameType::cancel;
-            head.correlation = correlation;
+            head.correlation = operation.correlation;
             push(head);
         }
-    }
+    });
     for (const Ticket ticket : waiting) {
         const Operation* const operation = operations_.find(ticket);
         if (operation != nullptr && operation->correlation == 0) {
@@ -96,20 +97,16 @@ void RemoteSession::resume(std::uint64_t received) {
 void RemoteSession::fail_unanswered(const Error& why) {
     Error error = why;
     error.status = Status::disconnected;
-    for (std::uint64_t correlation = unanswered_.first(); correlation != 0;
-         correlation = unanswered_.next(correlation)) {
-        const Ticket ticket = *unanswered_.find(correlation);
-        Operation& operation = *operations_.find(ticket);
+    each_unanswered([&](Ticket ticket, Operation& operation) {
         const FrameType type = operation.head.type;
-        const bool opens = type == FrameType::open || type == FrameType::subscribe;
         // A poll whose message did not arrive has taken none.
-        const bool again = type == FrameType::poll || correlation >= not_begun_from_;
-        if (opens || (again && operation.waiter != nullptr)) {
-            continue;  // begun again below
+        const bool again = type == FrameType::poll || operation.correlation >= not_begun_from_;
+        if (opens_channel(type) || (again && operation.waiter != nullptr)) {
+            return;  // begun again below
         }
         forget_waiter(operation, error);
         erase(ticket);
-    }
+    });
 }
 
 // Channels and subscriptions are made again; correlations begin with 1.
@@ -120,17 +117,13 @@ void RemoteSession::begin_anew(std::uint64_t now) {
     std::deque<Ticket> waiting;
     waiting.swap(waiting_);
     std::deque<Ticket> again;  // the old session did not begin them; behind their channels
-    for (std::uint64_t correlation = unanswered_.first(); correlation != 0;
-         correlation = unanswered_.next(correlation)) {
-        const Ticket ticket = *unanswered_.find(correlation);
-        Operation& operation = *operations_.find(ticket);
-        const FrameType type = operation.head.type;
-        const bool opens = type == FrameType::open || type == FrameType::subscribe;
+    each_unanswered([&](Ticket ticket, Operation& operation) {
+        const bool opens = opens_channel(operation.head.type);
         operation.correlation = 0;
         operation.sent = false;
         operation.cancelled = operation.cancelled && !opens;
         (opens ? waiting_ : again).push_back(ticket);
-    }
+    });
     unanswered_.clear();
     not_begun_from_ = ~0ULL;
     for (auto at = channels_.begin(); at != channels_.end();) {

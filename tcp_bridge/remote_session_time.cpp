@@ -10,10 +10,6 @@ namespace {
 // Expiries that count for nothing, besides as many as there are operations.
 constexpr std::size_t kExpiriesStale = 64;
 
-std::uint64_t after(std::uint64_t time, std::uint64_t more) {
-    return more > ~0ULL - time ? ~0ULL : time + more;
-}
-
 Error too_late(const FrameHead& head) {
     switch (head.type) {
         case FrameType::poll:

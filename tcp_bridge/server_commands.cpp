@@ -34,19 +34,33 @@ void ServerSession::run_command(const FrameHead& head, std::span<const std::byte
         return;
     }
     if (view->topic() == commands::kTemporaryQueue) {
-        answer_command(correlation, make_temporary(*view));
+        make_temporary(correlation, *view);
         return;
     }
+    begin_command(
+        correlation,
+        [admin = host_->admin, command = view->to_message()]() mutable {
+            return bridge::run_command(admin, command.view());
+        },
+        &ServerSession::answer_command);
+}
+
+// `work` is done on the thread of commands, `done` is told its result on ours.
+template <typename Work, typename Outcome>
+void ServerSession::begin_command(std::uint64_t correlation,
+                                  Work work,
+                                  void (ServerSession::*done)(std::uint64_t, Outcome)) {
     operations_[correlation] = std::make_shared<UncancelledOperation>();
     auto queued = host_->thread.run([weak = weak_from_this(),
                                      inbox = inbox_,
-                                     admin = host_->admin,
                                      correlation,
-                                     command = view->to_message()]() mutable {
-        auto reply = std::make_shared<Result<Message>>(bridge::run_command(admin, command.view()));
-        inbox->push([weak, correlation, reply] {
+                                     work = std::move(work),
+                                     done]() mutable {
+        // Shared, because a task is copied, and a queue ends with its owner.
+        auto outcome = std::make_shared<Outcome>(work());
+        inbox->push([weak, correlation, outcome, done] {
             if (const auto self = weak.lock()) {
-                self->answer_command(correlation, *reply);
+                ((*self).*done)(correlation, std::move(*outcome));
             }
         });
     });
@@ -55,7 +69,7 @@ void ServerSession::run_command(const FrameHead& head, std::span<const std::byte
     }
 }
 
-void ServerSession::answer_command(std::uint64_t correlation, const Result<Message>& reply) {
+void ServerSession::answer_command(std::uint64_t correlation, Result<Message> reply) {
     if (!reply) {
         answer(correlation, reply.error());
         return;
@@ -76,29 +90,45 @@ void ServerSession::answer_command(std::uint64_t correlation, const Result<Messa
 }
 
 // A client of its own makes them: what one client may have, each session may.
-Result<Message> ServerSession::make_temporary(const MessageView& command) {
+void ServerSession::make_temporary(std::uint64_t correlation, const MessageView& command) {
     FieldReader in(command.payload());
     TemporaryQueueOptions options;
     in.field(options.capacity);
     if (!in.ok()) {
-        return Error{Status::bad_request, 0, "temporary_queue: the capacity is missing"};
+        answer(correlation,
+               Error{Status::bad_request, 0, "temporary_queue: the capacity is missing"});
+        return;
     }
     if (!temporary_client_) {
+        // This process is attached: nothing is waited for.
         auto client = connect("shm:" + host_->admin.domain());
         if (!client) {
-            return client.error();
+            answer(correlation, client.error());
+            return;
         }
         temporary_client_ = std::move(*client);
     }
-    auto queue = temporary_client_->create_temporary_queue(options);
-    if (!queue) {
-        return queue.error();
+    begin_command(
+        correlation,
+        [client = *temporary_client_, options]() mutable {
+            return client.create_temporary_queue(options);
+        },
+        &ServerSession::answer_temporary);
+}
+
+void ServerSession::answer_temporary(std::uint64_t correlation, Result<Queue> made) {
+    if (ended_) {
+        return;  // and the queue with us
     }
-    std::string name = queue->name();
+    if (!made) {
+        answer(correlation, made.error());
+        return;
+    }
+    std::string name = made->name();
     FieldWriter out;
     out.field(name);
-    temporaries_[std::move(name)].owner = std::move(*queue);
-    return bytes_message("reply", out.take());
+    temporaries_[std::move(name)].owner = std::move(*made);
+    answer_command(correlation, reply_message(out));
 }
 
 // The first channel of a temporary queue is its handle: the queue ends with it.

@@ -72,6 +72,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
         codec_ = BodyCodec(std::move(tools));
         codec_.agree(codec, from);
     }
+    [[nodiscard]] const BodyCodec& codec() const noexcept { return codec_; }
     // It was cut.
     void detach();
     // From now on nothing begins.
@@ -146,8 +147,13 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
 
     // server_commands.cpp
     void run_command(const FrameHead& head, std::span<const std::byte> body);
-    void answer_command(std::uint64_t correlation, const Result<Message>& reply);
-    Result<Message> make_temporary(const MessageView& command);
+    template <typename Work, typename Outcome>
+    void begin_command(std::uint64_t correlation,
+                       Work work,
+                       void (ServerSession::*done)(std::uint64_t, Outcome));
+    void answer_command(std::uint64_t correlation, Result<Message> reply);
+    void make_temporary(std::uint64_t correlation, const MessageView& command);
+    void answer_temporary(std::uint64_t correlation, Result<Queue> made);
     void opened_temporary(const std::string& name, std::uint16_t channel);
     void closed_temporary(const std::string& name, std::uint16_t channel);
     [[nodiscard]] bool may_poll(const std::string& name) const;

@@ -41,13 +41,16 @@ class Received:
         self.body = body
 
     def text(self):
-        """The payload of the message that is the body."""
+        return self.payload().decode()
+
+    def payload(self):
+        """Of the message that is the body."""
         payload, _, _, _, _, _, _, _, _, topic, extension = struct.unpack_from("<IBBBBQQQIHH", self.body)
         at = (40 + topic + extension + 7) // 8 * 8
         if self.body[5] & 4:  # aligned to a cache line of its chunk
             at = (40 + topic + extension + 16 + 63) // 64 * 64 - 16
         assert len(self.body) == at + payload, (len(self.body), at, payload)
-        return self.body[at:].decode()
+        return self.body[at:]
 
     def status(self):
         return self.body[0] if self.body else 0

@@ -9,7 +9,7 @@ import tempfile
 import time
 
 from _cli import LIMIT_S, OK, CliTest, main, wait_until
-from _wire import (ACK, CALL, CANCEL, CLOSE, CONFIRM, CREDIT, DELIVERY, END, FUNCTION, GOODBYE, HELLO, HEARTBEAT, MORE, OFFER,
+from _wire import (ACK, CALL, CANCEL, CLOSE, COMMAND, CONFIRM, CREDIT, DELIVERY, END, FUNCTION, GOODBYE, HELLO, HEARTBEAT, MORE, OFFER,
                    ONEWAY, OPEN, POLL, PREFACE, PUBLISH, PUT_BACK, REFUSED, RESPONSE, RESULT, SAMPLE, SECOND, SUBSCRIBE,
                    TOPIC, UNSUBSCRIBE, WELCOME, Wire, frame, hello, message)
 
@@ -73,6 +73,43 @@ class Bridge(CliTest):
         started = time.monotonic()
         self.assertEqual(wire.poll(1, timeout=SECOND // 5).status(), TIMED_OUT)
         self.assertGreater(time.monotonic() - started, 0.19)
+
+    def test_commands(self):
+        """As the document lays them out: a text is bytes u16 and the bytes."""
+        def text(name):
+            return struct.pack("<H", len(name)) + name.encode()
+
+        def command(wire, name, arguments=b""):
+            answer = wire.answer(wire.operate(COMMAND, message(arguments, topic=name)))
+            return answer.payload() if answer.kind == RESPONSE else answer.status()
+
+        wire = self.wire()
+        self.assertEqual(command(wire, "create_queue", text("made") + struct.pack("<IBQ", 7, 1, 0)), b"\x01")
+        self.assertEqual(command(wire, "create_queue", text("made") + struct.pack("<IBQ", 7, 1, 0)), b"\x00")
+        status = command(wire, "queue_status", text("made"))
+        self.assertTrue(status.startswith(text("made") + text("circular") + struct.pack("<I", 7)), status)
+        self.assertEqual(struct.unpack_from("<7Q", status, len(status) - 13 - 56), (0,) * 7)
+        self.assertEqual(struct.unpack_from("<Iq?", status, len(status) - 13), (0, -1, False))
+        self.assertEqual(struct.unpack_from("<I", command(wire, "queues")), (2,))
+        self.assertEqual((command(wire, "exists", text("made")), command(wire, "exists", text("none"))), (b"\x01", b"\x00"))
+        wire.open(1, "orders")
+        wire.offer(1, "oldest")
+        self.assertEqual(command(wire, "peek", text("orders")), b"oldest")
+        self.assertEqual(command(wire, "purge", text("orders")), struct.pack("<Q", 1))
+        self.assertEqual(command(wire, "remove_queue", text("made")), b"")
+        self.assertEqual(command(wire, "remove_queue", text("made")), Q_NOT_FOUND)
+        temporary = command(wire, "temporary_queue", struct.pack("<I", 3))[2:].decode()
+        self.assertEqual(wire.open(2, temporary).argument, 3)
+        other = self.wire()
+        other.open(1, temporary)
+        self.assertEqual(other.offer(1, "!").status(), 0)
+        self.assertEqual(other.poll(1).status(), NOT_PERMITTED)
+        self.assertEqual(wire.poll(2).text(), "!")
+        wire.send(frame(CLOSE, channel=2))
+        self.assertEqual(command(wire, "exists", text(temporary)), b"\x00")
+        for name, arguments in (("nonsense", b""), ("temporary_queue", b""), ("queue_status", b"\xff\xff"),
+                                ("create_queue", text("bad") + b"\x01")):
+            self.assertEqual(command(wire, name, arguments), BAD, name)
 
     def test_a_full_queue_and_one_that_is_not_there(self):
         wire = self.wire()

@@ -22,6 +22,7 @@ class Remote(CliTest):
         bridge = self.start("bridge", "-d", self.domain, "--listen", "127.0.0.1:0", "--unix", socket, "--json")
         tcp = json.loads(bridge.stdout.readline())["tcp"]
         self.bridge = bridge
+        self.socket = socket
         self.tcp = tcp
         self.ways = {"shm": ["-u", "shm:" + self.domain], "unix": ["-u", "unix:" + socket], "tcp": ["-u", tcp],
                      "tls": ["-u", tcp, "--encrypt"], "compressed": ["-u", tcp, "--compress-from", "1KB"]}
@@ -120,6 +121,33 @@ class Remote(CliTest):
         done = self.run_cli("ls", "-u", self.tcp, "--pin", "sha256:" + "0" * 64)
         self.assertIn(done.returncode, (ERROR, DENIED))
         self.assertIn(b"pin", done.stderr)
+
+    def serve_to(self, *arguments):
+        """Another bridge of the domain: its URI."""
+        bridge = self.start("bridge", "-d", self.domain, "--listen", "127.0.0.1:0", "--encrypt", "required", "--json",
+                            *arguments)
+        return json.loads(bridge.stdout.readline())["tcp"]
+
+    def test_a_pre_shared_key(self):
+        config = os.environ["TELPHER_CONFIG_DIR"]
+        self.run_cli("keygen", "--psk", code=OK)
+        uri = self.serve_to("--peers", "psk")
+        self.run_cli("ls", "-u", uri, "--psk", os.path.join(config, "psk"), code=OK)
+        self.assertNotEqual(self.run_cli("ls", "-u", uri, "--encrypt").returncode, OK)
+        other = os.path.join(config, "other")
+        self.run_cli("keygen", "--psk", code=OK, env={**os.environ, "TELPHER_CONFIG_DIR": other})
+        self.assertNotEqual(self.run_cli("ls", "-u", uri, "--psk", os.path.join(other, "psk")).returncode, OK)
+
+    def test_an_identity_that_is_trusted(self):
+        till = os.path.join(os.path.dirname(self.socket), "till")
+        pin = json.loads(self.run_cli("keygen", "--json", code=OK, env={**os.environ, "TELPHER_CONFIG_DIR": till})
+                         .stdout)["pin"]
+        uri = self.serve_to("--peers", "authorized")
+        self.assertNotEqual(self.run_cli("ls", "-u", uri, "--config-dir", till).returncode, OK)
+        self.run_cli("trust", "add", "till", pin, code=OK)
+        self.run_cli("ls", "-u", uri, "--config-dir", till, code=OK)
+        files = ["--certificate", os.path.join(till, "identity.crt"), "--key", os.path.join(till, "identity.key")]
+        self.run_cli("ls", "-u", uri, *files, code=OK)
 
     def test_encryption_is_for_tcp_alone(self):
         self.run_cli(*("ls",), *self.ways["unix"], "--encrypt", code=USAGE)

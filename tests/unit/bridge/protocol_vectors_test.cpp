@@ -132,7 +132,7 @@ TEST_F(ProtocolVectors, are_what_is_written_and_read) {
     expect("CALL oneway", head(FrameType::call, 0, 5, kSecond, kFlagOneway), bytes);
     FieldWriter arguments;
     arguments.field(std::string("orders"));
-    const Message command = bytes_message(commands::kExists, arguments.take());
+    const Message command = command_message(commands::kExists, arguments);
     Bytes asks(wire::encoded_bytes(command));
     wire::encode(
         command, {{0x1122334455667788, 9}, 1'700'000'000 * kSecond, MessageType::request}, asks);

@@ -14,6 +14,8 @@
 #include <cstddef>
 
 // NOLINTBEGIN: not ours
+#include <asio/any_io_executor.hpp>
+#include <asio/dispatch.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/local/stream_protocol.hpp>

@@ -1,4 +1,4 @@
-// How a bridge begins: addresses, listeners, its thread.
+// How a bridge begins: addresses, listeners, its threads.
 
 #include "telpher/bridge.hpp"
 
@@ -19,6 +19,8 @@
 namespace telpher {
 namespace bridge {
 namespace {
+
+constexpr std::uint32_t kThreadsMax = 64;
 
 struct Address {
     std::string host;
@@ -128,9 +130,8 @@ Result<std::string> BridgeCore::reload() {
         }
         what += ", " + std::to_string(peers->size()) + " keys of " + path;
     }
-    asio::post(context_, [self = shared_from_this(), context = std::move(*context)]() mutable {
-        self->tls_ = std::move(context);
-    });
+    const std::lock_guard hold(tls_mutex_);
+    tls_ = std::move(*context);
     return what;
 }
 
@@ -224,6 +225,12 @@ Result<std::shared_ptr<BridgeCore>> BridgeCore::start(Client client, BridgeOptio
                      "connections_max, greeting_max and outstanding_max are 1 and more, heartbeat "
                      "100 ms and more, grace 0 and more, compress_from_bytes -1 and more"};
     }
+    if (options.threads == 0 || options.threads > kThreadsMax) {
+        return Error{Status::bad_request,
+                     0,
+                     "threads is " + std::to_string(options.threads) + ", it should be 1 to " +
+                         std::to_string(kThreadsMax)};
+    }
     detail::DomainCore* const domain = detail::DomainCore::of(client);
     if (domain == nullptr) {
         return Error{Status::closed, 0, "the client is not connected to a domain of this host"};
@@ -235,32 +242,37 @@ Result<std::shared_ptr<BridgeCore>> BridgeCore::start(Client client, BridgeOptio
     const std::size_t bytes_max = domain->attachment().segment().message_bytes_max();
     auto core =
         std::make_shared<BridgeCore>(std::move(client), std::move(options), name, bytes_max);
-    core->host_->admin = Admin::of(core->client_).value();
-    if (core->inbox_->descriptor() < 0) {
-        return Error{Status::limit_reached, errno, "eventfd"};
-    }
-    asio::error_code error;
-    static_cast<void>(core->wakes_.assign(core->inbox_->descriptor(), error));
-    if (error) {
-        return Error{Status::server_error, error.value(), "watching an eventfd"};
-    }
-    for (auto listen :
-         {&BridgeCore::prepare_tls, &BridgeCore::listen_tcp, &BridgeCore::listen_unix}) {
-        if (auto listens = ((*core).*listen)(); !listens) {
-            static_cast<void>(core->wakes_.release());
-            if (core->unix_made_) {
-                ::unlink(core->options_.unix_path.c_str());
-            }
-            return listens.error();
+    core->admin_ = Admin::of(core->client_).value();
+    for (auto step : {&BridgeCore::prepare_loops,
+                      &BridgeCore::prepare_tls,
+                      &BridgeCore::listen_tcp,
+                      &BridgeCore::listen_unix,
+                      &BridgeCore::start_loops}) {
+        if (auto done = ((*core).*step)(); !done) {
+            core->end({});
+            return done.error();
         }
     }
-    auto thread = quiet_thread("telpher-bridge", [core] { core->run(); });
-    if (!thread) {
-        static_cast<void>(core->wakes_.release());
-        return thread.error();
-    }
-    core->thread_ = std::move(*thread);
     return core;
+}
+
+Result<void> BridgeCore::prepare_loops() {
+    for (const auto& loop : loops_) {
+        if (auto prepared = loop->prepare(); !prepared) {
+            return prepared;
+        }
+    }
+    return {};
+}
+
+Result<void> BridgeCore::start_loops() {
+    for (const auto& loop : loops_) {
+        if (auto started = loop->start(shared_from_this()); !started) {
+            return started;
+        }
+    }
+    asio::post(context_, [self = shared_from_this()] { self->start_accepting(); });
+    return {};
 }
 
 }  // namespace bridge

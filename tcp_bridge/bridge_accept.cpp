@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace telpher::bridge {
 namespace {
@@ -30,42 +31,53 @@ std::string address_of(const asio::ip::tcp::socket& socket) {
 
 }  // namespace
 
-template <typename Acceptor>
-void BridgeCore::accept(Acceptor& acceptor, asio::steady_timer& retry, const char* kind) {
-    acceptor.async_accept([self = shared_from_this(), &acceptor, &retry, kind](
-                              const asio::error_code& error, auto socket) {
-        if (!self->running_ || error == asio::error::operation_aborted) {
-            return;
-        }
-        if (!error) {
-            if (self->shortage_) {
-                self->end_shortage();
-            }
-            // relaxed: a statistic
-            const auto number = self->accepted_.fetch_add(1, std::memory_order_relaxed) + 1;
-            self->admit(Socket(std::move(socket)), kind + std::to_string(number));
-            self->accept(acceptor, retry, kind);
-            return;
-        }
-        constexpr bool kLocal = std::is_same_v<Acceptor, asio::local::stream_protocol::acceptor>;
-        self->begin_shortage(acceptor.native_handle(), kLocal, error);
-        retry.expires_after(kRetryAccept);
-        retry.async_wait([self, &acceptor, &retry, kind](const asio::error_code& stopped) {
-            if (!stopped && self->running_) {
-                self->accept(acceptor, retry, kind);
-            }
-        });
-    });
+void BridgeCore::start_accepting() {
+    reserve_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (tcp_.is_open()) {
+        accept(tcp_, retry_tcp_, "tcp client ");
+    }
+    if (local_.is_open()) {
+        accept(local_, retry_local_, "unix client ");
+    }
 }
 
-template void BridgeCore::accept(asio::ip::tcp::acceptor& acceptor,
-                                 asio::steady_timer& retry,
-                                 const char* kind);
-template void BridgeCore::accept(asio::local::stream_protocol::acceptor& acceptor,
-                                 asio::steady_timer& retry,
-                                 const char* kind);
+template <typename Acceptor>
+void BridgeCore::accept(Acceptor& acceptor, asio::steady_timer& retry, const char* kind) {
+    IoLoop& loop = idlest_loop();
+    acceptor.async_accept(
+        asio::any_io_executor(loop.context().get_executor()),
+        [self = shared_from_this(), &loop, &acceptor, &retry, kind](const asio::error_code& error,
+                                                                    auto socket) {
+            if (!self->running_ || error == asio::error::operation_aborted) {
+                return;
+            }
+            if (!error) {
+                if (self->shortage_) {
+                    self->end_shortage();
+                }
+                // relaxed: a statistic
+                const auto number = self->accepted_.fetch_add(1, std::memory_order_relaxed) + 1;
+                self->admit(
+                    loop,
+                    Socket(std::move(socket)),
+                    kind + std::to_string(number),
+                    [self, &acceptor, &retry, kind] { self->accept(acceptor, retry, kind); });
+                return;
+            }
+            constexpr bool kLocal =
+                std::is_same_v<Acceptor, asio::local::stream_protocol::acceptor>;
+            self->begin_shortage(acceptor.native_handle(), kLocal, error);
+            retry.expires_after(kRetryAccept);
+            retry.async_wait([self, &acceptor, &retry, kind](const asio::error_code& stopped) {
+                if (!stopped && self->running_) {
+                    self->accept(acceptor, retry, kind);
+                }
+            });
+        });
+}
 
-void BridgeCore::admit(Socket socket, const std::string& peer) {
+// `next` when its thread has it: whoever accepts faster than HELLO is read would turn good clients away.
+void BridgeCore::admit(IoLoop& loop, Socket socket, std::string peer, std::function<void()> next) {
     std::string address;  // of a Unix socket: its owner's alone
     if (const auto* const tcp = std::get_if<asio::ip::tcp::socket>(&socket)) {
         address = address_of(*tcp);
@@ -77,40 +89,21 @@ void BridgeCore::admit(Socket socket, const std::string& peer) {
             const int descriptor = std::get<asio::ip::tcp::socket>(socket).native_handle();
             turn_away(descriptor, false, why);
             log(LogKind::refused, peer + ": " + why.detail);
+            next();
             return;
         }
     }
-    if (greeting_.size() >= options_.greeting_max) {
-        make_room_for_greeting();
-    }
-    auto connection = std::make_shared<Connection>(
-        shared_from_this(), std::move(socket), peer, std::move(address));
-    connections_.insert(connection);
-    greeting_.push_back(connection);
-    connection_count_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a statistic
-    connection->start();
-}
-
-// The oldest of the address that has the most.
-void BridgeCore::make_room_for_greeting() {
-    std::map<std::string, std::size_t> counts;
-    for (const auto& connection : greeting_) {
-        ++counts[connection->address()];
-    }
-    const auto most = std::max_element(counts.begin(), counts.end(), [](auto& one, auto& other) {
-        return one.second < other.second;
-    });
-    const auto victim = *std::find_if(greeting_.begin(), greeting_.end(), [&](const auto& one) {
-        return one->address() == most->first;
-    });
-    victim->turn_out({Status::limit_reached,
-                      0,
-                      "greeting_max of the bridge is " + std::to_string(options_.greeting_max) +
-                          ": too many connections have not said HELLO"});
-}
-
-void BridgeCore::greeted(const Connection& connection) {
-    std::erase_if(greeting_, [&](const auto& one) { return one.get() == &connection; });
+    loop.expect();
+    asio::dispatch(loop.context(),
+                   [this,
+                    &loop,
+                    socket = std::move(socket),
+                    peer = std::move(peer),
+                    address = std::move(address),
+                    next = std::move(next)]() mutable {
+                       loop.admit(std::move(socket), std::move(peer), std::move(address));
+                       asio::dispatch(context_, std::move(next));
+                   });
 }
 
 // ---- turned away -------------------------------------------------------------------------------
@@ -178,10 +171,6 @@ void BridgeCore::stop_accepting() {
     local_.close(ignored);
     retry_tcp_.cancel();
     retry_local_.cancel();
-    const auto greeting = greeting_;
-    for (const auto& connection : greeting) {
-        connection->turn_out({Status::closed, 0, "the bridge ends"});
-    }
 }
 
 }  // namespace telpher::bridge

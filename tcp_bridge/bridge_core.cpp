@@ -1,9 +1,7 @@
 #include "tcp_bridge/bridge_core.hpp"
 
 #include "shm/base/os.hpp"
-#include "tcp_bridge/connection.hpp"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,12 +11,19 @@ namespace {
 
 // For messages that were not confirmed to find room in their queues.
 constexpr auto kReturnPatience = std::chrono::milliseconds(500);
-constexpr auto kTick = std::chrono::milliseconds(20);
 
 SessionId random_id() {
     SessionId id{};
     static_cast<void>(shm::fill_random(id.data(), id.size()));
     return id;
+}
+
+std::vector<std::unique_ptr<IoLoop>> make_loops(BridgeCore& bridge, const BridgeOptions& options) {
+    std::vector<std::unique_ptr<IoLoop>> loops;
+    for (std::size_t index = 0; index < options.threads; ++index) {
+        loops.push_back(std::make_unique<IoLoop>(bridge, index));
+    }
+    return loops;
 }
 
 }  // namespace
@@ -32,7 +37,9 @@ BridgeCore::BridgeCore(Client client,
       domain_(std::move(domain)),
       limits_{.message_bytes_max = message_bytes_max, .outstanding_max = options_.outstanding_max},
       id_(random_id()),
-      host_(std::make_shared<SessionHost>()),
+      sessions_(options_.connections_max),
+      loops_(make_loops(*this, options_)),
+      context_(loops_.front()->context()),
       connect_rate_(options_.connects_per_second, options_.connects_burst) {}
 
 BridgeCore::~BridgeCore() {
@@ -42,182 +49,14 @@ BridgeCore::~BridgeCore() {
 }
 
 void BridgeCore::log(LogKind kind, const std::string& line) {
+    const std::lock_guard hold(log_mutex_);
     if (options_.on_log && log_limit_.admit(kind, std::chrono::steady_clock::now())) {
         options_.on_log(log_text(line));
     }
 }
 
-BridgeStatus BridgeCore::status() const {
-    // relaxed, all: statistics
-    return {connection_count_.load(std::memory_order_relaxed),
-            session_count_.load(std::memory_order_relaxed),
-            accepted_.load(std::memory_order_relaxed),  // relaxed: as above
-            refused_.load(std::memory_order_relaxed)};  // relaxed: as above
-}
-
-// ---- sessions ----------------------------------------------------------------------------------
-
-Result<BridgeCore::Greeted> BridgeCore::greet(const Hello& hello,
-                                              const std::string& principal,
-                                              Connection& connection) {
-    if (hello.version_min > kVersion || hello.version_max < kVersion) {
-        return Error{Status::version_mismatch,
-                     0,
-                     "the client speaks versions " + std::to_string(hello.version_min) + " to " +
-                         std::to_string(hello.version_max) + ", the bridge " +
-                         std::to_string(kVersion)};
-    }
-    if (hello.mandatory != 0) {
-        return Error{
-            Status::version_mismatch, 0, "the client needs what this bridge does not have"};
-    }
-    Welcome welcome;
-    welcome.bridge = id_;
-    welcome.domain = domain_;
-    welcome.message_bytes_max = limits_.message_bytes_max;
-    welcome.outstanding_max = limits_.outstanding_max;
-    const auto ours =
-        std::chrono::duration_cast<std::chrono::milliseconds>(options_.heartbeat).count();
-    welcome.heartbeat_ms = static_cast<std::uint32_t>(
-        std::clamp<std::int64_t>(std::min<std::int64_t>(hello.heartbeat_ms, ours), 100, 600'000));
-    welcome.grace_ms = static_cast<std::uint32_t>(
-        std::chrono::duration_cast<std::chrono::milliseconds>(options_.grace).count());
-    const auto known = sessions_.find(hello.session);
-    if (hello.session != SessionId{} && known != sessions_.end() &&
-        known->second.session->principal() == principal) {
-        // Its old connection may not have noticed that it was cut.
-        if (const auto old = known->second.connection.lock()) {
-            old->drop();
-        }
-        welcome.resumed = true;
-        welcome.session = hello.session;
-        welcome.received = known->second.session->received();
-        welcome.codec = known->second.session->codec().codec();
-        welcome.compress_from = known->second.session->codec().compress_from();
-        known->second.is_cut = false;
-        known->second.connection = connection.weak_from_this();
-        return Greeted{known->second.session, welcome};
-    }
-    if (!make_room_for_session()) {
-        return Error{
-            Status::limit_reached,
-            0,
-            "connections_max of the bridge is " + std::to_string(options_.connections_max)};
-    }
-    welcome.session = random_id();
-    auto session =
-        std::make_shared<ServerSession>(client_, host_, inbox_, limits_, Authorize{}, principal);
-    // The client's wish, or else the bridge's.
-    const std::int64_t from =
-        hello.compress_from >= 0 ? hello.compress_from : options_.compress_from_bytes;
-    if (const auto codec = choose_codec(hello.codecs); codec && from >= 0) {
-        session->compress(codec_tools_, static_cast<std::uint8_t>(*codec), from);
-    }
-    welcome.codec = session->codec().codec();
-    welcome.compress_from = session->codec().compress_from();
-    sessions_[welcome.session] = {session, connection.weak_from_this(), {}, false};
-    count_sessions();
-    return Greeted{std::move(session), welcome};
-}
-
-void BridgeCore::count_sessions() noexcept {
-    session_count_.store(static_cast<std::uint32_t>(sessions_.size()),
-                         std::memory_order_relaxed);  // relaxed: a statistic
-}
-
-// A new client goes before one that is away: of those, first who never began anything, then the one that was cut first.
-bool BridgeCore::make_room_for_session() {
-    if (sessions_.size() < options_.connections_max) {
-        return true;
-    }
-    auto victim = sessions_.end();
-    const auto goes_before = [](const Known& one, const Known& other) {
-        const bool idle = one.session->received() == 0;
-        return idle != (other.session->received() == 0) ? idle : one.cut < other.cut;
-    };
-    for (auto at = sessions_.begin(); at != sessions_.end(); ++at) {
-        if (at->second.is_cut &&
-            (victim == sessions_.end() || goes_before(at->second, victim->second))) {
-            victim = at;
-        }
-    }
-    if (victim == sessions_.end()) {
-        return false;
-    }
-    log(LogKind::resource, "the session of a cut connection ends: a new client needs its place");
-    victim->second.session->end();
-    sessions_.erase(victim);
-    return true;
-}
-
-void BridgeCore::left(const std::shared_ptr<ServerSession>& session) {
-    for (auto at = sessions_.begin(); at != sessions_.end(); ++at) {
-        if (at->second.session == session) {
-            if (session->ended()) {
-                sessions_.erase(at);
-            } else {
-                at->second.is_cut = true;
-                at->second.cut = std::chrono::steady_clock::now();
-            }
-            break;
-        }
-    }
-    count_sessions();
-}
-
-void BridgeCore::closed(const std::shared_ptr<Connection>& connection) {
-    greeted(*connection);
-    if (connections_.erase(connection) != 0) {
-        connection_count_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a statistic
-    }
-}
-
-// ---- the thread --------------------------------------------------------------------------------
-
-void BridgeCore::watch_inbox() {
-    wakes_.async_wait(asio::posix::stream_descriptor::wait_read,
-                      [self = shared_from_this()](const asio::error_code& error) {
-                          if (error) {
-                              return;
-                          }
-                          for (Inbox::Task& task : self->inbox_->take()) {
-                              task();
-                          }
-                          self->watch_inbox();
-                      });
-}
-
-void BridgeCore::tick() {
-    timer_.expires_after(kTick);
-    timer_.async_wait([self = shared_from_this()](const asio::error_code& error) {
-        if (error || self->ended_) {
-            return;  // a tick that was due when `end` cancelled it comes all the same
-        }
-        const auto now = std::chrono::steady_clock::now();
-        self->look_after(now);
-        if (self->draining_ && (now >= self->drain_until_ || self->drained())) {
-            self->end();
-            return;
-        }
-        self->tick();
-    });
-}
-
-void BridgeCore::look_after(std::chrono::steady_clock::time_point now) {
-    const auto connections = connections_;  // ending one changes the set
-    for (const auto& connection : connections) {
-        connection->tick(now);
-    }
-    for (auto at = sessions_.begin(); at != sessions_.end();) {
-        if (at->second.is_cut && now - at->second.cut >= options_.grace) {
-            at->second.session->end();
-            at = sessions_.erase(at);
-        } else {
-            ++at;
-        }
-    }
-    count_sessions();
-    host_->returns.retry();
+void BridgeCore::log_left_out(std::chrono::steady_clock::time_point now) {
+    const std::lock_guard hold(log_mutex_);
     for (;;) {
         const std::string line = log_limit_.left_out(now);
         if (line.empty() || !options_.on_log) {
@@ -227,62 +66,64 @@ void BridgeCore::look_after(std::chrono::steady_clock::time_point now) {
     }
 }
 
-void BridgeCore::run() {
-    watch_inbox();
-    tick();
-    reserve_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (tcp_.is_open()) {
-        accept(tcp_, retry_tcp_, "tcp client ");
+BridgeStatus BridgeCore::status() const {
+    std::size_t connections = 0;
+    for (const auto& loop : loops_) {
+        connections += loop->connections();
     }
-    if (local_.is_open()) {
-        accept(local_, retry_local_, "unix client ");
-    }
-    context_.run();
+    // relaxed, both: statistics
+    return {static_cast<std::uint32_t>(connections),
+            static_cast<std::uint32_t>(sessions_.size()),
+            accepted_.load(std::memory_order_relaxed),  // relaxed: as above
+            refused_.load(std::memory_order_relaxed)};  // relaxed: as above
 }
 
-// ---- the end -----------------------------------------------------------------------------------
+std::shared_ptr<const TlsContext> BridgeCore::tls() const {
+    const std::lock_guard hold(tls_mutex_);
+    return tls_;
+}
 
-// Cut connections cannot come back any more: nobody waits for them.
-bool BridgeCore::drained() const {
-    return std::all_of(sessions_.begin(), sessions_.end(), [](const auto& entry) {
-        return entry.second.is_cut || entry.second.session->settled();
+Welcome BridgeCore::welcome() const {
+    Welcome welcome;
+    welcome.bridge = id_;
+    welcome.domain = domain_;
+    welcome.message_bytes_max = limits_.message_bytes_max;
+    welcome.outstanding_max = limits_.outstanding_max;
+    return welcome;
+}
+
+std::shared_ptr<ServerSession> BridgeCore::make_session(std::shared_ptr<SessionHost> host,
+                                                        std::shared_ptr<Inbox> inbox,
+                                                        std::string principal) const {
+    return std::make_shared<ServerSession>(
+        client_, std::move(host), std::move(inbox), limits_, Authorize{}, std::move(principal));
+}
+
+// The one with the fewest connections; the first, if there are several.
+IoLoop& BridgeCore::idlest_loop() noexcept {
+    return **std::min_element(loops_.begin(), loops_.end(), [](const auto& one, const auto& other) {
+        return one->connections() < other->connections();
     });
 }
 
-void BridgeCore::begin_drain(Duration patience) {
-    stop_accepting();
-    draining_ = true;
-    drain_until_ = std::chrono::steady_clock::now() + patience;
-    for (auto& [id, known] : sessions_) {
-        known.session->drain();
+void BridgeCore::end(Duration patience) {
+    if (loops_.front()->started()) {
+        asio::post(context_, [self = shared_from_this()] { self->stop_accepting(); });
     }
-    if (patience <= Duration{} || drained()) {
-        end();
+    for (const auto& loop : loops_) {
+        loop->drain(patience);
     }
-}
-
-// On the thread: GOODBYE to everybody, then the loop runs out of work.
-void BridgeCore::end() {
-    ended_ = true;
-    timer_.cancel();
-    const auto connections = connections_;
-    for (const auto& connection : connections) {
-        connection->end({Status::closed, 0, "the bridge ends"});
+    for (const auto& loop : loops_) {
+        loop->join();
     }
-    for (auto& [id, known] : sessions_) {
-        known.session->end();
+    command_thread_->stop();
+    const auto until = std::chrono::steady_clock::now() + kReturnPatience;
+    for (const auto& loop : loops_) {
+        loop->finish(until);
     }
-    sessions_.clear();
-    // What is to be said is said at once, or not at all.
-    timer_.expires_after(std::chrono::milliseconds(200));
-    timer_.async_wait([self = shared_from_this()](const asio::error_code&) {
-        const auto left = self->connections_;
-        for (const auto& connection : left) {
-            connection->drop();
-        }
-        // The descriptor is the inbox's.
-        static_cast<void>(self->wakes_.release());
-    });
+    if (unix_made_) {
+        ::unlink(options_.unix_path.c_str());
+    }
 }
 
 void BridgeCore::drain(Duration patience) noexcept {
@@ -291,15 +132,7 @@ void BridgeCore::drain(Duration patience) noexcept {
     if (!first) {
         return;
     }
-    asio::post(context_, [self = shared_from_this(), patience] { self->begin_drain(patience); });
-    if (thread_.joinable()) {
-        thread_.join();
-    }
-    host_->thread.stop();
-    host_->returns.finish(kReturnPatience);
-    if (unix_made_) {
-        ::unlink(options_.unix_path.c_str());
-    }
+    end(patience);
     client_.close();
 }
 

@@ -11,10 +11,12 @@ constexpr std::chrono::milliseconds kHeartbeatMin{100};
 }  // namespace
 
 Connection::Connection(std::shared_ptr<BridgeCore> bridge,
+                       IoLoop& loop,
                        Socket socket,
                        std::string peer,
                        std::string address)
     : bridge_(std::move(bridge)),
+      loop_(&loop),
       socket_(std::move(socket)),
       peer_(std::move(peer)),
       address_(std::move(address)),
@@ -36,8 +38,9 @@ void Connection::start() {
 
 void Connection::read() {
     const std::size_t queued = session_ != nullptr ? session_->out().bytes() : early_.bytes();
-    if (reading_ || (state_ == State::ending && !lingers_) || queued > kOutMax) {
-        return;  // `write` begins again
+    if (reading_ || (state_ == State::ending && !lingers_) || queued > kOutMax ||
+        moves_to_ != nullptr) {
+        return;  // `write` begins again, or `arrive`
     }
     reading_ = true;
     std::visit(
@@ -49,7 +52,7 @@ void Connection::read() {
                                   if (error) {
                                       self->drop();
                                   } else {
-                                      self->turn();
+                                      self->turn(&Connection::take_from_socket);
                                   }
                               });
         },
@@ -57,14 +60,14 @@ void Connection::read() {
 }
 
 // What came, all that it asks for, and the answers.
-void Connection::turn() {
-    BridgeCore::Spare& spare = bridge_->spare();
+void Connection::turn(Result<void> (Connection::*input)()) {
+    IoLoop::Spare& spare = loop_->spare();
     in_turn_ = true;
     reader_.borrow(spare.frames);
     if (session_ != nullptr) {
         session_->out().borrow(spare.queued);
     }
-    const auto taken = take_from_socket();
+    const auto taken = (this->*input)();
     reader_.give_back(spare.frames);
     in_turn_ = false;
     if (cut_) {
@@ -77,6 +80,7 @@ void Connection::turn() {
         write();
     }
     read();
+    move();
 }
 
 std::size_t Connection::read_some(std::span<std::byte> room, asio::error_code& error) {
@@ -92,7 +96,7 @@ Result<void> Connection::take_from_socket() {
     for (int i = 0; i < kReadsPerTurn; ++i) {
         const bool plain = chosen_ && tls_ == nullptr;
         const bool deaf = state_ == State::ending;  // behind the end nothing is looked at
-        Bytes& wire = bridge_->spare().wire;
+        Bytes& wire = loop_->spare().wire;
         if (!plain || deaf) {
             wire.resize(read_bytes());
         }
@@ -117,7 +121,8 @@ Result<void> Connection::take_from_socket() {
         }
         auto taken = plain ? take() : on_wire(room.first(bytes));
         const bool full = session_ != nullptr && session_->out().bytes() > kOutMax;
-        if (!taken || bytes < room.size() || full || state_ == State::ending) {
+        if (!taken || bytes < room.size() || full || state_ == State::ending ||
+            moves_to_ != nullptr) {
             return taken;
         }
     }
@@ -148,10 +153,11 @@ Result<void> Connection::choose(std::byte first) {
         }
         return {};
     }
-    if (bridge_->tls() == nullptr || local) {
+    const auto context = bridge_->tls();
+    if (context == nullptr || local) {
         return Error{Status::bad_request, 0, "a TLS handshake, and this bridge does not encrypt"};
     }
-    auto channel = TlsChannel::make(bridge_->tls(), peer_);
+    auto channel = TlsChannel::make(context, peer_);
     if (!channel) {
         return channel.error();
     }
@@ -230,7 +236,7 @@ Result<void> Connection::take_preface() {
 }
 
 Result<void> Connection::take_frames() {
-    for (;;) {
+    while (moves_to_ == nullptr) {
         const auto frame = reader_.next();
         if (!frame) {
             return frame.error();
@@ -243,6 +249,7 @@ Result<void> Connection::take_frames() {
             return done;
         }
     }
+    return {};
 }
 
 Result<void> Connection::greet(const Frame& frame) {
@@ -255,9 +262,18 @@ Result<void> Connection::greet(const Frame& frame) {
     if (!hello) {
         return hello.error();
     }
-    auto greeted = bridge_->greet(*hello, principal_, *this);
+    hello_ = *hello;
+    return greet();
+}
+
+Result<void> Connection::greet() {
+    auto greeted = loop_->greet(hello_, principal_, *this);
     if (!greeted) {
         return greeted.error();
+    }
+    if (greeted->elsewhere != nullptr) {
+        moves_to_ = greeted->elsewhere;  // at the end of this turn
+        return {};
     }
     heartbeat_ = std::max(kHeartbeatMin, std::chrono::milliseconds(greeted->welcome.heartbeat_ms));
     FrameHead head;
@@ -265,9 +281,9 @@ Result<void> Connection::greet(const Frame& frame) {
     early_.push(head, encode(greeted->welcome));
     session_ = std::move(greeted->session);
     state_ = State::serving;
-    bridge_->greeted(*this);
+    loop_->greeted(*this);
     reader_.welcome();
-    session_->attach(hello->received, [weak = weak_from_this()] {
+    session_->attach(hello_.received, [weak = weak_from_this()] {
         if (const auto self = weak.lock()) {
             self->flush();
         }

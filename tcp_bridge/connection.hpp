@@ -6,7 +6,7 @@
 //             socket that has unread bytes would take what was sent last away from the peer).
 //   Memory    between its turns what it holds of a frame that was cut (greeting: of kReadBytesEarly), a TLS channel, and
 //             what the socket has not taken; while the session's queue has more than kOutMax bytes nothing is read
-//   Threads   the bridge's
+//   Threads   one I/O thread of the bridge's, and another one from HELLO on if that has the session it resumes
 
 #include "tcp_bridge/asio.hpp"
 #include "tcp_bridge/bridge_core.hpp"
@@ -29,10 +29,10 @@ inline constexpr auto kHelloPatience = std::chrono::seconds(5);
 
 class Connection : public std::enable_shared_from_this<Connection> {
   public:
-    using Socket = std::variant<asio::ip::tcp::socket, asio::local::stream_protocol::socket>;
     using Clock = std::chrono::steady_clock;
 
     Connection(std::shared_ptr<BridgeCore> bridge,
+               IoLoop& loop,
                Socket socket,
                std::string peer,
                std::string address);
@@ -51,7 +51,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   private:
     enum class State : std::uint8_t { greeting, serving, ending };
     void read();
-    void turn();
+    void turn(Result<void> (Connection::*input)());
     [[nodiscard]] Result<void> take_from_socket();
     [[nodiscard]] std::size_t read_some(std::span<std::byte> room, asio::error_code& error);
     [[nodiscard]] Result<void> on_wire(std::span<const std::byte> wire);
@@ -61,6 +61,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
     [[nodiscard]] Result<void> take_preface();
     [[nodiscard]] Result<void> take_frames();
     [[nodiscard]] Result<void> greet(const Frame& frame);
+    [[nodiscard]] Result<void> greet();
+    // connection_move.cpp
+    void move();
+    void arrive();
+    [[nodiscard]] Result<void> greet_again();
     void flush();
     void write();
     [[nodiscard]] std::size_t write_some();
@@ -77,6 +82,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     void close_socket();
 
     const std::shared_ptr<BridgeCore> bridge_;
+    IoLoop* loop_;  // one of the bridge's
+    IoLoop* moves_to_ = nullptr;
     Socket socket_;
     const std::string peer_;
     const std::string address_;
@@ -93,6 +100,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     bool cut_ = false;       // the socket says so
     bool trimmed_ = false;   // quiet, and without memory that it could do without
     bool in_turn_ = false;   // what was read is worked on
+    Hello hello_{};
     std::unique_ptr<TlsChannel> tls_;
     FrameReader reader_;
     SendQueue early_;  // before and after there is a session

@@ -62,11 +62,11 @@ void Connection::end(const Error& why) {
             head.argument = session_->not_begun_from();
         }
         session_->end();
-        bridge_->left(std::exchange(session_, nullptr));
+        loop_->left(std::exchange(session_, nullptr));
         lingers_ = true;
     }
     state_ = State::ending;
-    bridge_->greeted(*this);
+    loop_->greeted(*this);
     deadline_ = Clock::now() + kEndPatience;
     early_.push(head, encode(Ending{why}));
     flush();
@@ -77,7 +77,7 @@ void Connection::end(const Error& why) {
 void Connection::cut() {
     const auto session = std::exchange(session_, nullptr);
     session->detach();
-    bridge_->left(session);
+    loop_->left(session);
     lingers_ = true;
     state_ = State::ending;
     deadline_ = Clock::now() + kEndPatience;
@@ -105,7 +105,7 @@ void Connection::drop() {
     if (session_ != nullptr) {
         const auto session = std::exchange(session_, nullptr);
         session->detach();
-        bridge_->left(session);
+        loop_->left(session);
     }
     state_ = State::ending;
     close_socket();
@@ -126,7 +126,7 @@ void Connection::say_no_more() {
 void Connection::close_socket() {
     asio::error_code ignored;
     std::visit([&](auto& socket) { socket.close(ignored); }, socket_);
-    bridge_->closed(shared_from_this());
+    loop_->closed(shared_from_this());
 }
 
 }  // namespace telpher::bridge

@@ -10,10 +10,11 @@ void Connection::flush() {
         return;  // at the end of the turn, or of the write
     }
     flushing_ = true;
-    asio::post(bridge_->context(), [self = shared_from_this()] {
+    asio::post(loop_->context(), [self = shared_from_this()] {
         self->flushing_ = false;
         self->write();
         self->read();
+        self->move();
     });
 }
 
@@ -21,7 +22,7 @@ void Connection::write() {
     if (writing_) {
         return;
     }
-    BridgeCore::Spare& spare = bridge_->spare();
+    IoLoop::Spare& spare = loop_->spare();
     sending_.swap(spare.sending);
     sending_.clear();
     early_.take(sending_, kWriteBytes);
@@ -60,6 +61,7 @@ void Connection::write() {
                     }
                     self->write();
                     self->read();
+                    self->move();
                 });
         },
         socket_);
@@ -77,7 +79,7 @@ std::size_t Connection::write_some() {
 
 // What this connection's buffers took, to whose turn is next.
 void Connection::give_back() {
-    BridgeCore::Spare& spare = bridge_->spare();
+    IoLoop::Spare& spare = loop_->spare();
     bridge::give_back(sending_, spare.sending);
     if (session_ != nullptr) {
         session_->out().give_back(spare.queued);

@@ -51,11 +51,11 @@ void ServerSession::begin_command(std::uint64_t correlation,
                                   Work work,
                                   void (ServerSession::*done)(std::uint64_t, Outcome)) {
     operations_[correlation] = std::make_shared<UncancelledOperation>();
-    auto queued = host_->thread.run([weak = weak_from_this(),
-                                     inbox = inbox_,
-                                     correlation,
-                                     work = std::move(work),
-                                     done]() mutable {
+    auto queued = host_->thread->run([weak = weak_from_this(),
+                                      inbox = inbox_,
+                                      correlation,
+                                      work = std::move(work),
+                                      done]() mutable {
         // Shared, because a task is copied, and a queue ends with its owner.
         auto outcome = std::make_shared<Outcome>(work());
         inbox->push([weak, correlation, outcome, done] {

@@ -48,6 +48,8 @@ struct BridgeOptions {
     Encryption encryption = Encryption::off;
     BridgeTls tls{};
     bool insecure = false;
+    // That serve connections, 1 to 64: each connection is one's, the one's that has the fewest.
+    std::uint32_t threads = 1;
     std::uint32_t connections_max = 1024;  // clients, those included whose connection is cut
     // Connections that have not said who they are. Beyond it the oldest one goes, of the address that has the most:
     // a good client is through in milliseconds.
@@ -64,7 +66,7 @@ struct BridgeOptions {
     Duration heartbeat = std::chrono::seconds(5);
     Duration grace = std::chrono::seconds(10);  // how long the session of a cut connection is kept
     // A line for a log: a connection that was refused, or broke the protocol. Printable ASCII; of a kind 10 a second at
-    // most, then how many more there were. On the bridge's thread.
+    // most, then how many more there were. On a thread of the bridge's, one line at a time.
     std::function<void(std::string_view)> on_log{};
 };
 

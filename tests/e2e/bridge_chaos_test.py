@@ -16,6 +16,7 @@ KILLS = 200 if SOAK else 12
 
 
 class Chaos(protocol.Bridge):
+    THREADS = 3
     # Only what stands here.
     for name in dir(protocol.Bridge):
         if name.startswith("test_"):

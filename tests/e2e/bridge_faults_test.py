@@ -20,6 +20,7 @@ BYTES_MOST = 1000  # of a connection in one direction before it is cut: about ha
 
 
 class Faults(protocol.Bridge):
+    THREADS = 3
     # Only what stands here.
     for name in dir(protocol.Bridge):
         if name.startswith("test_"):

@@ -38,9 +38,11 @@ class Bridge(CliTest):
             wire.close()
         super().tearDown()
 
+    THREADS = 1
+
     def bridge(self, *arguments):
-        process = self.start("bridge", "-d", self.domain, "--listen", "127.0.0.1:0", "--json",
-                             *(arguments or ("--encrypt", "off")))
+        process = self.start("bridge", "-d", self.domain, "--listen", "127.0.0.1:0", "--json", "--threads",
+                             str(self.THREADS), *(arguments or ("--encrypt", "off")))
         self.port = int(json.loads(process.stdout.readline())["tcp"].rsplit(":", 1)[1])
         return process
 

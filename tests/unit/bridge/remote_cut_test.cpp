@@ -44,6 +44,7 @@ class RemoteCut : public testing::Test {
     }
     void start_bridge(const std::string& listen, Duration grace) {
         BridgeOptions options;
+        options.threads = 3;
         options.listen = listen;
         options.grace = grace;
         bridge = Bridge::start(connect(domain.uri()).value(), options).value();

@@ -35,6 +35,7 @@ class RemoteFaults : public testing::Test {
 
     void serve(BridgeOptions options) {
         options.listen = "127.0.0.1:0";
+        options.threads = 3;
         bridge_ = Bridge::start(connect(domain_.uri()).value(), std::move(options)).value();
     }
     void serve_encrypted() {

@@ -39,6 +39,7 @@ class Ways : public testing::TestWithParam<const char*> {
         BridgeOptions options;
         options.listen = "127.0.0.1:0";
         options.unix_path = path;
+        options.threads = 2;
         if (way() == "tls") {
             static_cast<void>(bridge::make_identity(config + "/bridge", "bridge").value());
             options.encryption = Encryption::required;

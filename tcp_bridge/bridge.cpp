@@ -271,7 +271,7 @@ Result<void> BridgeCore::start_loops() {
             return started;
         }
     }
-    asio::post(context_, [self = shared_from_this()] { self->start_accepting(); });
+    asio::post(context_, [this] { start_accepting(); });
     return {};
 }
 

@@ -41,36 +41,35 @@ void BridgeCore::start_accepting() {
     }
 }
 
+// Handlers keep nothing alive: they run while a thread does, which keeps us, or are destroyed with us.
 template <typename Acceptor>
 void BridgeCore::accept(Acceptor& acceptor, asio::steady_timer& retry, const char* kind) {
     IoLoop& loop = idlest_loop();
     acceptor.async_accept(
         asio::any_io_executor(loop.context().get_executor()),
-        [self = shared_from_this(), &loop, &acceptor, &retry, kind](const asio::error_code& error,
-                                                                    auto socket) {
-            if (!self->running_ || error == asio::error::operation_aborted) {
+        [this, &loop, &acceptor, &retry, kind](const asio::error_code& error, auto socket) {
+            if (!running_ || error == asio::error::operation_aborted) {
                 return;
             }
             if (!error) {
-                if (self->shortage_) {
-                    self->end_shortage();
+                if (shortage_) {
+                    end_shortage();
                 }
                 // relaxed: a statistic
-                const auto number = self->accepted_.fetch_add(1, std::memory_order_relaxed) + 1;
-                self->admit(
-                    loop,
-                    Socket(std::move(socket)),
-                    kind + std::to_string(number),
-                    [self, &acceptor, &retry, kind] { self->accept(acceptor, retry, kind); });
+                const auto number = accepted_.fetch_add(1, std::memory_order_relaxed) + 1;
+                admit(loop,
+                      Socket(std::move(socket)),
+                      kind + std::to_string(number),
+                      [this, &acceptor, &retry, kind] { accept(acceptor, retry, kind); });
                 return;
             }
             constexpr bool kLocal =
                 std::is_same_v<Acceptor, asio::local::stream_protocol::acceptor>;
-            self->begin_shortage(acceptor.native_handle(), kLocal, error);
+            begin_shortage(acceptor.native_handle(), kLocal, error);
             retry.expires_after(kRetryAccept);
-            retry.async_wait([self, &acceptor, &retry, kind](const asio::error_code& stopped) {
-                if (!stopped && self->running_) {
-                    self->accept(acceptor, retry, kind);
+            retry.async_wait([this, &acceptor, &retry, kind](const asio::error_code& stopped) {
+                if (!stopped && running_) {
+                    accept(acceptor, retry, kind);
                 }
             });
         });

@@ -108,7 +108,7 @@ IoLoop& BridgeCore::idlest_loop() noexcept {
 
 void BridgeCore::end(Duration patience) {
     if (loops_.front()->started()) {
-        asio::post(context_, [self = shared_from_this()] { self->stop_accepting(); });
+        asio::post(context_, [this] { stop_accepting(); });
     }
     for (const auto& loop : loops_) {
         loop->drain(patience);

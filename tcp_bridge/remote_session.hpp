@@ -137,6 +137,7 @@ class RemoteSession {
         bool travels = true;
         bool sent = false;              // on this connection, or on an earlier one and received
         bool cancelled = false;         // CANCEL was sent, or goes with it
+        bool given_back = false;        // answered: it did not happen, the next bridge may have it
         std::uint64_t deadline = 0;     // of the timeout
         std::uint64_t expires = 0;      // when we do not wait for the bridge any longer
         std::uint64_t correlation = 0;  // 0: never sent

@@ -28,6 +28,10 @@ FrameType answer_of(const FrameHead& operation) {
     }
 }
 
+bool waits_for_room(FrameType type) {
+    return type == FrameType::offer || type == FrameType::publish;
+}
+
 std::string name_of(const FrameHead& head) {
     return std::string(to_string(head.type)) + " of operation " + std::to_string(head.correlation);
 }
@@ -209,6 +213,12 @@ Result<void> RemoteSession::on_answer(const Frame& frame) {
     if (outcome.error.status == Status::ok && answer_of(operation.head) != head.type) {
         return refuse(name_of(head) + ", which is a " +
                       std::string(to_string(operation.head.type)));
+    }
+    if (outcome.error.status == Status::disconnected && waits_for_room(operation.head.type) &&
+        !operation.cancelled) {
+        operation.given_back = true;  // GOODBYE follows, or a cut
+        prove(head.correlation);
+        return {};
     }
     if (operation.head.type == FrameType::open || operation.head.type == FrameType::subscribe) {
         on_opened(operation, outcome.error);

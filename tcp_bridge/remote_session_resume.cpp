@@ -100,7 +100,8 @@ void RemoteSession::fail_unanswered(const Error& why) {
     each_unanswered([&](Ticket ticket, Operation& operation) {
         const FrameType type = operation.head.type;
         // A poll whose message did not arrive has taken none.
-        const bool again = type == FrameType::poll || operation.correlation >= not_begun_from_;
+        const bool again = type == FrameType::poll || operation.given_back ||
+                           operation.correlation >= not_begun_from_;
         if (opens_channel(type) || (again && operation.waiter != nullptr)) {
             return;  // begun again below
         }
@@ -121,6 +122,7 @@ void RemoteSession::begin_anew(std::uint64_t now) {
         const bool opens = opens_channel(operation.head.type);
         operation.correlation = 0;
         operation.sent = false;
+        operation.given_back = false;
         operation.cancelled = operation.cancelled && !opens;
         (opens ? waiting_ : again).push_back(ticket);
     });

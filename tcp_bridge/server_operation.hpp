@@ -29,6 +29,8 @@ class ServerOperation {
     virtual void cancel() noexcept = 0;
     // It waits for a message, and loses nothing if it ends without one.
     [[nodiscard]] virtual bool is_poll() const noexcept { return false; }
+    // It waits for room: if it is cancelled, nothing has happened.
+    [[nodiscard]] virtual bool waits_for_room() const noexcept { return false; }
 };
 
 // A coroutine that frees itself at its end.
@@ -49,6 +51,9 @@ class FutureOperation : public ServerOperation {
     explicit FutureOperation(Future<T> future) : future_(std::move(future)) {}
     void cancel() noexcept override { future_.cancel(); }
     [[nodiscard]] bool is_poll() const noexcept override { return std::is_same_v<T, Delivery>; }
+    [[nodiscard]] bool waits_for_room() const noexcept override {
+        return !std::is_same_v<T, Delivery> && !std::is_same_v<T, Message>;
+    }
     // Calls `done` when the future is ready.
     static void await(std::shared_ptr<FutureOperation> self,
                       std::shared_ptr<Inbox> inbox,

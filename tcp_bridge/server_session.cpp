@@ -96,6 +96,19 @@ void ServerSession::end() {
     out_.clear();
 }
 
+// The last first: none may find room that one before it was to have.
+void ServerSession::drain() {
+    draining_ = true;
+    for (const auto& [correlation, operation] : operations_) {
+        if (operation->waits_for_room()) {
+            given_back_.insert(correlation);
+        }
+    }
+    for (auto at = given_back_.rbegin(); at != given_back_.rend(); ++at) {
+        operations_[*at]->cancel();
+    }
+}
+
 bool ServerSession::settled() const {
     for (auto at = kept_.first(); at != 0; at = kept_.next(at)) {
         if (kept_.find(at)->delivery) {
@@ -271,6 +284,10 @@ void ServerSession::answer(std::uint64_t correlation, FrameHead head, Bytes body
 void ServerSession::answer(std::uint64_t correlation, const Error& error) {
     FrameHead head;
     head.type = FrameType::result;
+    if (error.status == Status::cancelled && given_back_.contains(correlation)) {
+        answer(correlation, head, encode(Ending{{Status::disconnected, 0, "the bridge ends"}}));
+        return;
+    }
     answer(correlation, head, error.status == Status::ok ? Bytes{} : encode(Ending{error}));
 }
 
@@ -324,6 +341,7 @@ void ServerSession::put_back(std::uint64_t correlation) {
 void ServerSession::cancel(std::uint64_t correlation) {
     if (const auto known = operations_.find(correlation); known != operations_.end()) {
         const auto operation = known->second;  // answering erases it
+        given_back_.erase(correlation);        // its client does not want it any more
         operation->cancel();
         return;
     }

@@ -75,8 +75,8 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     [[nodiscard]] const BodyCodec& codec() const noexcept { return codec_; }
     // It was cut.
     void detach();
-    // From now on nothing begins.
-    void drain() noexcept { draining_ = true; }
+    // From now on nothing begins, and what waits for room is given back to the client, for the next bridge.
+    void drain();
     // Of the operations that have come: none from this one on has begun.
     [[nodiscard]] std::uint64_t not_begun_from() const noexcept {
         return (ahead_.empty() ? received_ : *ahead_.rbegin()) + 1;
@@ -172,6 +172,8 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     bool draining_ = false;
     std::uint64_t announced_ = 0;  // the last operation whose first frame came
     std::uint64_t received_ = 0;
+    std::set<std::uint64_t>
+        given_back_;                 // cancelled by `drain`: of those, who hears that is told so
     std::set<std::uint64_t> ahead_;  // came whole although one before them has not
     std::uint64_t acknowledged_ = 0;
     std::uint32_t opening_ = 0;

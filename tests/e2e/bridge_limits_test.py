@@ -16,6 +16,7 @@ from _wire import (CALL, DELIVERY, FUNCTION, GOODBYE, OFFER, POLL, PREFACE, REFU
                    Wire, frame, hello, message)
 
 DRAINED_S = 5
+DISCONNECTED = 35  # include/telpher/status.hpp
 
 
 class Limited(CliTest):
@@ -210,11 +211,10 @@ class Drain(Limited):
 
     def test_what_does_not_end_is_waited_for_no_longer_than_that(self):
         self.bridge("--encrypt", "off")
-        self.on("create", "queue", "full", "--capacity", "1")
+        self.serve("slow", "grep x || sleep 8")
         wire = self.wire()
-        wire.open(1, "full")
-        wire.offer(1, "x")
-        wire.operate(OFFER, message("y"), channel=1, argument=3600 * SECOND)
+        wire.open(1, "slow", kind=FUNCTION)
+        wire.operate(CALL, message("y"), channel=1, argument=3600 * SECOND)
         wire.send(PREFACE[:3])  # half a frame stays half a frame
         silent = self.wire(greet=False)
         time.sleep(0.1)  # it is accepted
@@ -224,6 +224,25 @@ class Drain(Limited):
         self.assertEqual(wire.receive().kind, GOODBYE)
         self.finish()
         self.assertGreater(time.monotonic() - started, 2)
+
+    def test_what_waits_for_room_is_given_back(self):
+        self.bridge("--encrypt", "off")
+        self.on("create", "queue", "full", "--capacity", "1")
+        wire = self.wire()
+        wire.open(1, "full")
+        wire.offer(1, "x")
+        waiting = [wire.operate(OFFER, message(str(number)), channel=1, argument=3600 * SECOND) for number in range(20)]
+        wire.open(2, "orders")  # behind its answer they wait
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        answers = [wire.receive() for _ in waiting]
+        self.assertEqual({(answer.kind, answer.status()) for answer in answers}, {(RESULT, DISCONNECTED)})
+        self.assertEqual(sorted(answer.correlation for answer in answers), waiting)
+        last = wire.receive()
+        self.assertEqual((last.kind, last.argument), (GOODBYE, wire.correlation + 1))
+        self.finish()
+        self.assertLess(time.monotonic() - started, 2)
+        self.assertEqual(self.json_of("info", "full")["depth"], 1)
 
     def test_nobody_there_is_no_reason_to_wait(self):
         self.bridge("--encrypt", "off")

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 
-from _cli import BIN, DENIED, ERROR, LIMIT_S, NOT_FOUND, OK, TIMEOUT, USAGE, CliTest, main
+from _cli import BIN, DENIED, ERROR, LIMIT_S, NOT_FOUND, OK, TIMEOUT, USAGE, CliTest, main, wait_until
 
 
 class Remote(CliTest):
@@ -101,6 +101,26 @@ class Remote(CliTest):
             self.bridge.stdout.readline()
         self.assertEqual(offering.wait(timeout=LIMIT_S), OK, offering.stderr.read())
         got = [int(follower.stdout.readline()) for _ in range(count)]
+        self.assertEqual(got, list(range(count)))
+
+    def test_an_offer_that_waits_for_room_waits_over_a_restart(self):
+        self.on("create", "queue", "narrow", "--capacity", "2")
+        count = 200
+        offering = self.start("offer", "narrow", "-", "--timeout", "20s", *self.ways["tls"], stdin=subprocess.PIPE)
+        offering.stdin.write("".join("%d\n" % number for number in range(count)).encode())
+        offering.stdin.close()
+        offering.stdin = None
+        got = []
+        while len(got) < count:
+            if len(got) % 50 == 10:
+                wait_until(lambda: self.json_of("info", "narrow")["depth"] == 2, "the queue is full")
+                time.sleep(0.05)  # another offer waits in the bridge
+                self.bridge.terminate()
+                self.assertEqual(self.bridge.wait(timeout=LIMIT_S), OK)
+                self.bridge = self.start("bridge", "-d", self.domain, "--listen", self.tcp[len("tcp://"):], "--json")
+                self.bridge.stdout.readline()
+            got.append(int(self.on("poll", "narrow", "--timeout", "20s").stdout))
+        self.assertEqual(offering.wait(timeout=LIMIT_S), OK, offering.stderr.read())
         self.assertEqual(got, list(range(count)))
 
     def test_functions_are_called_over_every_way(self):

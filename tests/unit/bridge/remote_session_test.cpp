@@ -307,5 +307,43 @@ TEST_F(RemoteSessionTest, what_goodbye_says_was_not_begun_goes_to_the_next_bridg
     EXPECT_EQ(lost.status(), Status::disconnected);
 }
 
+TEST_F(RemoteSessionTest, an_offer_that_is_given_back_goes_to_the_next_bridge) {
+    connect();
+    const auto queue = open_queue();
+    std::array<Heard, 3> offers;  // 2 to 4
+    for (Heard& offer : offers) {
+        begin(FrameType::offer, queue, offer, message(1));
+    }
+    Heard call;
+    begin(FrameType::call, 0, call, message(1));
+    static_cast<void>(sent());
+    const Bytes ending = encode(Ending{{Status::disconnected, 0, "the bridge ends"}});
+    for (const std::uint64_t correlation : {2U, 4U, 5U}) {
+        ASSERT_TRUE(say(FrameType::result, correlation, 0, ending));
+    }
+    run();
+    EXPECT_EQ(offers[0].answers + offers[2].answers, 0);
+    EXPECT_EQ(call.status(),
+              Status::disconnected);  // not what waits for room: whatever that bridge meant
+    // With or without GOODBYE.
+    session.cut({Status::disconnected, 0, "cut"});
+    connect(false);
+    run();
+    EXPECT_EQ(offers[1].status(), Status::disconnected);
+    const auto frames = sent();
+    ASSERT_EQ(frames.size(), 3U);
+    EXPECT_EQ(frames[1].head.type, FrameType::offer);
+    EXPECT_EQ(frames[2].head.type, FrameType::offer);
+    ASSERT_TRUE(say(FrameType::result, 2, 78));
+    run();
+    EXPECT_EQ(offers[0].status(), Status::ok);
+    EXPECT_EQ(offers[0].last.value, 78U);  // in their order
+    // Once: what is lost with the next one is lost.
+    session.cut({Status::disconnected, 0, "cut"});
+    connect(false);
+    run();
+    EXPECT_EQ(offers[2].status(), Status::disconnected);
+}
+
 }  // namespace
 }  // namespace telpher::bridge

@@ -1,7 +1,7 @@
 // Question: what does a message cost from a remote client into a queue, until it is acknowledged?
 // Method:   bridge_X: offer (one in flight) or offer_async (a window) through the public API to a bridge in a
-//           process of its own; raw_X: the same bytes of payload to an epoll server that counts them. 1, 10
-//           and 100 connections are as many clients, a thread each. The serving process has the first
+//           process of its own; raw_X: the same bytes of payload to an epoll server that counts them. 1 to
+//           1000 connections are as many clients, a thread each. The serving process has the first
 //           processor, the asking one the second. *_tls: encrypted on both sides; *_unix: a Unix socket.
 // Not here: links that are slower than loopback, several hosts.
 #include "bench/bridge/bridge_side.hpp"
@@ -28,7 +28,8 @@ Result<Sample> run_bridge(const Context& context, const RequestPlan& plan) {
     const KeyFolder folder(context);
     const std::string domain = context.new_name();
     SharedBoard board;
-    const auto queued = static_cast<std::uint32_t>(plan.per_phase() * plan.connections + 64);
+    const std::uint32_t spare = plan.payload_bytes > (16U << 20U) ? 4 : 64;
+    const auto queued = static_cast<std::uint32_t>(plan.per_phase() * plan.connections + spare);
     const auto end = run_in_domain(
         context,
         board,
@@ -113,8 +114,10 @@ void add_bridge_request_rows(std::vector<Benchmark>& list) {
     add_pair(list, "5k_1", "5 KiB, 1 connection", false, requests(5120, 1, 1, 20, 1000));
     add_pair(list, "5k_10", "5 KiB, 10 connections", false, requests(5120, 1, 10, 20, 1000));
     add_pair(list, "5k_100", "5 KiB, 100 connections", false, requests(5120, 1, 100, 20, 2000));
+    add_pair(list, "5k_1000", "5 KiB, 1000 connections", false, requests(5120, 1, 1000, 20, 4000));
     add_pair(list, "500k", "500 KiB", true, requests(500 << 10, 1, 1, 400, 16));
     add_pair(list, "5m", "5 MiB", true, requests(5 << 20, 1, 1, 4000, 2));
+    add_pair(list, "50m", "50 MiB", true, requests(50 << 20, 1, 1, 40000, 2));
 }
 
 }  // namespace telpher::bench

@@ -49,6 +49,7 @@ std::vector<Benchmark> all_benchmarks() {
     add_bridge_connection_rows(list);
     add_zmq_tcp_rows(list);
     add_redis_rows(list);
+    add_nats_rows(list);
     return list;
 }
 

@@ -57,6 +57,7 @@ void add_bridge_connection_rows(std::vector<Benchmark>& list);
 // Its peers; each adds nothing where its library is not installed.
 void add_zmq_tcp_rows(std::vector<Benchmark>& list);
 void add_redis_rows(std::vector<Benchmark>& list);
+void add_nats_rows(std::vector<Benchmark>& list);
 
 std::vector<Benchmark> all_benchmarks();
 

@@ -119,9 +119,9 @@ struct alignas(kLinePair) ThreadRecord {
     Word victim;                          // (topics)
     std::atomic<std::uint32_t> doorbell;  // futex
     std::atomic<std::uint32_t> tid;
-    std::uint64_t reserved[4];
+    std::uint64_t reserved[4]{};
     Word awaits_call;  // 1: sleeps until a call is answered; on a line that offers do not write
-    std::uint64_t reserved1[7];
+    std::uint64_t reserved1[7]{};
 };
 static_assert(sizeof(ThreadRecord) == 128 && offsetof(ThreadRecord, awaits_call) == kCacheLine);
 

@@ -25,6 +25,7 @@ constexpr std::pair<FrameType, std::string_view> kNames[] = {
     {FrameType::delivery, "DELIVERY"},
     {FrameType::confirm, "CONFIRM"},
     {FrameType::put_back, "PUT_BACK"},
+    {FrameType::watch, "WATCH"},
     {FrameType::publish, "PUBLISH"},
     {FrameType::subscribe, "SUBSCRIBE"},
     {FrameType::sample, "SAMPLE"},

@@ -41,6 +41,7 @@ enum class FrameType : std::uint8_t {
     delivery = 18,
     confirm = 19,
     put_back = 20,
+    watch = 21,
     publish = 24,
     subscribe = 25,
     sample = 26,

@@ -8,6 +8,7 @@
 #include "src/broker/call_operation.hpp"
 #include "src/broker/publish_operation.hpp"
 #include "tcp_bridge/remote_connection.hpp"
+#include "tcp_bridge/remote_watch.hpp"
 
 #include <memory>
 #include <stop_token>
@@ -99,6 +100,35 @@ class RemoteOffer final : public RemoteOperation<detail::OfferOperation> {
             result.emplace(answer.value);
         }
     }
+};
+
+// A WATCH; `watch`, if there is one, is raised by whatever answers it.
+class RemoteReady final : public RemoteOperation<detail::OfferOperation> {
+  public:
+    RemoteReady(std::shared_ptr<void> owner,
+                const std::shared_ptr<RemoteConnection>& connection,
+                std::shared_ptr<RemoteWatch> watch)
+        : RemoteOperation(std::move(owner), connection, detail::OperationKind::poll),
+          watch_(std::move(watch)) {}
+    void answer(Answer answer) noexcept override {
+        const auto watch = watch_;
+        RemoteOperation::answer(std::move(answer));
+        if (watch != nullptr) {
+            watch->raise();
+        }
+    }
+
+  protected:
+    void take(Answer&& answer) noexcept override {
+        if (answer.error.status != Status::ok) {
+            result.emplace(std::move(answer.error));
+        } else {
+            result.emplace(answer.value);
+        }
+    }
+
+  private:
+    const std::shared_ptr<RemoteWatch> watch_;
 };
 
 class RemotePublish final : public RemoteOperation<detail::PublishOperation> {

@@ -4,6 +4,9 @@
 #include "tcp_bridge/remote_client.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <mutex>
 
 namespace telpher::bridge {
 namespace {
@@ -24,7 +27,12 @@ class QueueEnd final : public detail::RemoteQueue, public std::enable_shared_fro
           capacity_(capacity) {}
     QueueEnd(const QueueEnd&) = delete;
     QueueEnd& operator=(const QueueEnd&) = delete;
-    ~QueueEnd() override { end(); }
+    ~QueueEnd() override {
+        end();
+        if (watch_ != nullptr) {
+            watch_->end();
+        }
+    }
 
     Result<std::uint64_t> offer(const Message& message,
                                 Duration timeout,
@@ -57,7 +65,11 @@ class QueueEnd final : public detail::RemoteQueue, public std::enable_shared_fro
                                 Duration timeout,
                                 const std::stop_token& stop) override;
     Result<Delivery> poll(Duration timeout, const std::stop_token& stop) override {
-        return poll_future(timeout, stop, true, Leave::read_by_caller).get(kUntilAnswered);
+        auto polled = poll_future(timeout, stop, true, Leave::read_by_caller).get(kUntilAnswered);
+        if (polled.status() == Status::queue_empty || polled.status() == Status::timed_out) {
+            rearm_watch();
+        }
+        return polled;
     }
     Result<Delivery> poll_typed(TypeTag type,
                                 Duration timeout,
@@ -74,6 +86,10 @@ class QueueEnd final : public detail::RemoteQueue, public std::enable_shared_fro
         }
         return detail::RemoteAccess::loan(plan, client_->message_bytes_max());
     }
+    Result<int> fd() override;
+    Future<std::uint64_t> ready_async(bool room, Duration timeout) override {
+        return watch(room, timeout, nullptr);
+    }
     Result<std::uint64_t> purge() override { return client_->admin()->purge(name_); }
     Result<Message> peek() override { return client_->admin()->peek(name_); }
     Result<QueueStatus> status() override { return client_->admin()->queue_status(name_); }
@@ -83,6 +99,15 @@ class QueueEnd final : public detail::RemoteQueue, public std::enable_shared_fro
 
   private:
     void end() noexcept {
+        Future<std::uint64_t> none;
+        {
+            const std::lock_guard hold(watch_mutex_);
+            closed_ = true;
+            std::swap(none, watching_);
+            if (watch_ != nullptr) {
+                watch_->raise();  // `poll` tells
+            }
+        }
         if (!client_->connection()->forked()) {
             client_->connection()->with(
                 [this](RemoteSession& session, std::uint64_t /*now*/) { session.close(channel_); });
@@ -103,11 +128,18 @@ class QueueEnd final : public detail::RemoteQueue, public std::enable_shared_fro
                                  const std::stop_token& stop,
                                  bool at_once,
                                  Leave how);
+    Future<std::uint64_t> watch(bool room, Duration timeout, std::shared_ptr<RemoteWatch> raises);
+    void rearm_watch();
 
     const std::shared_ptr<RemoteHandle> client_;
     const std::string name_;
     const std::uint16_t channel_;
     const std::uint32_t capacity_;
+    std::mutex watch_mutex_;  // guards closed_, the making of watch_, and watching_
+    bool closed_ = false;
+    std::shared_ptr<RemoteWatch> watch_;  // of fd(); once made, it stays
+    std::atomic<bool> watched_{false};    // whether it is made
+    Future<std::uint64_t> watching_;      // the WATCH under way
 };
 
 Future<std::uint64_t> QueueEnd::offer_bytes(Result<Bytes> bytes,
@@ -141,6 +173,59 @@ Future<Delivery> QueueEnd::poll_future(Duration timeout,
                            request(FrameType::poll, timeout),
                            stop,
                            how);
+}
+
+// ---- readiness ---------------------------------------------------------------------------------
+
+// Does not keep us: `watching_` would keep itself.
+Future<std::uint64_t> QueueEnd::watch(bool room,
+                                      Duration timeout,
+                                      std::shared_ptr<RemoteWatch> raises) {
+    if (auto sound = client_->check(timeout); !sound) {
+        if (raises != nullptr) {
+            raises->raise();  // `poll` tells
+        }
+        return detail::ready_future(Result<std::uint64_t>(sound.error()));
+    }
+    Request made = request(FrameType::watch, timeout);
+    made.body = {std::byte{room ? std::uint8_t{1} : std::uint8_t{0}}};
+    return start<std::uint64_t>(*client_->connection(),
+                                new RemoteReady(client_, client_->connection(), std::move(raises)),
+                                std::move(made),
+                                {});
+}
+
+Result<int> QueueEnd::fd() {
+    if (auto sound = client_->check({}); !sound) {
+        return sound.error();
+    }
+    const std::lock_guard hold(watch_mutex_);
+    if (closed_) {
+        return Status::closed;
+    }
+    if (watch_ == nullptr) {
+        auto made = std::make_shared<RemoteWatch>();
+        if (made->descriptor() < 0) {
+            return Error{Status::limit_reached, errno, "eventfd"};
+        }
+        watch_ = std::move(made);
+        watching_ = watch(false, Duration::max(), watch_);
+        // RW1: pairs with RW2.
+        watched_.store(true, std::memory_order_release);
+    }
+    return watch_->descriptor();
+}
+
+// After a poll that took nothing.
+void QueueEnd::rearm_watch() {
+    // RW2: pairs with RW1.
+    if (!watched_.load(std::memory_order_acquire)) {
+        return;
+    }
+    const std::lock_guard hold(watch_mutex_);
+    if (!closed_ && watch_->rearm()) {
+        watching_ = watch(false, Duration::max(), watch_);
+    }
 }
 
 // One after another: were several on their way, one that is refused could be overtaken by the next.

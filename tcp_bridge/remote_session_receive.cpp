@@ -29,7 +29,7 @@ FrameType answer_of(const FrameHead& operation) {
 }
 
 bool waits_for_room(FrameType type) {
-    return type == FrameType::offer || type == FrameType::publish;
+    return type == FrameType::offer || type == FrameType::publish || type == FrameType::watch;
 }
 
 std::string name_of(const FrameHead& head) {

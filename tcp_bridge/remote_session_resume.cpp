@@ -15,6 +15,9 @@ bool opens_channel(FrameType type) {
     return type == FrameType::open || type == FrameType::subscribe;
 }
 
+// Whether nothing has happened if no answer came: the message of a poll that did not arrive went back.
+bool takes_nothing(FrameType type) { return type == FrameType::poll || type == FrameType::watch; }
+
 }  // namespace
 
 std::uint64_t RemoteSession::all_answered_to() const noexcept {
@@ -99,9 +102,8 @@ void RemoteSession::fail_unanswered(const Error& why) {
     error.status = Status::disconnected;
     each_unanswered([&](Ticket ticket, Operation& operation) {
         const FrameType type = operation.head.type;
-        // A poll whose message did not arrive has taken none.
-        const bool again = type == FrameType::poll || operation.given_back ||
-                           operation.correlation >= not_begun_from_;
+        const bool again =
+            takes_nothing(type) || operation.given_back || operation.correlation >= not_begun_from_;
         if (opens_channel(type) || (again && operation.waiter != nullptr)) {
             return;  // begun again below
         }

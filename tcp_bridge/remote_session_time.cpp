@@ -13,6 +13,7 @@ constexpr std::size_t kExpiriesStale = 64;
 Error too_late(const FrameHead& head) {
     switch (head.type) {
         case FrameType::poll:
+        case FrameType::watch:
         case FrameType::call:
             return {Status::timed_out, 0, {}};
         default:

@@ -29,12 +29,19 @@ bool waits_for(Status status, const FrameHead& head) {
                                   status == Status::out_of_memory);
 }
 
-std::string_view verb_of(FrameType type) {
+// What a WATCH waits for: room, or else a message.
+bool watches_room(FrameType type, std::span<const std::byte> body) {
+    return type == FrameType::watch && !body.empty() && body[0] != std::byte{0};
+}
+
+std::string_view verb_of(FrameType type, bool room) {
     switch (type) {
         case FrameType::offer:
             return "produce";
         case FrameType::poll:
             return "consume";
+        case FrameType::watch:
+            return room ? "produce" : "consume";
         case FrameType::publish:
             return "publish";
         default:
@@ -191,15 +198,17 @@ void ServerSession::run(const FrameHead& head, Channel* channel, std::span<const
                      std::string(to_string(head.type)) + " on a channel of another kind"});
         return;
     }
-    if (!allowed(verb_of(head.type), name)) {
-        answer(head.correlation,
-               Error{Status::not_permitted,
-                     0,
-                     principal_ + " may not " + std::string(verb_of(head.type)) + " '" +
-                         std::string(name) + "'"});
+    const bool room = watches_room(head.type, body);
+    const std::string_view verb = verb_of(head.type, room);
+    if (!allowed(verb, name)) {
+        answer(
+            head.correlation,
+            Error{Status::not_permitted,
+                  0,
+                  principal_ + " may not " + std::string(verb) + " '" + std::string(name) + "'"});
         return;
     }
-    if (head.type == FrameType::poll && !may_poll(channel->open.name)) {
+    if (verb == "consume" && !may_poll(channel->open.name)) {
         answer(head.correlation,
                Error{Status::not_permitted,
                      0,
@@ -209,6 +218,9 @@ void ServerSession::run(const FrameHead& head, Channel* channel, std::span<const
     }
     if (head.type == FrameType::poll) {
         return run_poll(head, *channel);
+    }
+    if (head.type == FrameType::watch) {
+        return run_watch(head, *channel, room);
     }
     const auto view = wire::decode(body);
     if (!view) {
@@ -263,6 +275,13 @@ void ServerSession::run_poll(const FrameHead& head, Channel& channel) {
                 host->returns.add(queue, std::move(*polled));  // too late to be cancelled
             }
         });
+}
+
+void ServerSession::run_watch(const FrameHead& head, Channel& channel, bool room) {
+    start(head,
+          detail::QueueCore::of(channel.queue)
+              .ready_async(room ? detail::OperationKind::offer : detail::OperationKind::poll,
+                           duration_of(head.argument)));
 }
 
 void ServerSession::run_publish(const FrameHead& head, Channel& channel, Message message) {

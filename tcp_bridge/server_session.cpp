@@ -17,6 +17,7 @@ bool is_operation(FrameType type) {
         case FrameType::open:
         case FrameType::offer:
         case FrameType::poll:
+        case FrameType::watch:
         case FrameType::publish:
         case FrameType::subscribe:
         case FrameType::call:

@@ -129,6 +129,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     void run(const FrameHead& head, Channel* channel, std::span<const std::byte> body);
     void run_offer(const FrameHead& head, Channel& channel, const MessageView& message);
     void run_poll(const FrameHead& head, Channel& channel);
+    void run_watch(const FrameHead& head, Channel& channel, bool room);
     void run_publish(const FrameHead& head, Channel& channel, Message message);
     void run_call(const FrameHead& head, Channel* channel, const Message& message);
     Result<void> open(const FrameHead& head, std::span<const std::byte> body);

@@ -187,7 +187,7 @@ class Client {
 //            bytes on one host about 1.5 times as fast as a plain epoll loop's (bench/README.md)
 //   temporary queues  go with the client's session: a bridge that starts anew, or a cut of more than its
 //            grace time, ends them (queue_not_found)
-//   not yet  not_permitted: Queue::fd, WaitSet
+//   readiness  Queue::fd and WaitSet ask the bridge once for each time that they become quiet
 Result<Client> connect(std::string_view uri, const ConnectOptions& options = {});
 
 }  // namespace telpher

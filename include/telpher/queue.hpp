@@ -112,7 +112,8 @@ class Queue {
     //
     //   errors   limit_reached (descriptors, threads), closed, domain_removed, forked
     //   cost     while it is quiet, each message costs its producer a system call, as a sleeping
-    //            consumer does; none while it is readable
+    //            consumer does; none while it is readable. Through a bridge: a WATCH and its answer for
+    //            each time that it becomes quiet
     //   threads  any number at once
     //   crash    nothing of it is shared
     [[nodiscard]] Result<int> fd();

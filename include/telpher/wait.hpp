@@ -1,5 +1,5 @@
 #pragma once
-// Waiting for many queues and futures of one domain at once.
+// Waiting for many queues and futures at once: of one domain of this host, or of any bridges.
 //
 //   WaitSet set;
 //   const auto orders = set.add(orders_queue, Ready::message).value();
@@ -42,7 +42,8 @@ class WaitSet {
     ~WaitSet();
 
     // Returns the member's key. Errors: bad_request (an empty queue or future; another domain than
-    // that of the first member; one future in two sets is not noticed, and rings one of them).
+    // that of the first member; of a bridge beside one of this host; one future in two sets is not
+    // noticed, and rings one of them).
     Result<std::size_t> add(const Queue& queue, Ready what);
     Result<std::size_t> add(const detail::FutureBase& future);
     // False: no such member.
@@ -54,6 +55,7 @@ class WaitSet {
     //   returns  the keys of all that are ready, in ascending order
     //   errors   timed_out, cancelled, bad_request (negative timeout, empty set), limit_reached
     //            (threads), forked
+    //   bridges  timeout 0 is one round trip for those of which nothing is known
     //   cost     a look at each member; one sleep for all of them, without spinning
     //   wakes    a wake that chose this thread is passed on, since nothing is taken here
     Result<std::vector<std::size_t>> wait(Duration timeout, std::stop_token stop = {});

@@ -2,6 +2,7 @@
 
 #include "src/broker/parker.hpp"
 #include "src/broker/queue_core.hpp"
+#include "src/broker/ready_operation.hpp"
 #include "src/client/domain_core.hpp"
 
 #include <cerrno>
@@ -74,6 +75,31 @@ Future<std::uint64_t> QueueCore::offer_async(Message message,
     operation->submit(timeout, stop);
     if (refuse({}) != Status::ok) {
         (*parker)->look_at_all();  // closed meanwhile: its sweep may have been before
+    }
+    return FutureAccess::make<std::uint64_t>(operation);
+}
+
+Future<std::uint64_t> QueueCore::ready_async(OperationKind end, Duration timeout) {
+    const bool message = end == OperationKind::poll;
+    if (const Status status = message ? refuse_consumer(timeout) : refuse(timeout);
+        status != Status::ok) {
+        return ready_future(Result<std::uint64_t>(explain(status, timeout)));
+    }
+    if (ready(end)) {
+        return ready_future(Result<std::uint64_t>(std::uint64_t{0}));
+    }
+    if (timeout.count() == 0) {
+        const Status status = message ? Status::queue_empty : Status::queue_full;
+        return ready_future(Result<std::uint64_t>(explain(status, timeout)));
+    }
+    auto parker = domain_->parker();
+    if (!parker) {
+        return ready_future(Result<std::uint64_t>(parker.error()));
+    }
+    auto* operation = new ReadyOperation(shared_from_this(), **parker, end);
+    operation->submit(timeout, {});
+    if (refuse({}) != Status::ok) {
+        (*parker)->look_at_all();  // as above
     }
     return FutureAccess::make<std::uint64_t>(operation);
 }

@@ -68,6 +68,11 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     Result<QueueStatus> status() const;
     void close();
     Future<Delivery> poll_async(Duration timeout, const std::stop_token& stop);
+    // Until there is a message (`end` poll) or room (offer), which is left there; the number is 0.
+    Future<std::uint64_t> ready_async(OperationKind end, Duration timeout);
+    [[nodiscard]] bool ready(OperationKind end) noexcept {
+        return end == OperationKind::poll ? readable() : writable();
+    }
     Future<std::uint64_t> offer_async(Message message,
                                       Duration timeout,
                                       const std::stop_token& stop);

@@ -127,8 +127,7 @@ Future<std::uint64_t> Queue::offer_async(Message message, Duration timeout, std:
 
 Result<int> Queue::fd() {
     if (core_ == nullptr) {
-        return remote_ != nullptr ? detail::not_over_a_bridge("Queue::fd")
-                                  : Error{Status::closed, 0, {}};
+        return remote_ != nullptr ? remote_->fd() : Result<int>(Status::closed);
     }
     return core_->fd();
 }

@@ -125,8 +125,4 @@ Result<std::span<const std::byte>> RemoteAccess::stamp(Loan& loan, const wire::S
     return std::span<const std::byte>(loan.bytes_).first(offset + loan.payload_.size());
 }
 
-Error not_over_a_bridge(std::string_view what) {
-    return {Status::not_permitted, 0, std::string(what) + ": not over a bridge in this version"};
-}
-
 }  // namespace telpher::detail

@@ -84,6 +84,10 @@ class RemoteQueue {
                                                  Duration timeout,
                                                  const std::stop_token& stop) = 0;
     virtual Result<Loan> loan(const wire::LoanPlan& plan) = 0;
+    virtual Result<int> fd() = 0;
+    // For a WaitSet: over when the queue has a message (or room), has ended, or does not answer in time; timeout 0 =
+    // only look.
+    virtual Future<std::uint64_t> ready_async(bool room, Duration timeout) = 0;
     virtual Result<std::uint64_t> purge() = 0;
     virtual Result<Message> peek() = 0;
     virtual Result<QueueStatus> status() = 0;
@@ -186,8 +190,5 @@ struct RemoteAccess {
     static Result<std::span<const std::byte>> stamp(Loan& loan, const wire::Stamp& stamp);
     static void end(Loan& loan) noexcept { loan = Loan(); }
 };
-
-// What has no frames yet.
-Error not_over_a_bridge(std::string_view what);
 
 }  // namespace telpher::detail

@@ -3,22 +3,28 @@
 #include "telpher/wait.hpp"
 
 #include "shm/base/clock.hpp"
+#include "shm/base/os.hpp"
 #include "src/broker/operation.hpp"
 #include "src/broker/parker.hpp"
 #include "src/broker/queue_core.hpp"
 #include "src/client/remote.hpp"
 
 #include <algorithm>
+#include <memory>
+#include <mutex>
+#include <optional>
 
 namespace telpher {
 namespace {
 
-// A queue and its end, or an operation.
+// A queue and its end, a remote one, or an operation.
 struct Member {
     std::size_t key = 0;
-    std::shared_ptr<detail::QueueCore> queue;
+    std::shared_ptr<detail::QueueCore> queue{};
+    std::shared_ptr<detail::RemoteQueue> remote{};
     Ready what = Ready::message;
     detail::Operation* operation = nullptr;  // one reference is ours
+    Future<std::uint64_t> watch{};           // of a remote queue: over when that is ready
 
     [[nodiscard]] shm::WaiterMap& map() const {
         return what == Ready::message ? queue->control().items : queue->control().space;
@@ -26,10 +32,59 @@ struct Member {
     [[nodiscard]] bool left() const {
         return what == Ready::message ? queue->readable() : queue->writable();
     }
+    // Null: a queue of this host.
+    [[nodiscard]] detail::Operation* awaited() const {
+        return remote != nullptr ? detail::FutureAccess::operation(watch) : operation;
+    }
+    // Futures that were ready from the start are of neither.
+    [[nodiscard]] bool of_bridge() const {
+        return remote != nullptr || (operation != nullptr && operation->remote());
+    }
+    [[nodiscard]] bool of_host() const {
+        return queue != nullptr || (operation != nullptr && operation->attachment() != nullptr);
+    }
     [[nodiscard]] bool ready() const {
-        return operation != nullptr ? operation->over() : queue->usable() != Status::ok || left();
+        if (queue != nullptr) {
+            return queue->usable() != Status::ok || left();
+        }
+        const auto* const what_ends = awaited();
+        return what_ends != nullptr && what_ends->over();
     }
 };
+
+// What a thread that waits for remote members sleeps on. Whoever completes one may ring it when the wait is long over:
+// they are used again, and never freed.
+class Bells {
+  public:
+    static std::unique_ptr<shm::ThreadRecord> take() {
+        Bells& bells = all();
+        const std::lock_guard hold(bells.mutex_);
+        if (bells.free_.empty()) {
+            return std::make_unique<shm::ThreadRecord>();
+        }
+        auto bell = std::move(bells.free_.back());
+        bells.free_.pop_back();
+        return bell;
+    }
+    static void give_back(std::unique_ptr<shm::ThreadRecord> bell) {
+        Bells& bells = all();
+        const std::lock_guard hold(bells.mutex_);
+        bells.free_.push_back(std::move(bell));
+    }
+
+  private:
+    static Bells& all() {
+        static auto* const bells = new Bells;  // for ever: threads may ring at exit
+        return *bells;
+    }
+    std::mutex mutex_;
+    std::vector<std::unique_ptr<shm::ThreadRecord>> free_;
+};
+
+bool is_not_yet(Status status) {
+    return status == Status::queue_empty || status == Status::queue_full ||
+           status == Status::timed_out;
+}
 
 }  // namespace
 
@@ -49,6 +104,16 @@ struct WaitSet::Core {
         }
     }
     Result<std::size_t> add(Member member, const std::shared_ptr<shm::Attachment>& of) {
+        const bool mixed =
+            std::any_of(members.begin(), members.end(), [&member](const Member& known) {
+                return (known.of_host() && member.of_bridge()) ||
+                       (known.of_bridge() && member.of_host());
+            });
+        if (mixed) {
+            return Error{Status::bad_request,
+                         0,
+                         "the members of a set are of one domain of this host, or of bridges"};
+        }
         if (of != nullptr) {
             if (attachment != nullptr && attachment != of) {
                 return Error{Status::bad_request, 0, "the members of a set are of one domain"};
@@ -71,47 +136,104 @@ struct WaitSet::Core {
         }
         return ready;
     }
-    void arm(shm::ThreadContext& context) const {
+    // `index`: of the thread's record in the domain; nothing: all members are remote.
+    using Index = std::optional<std::uint32_t>;
+    void arm(shm::ThreadRecord& me, Index index) const {
         for (const Member& member : members) {
-            if (member.operation != nullptr) {
-                static_cast<void>(member.operation->ring_when_over(*context.record));
-            } else {
-                shm::arm(member.map(), context.index);
+            if (auto* const operation = member.awaited()) {
+                static_cast<void>(operation->ring_when_over(me));
+            } else if (index) {
+                shm::arm(member.map(), *index);
             }
         }
     }
     // A wake that chose us is passed on: what is there stays there.
-    void disarm(shm::ThreadContext& context) const {
+    void disarm(Index index) const {
         for (const Member& member : members) {
-            if (member.operation != nullptr) {
-                member.operation->do_not_ring();
-            } else if (shm::disarm(member.map(), context.index) && member.left()) {
+            if (auto* const operation = member.awaited()) {
+                operation->do_not_ring();
+            } else if (index && shm::disarm(member.map(), *index) && member.left()) {
                 shm::wake(member.map(), attachment->threads(), [&member] { return member.left(); });
             }
         }
     }
-    Result<std::vector<std::size_t>> sleep(shm::ThreadContext& context,
+    void begin_watches(bool only_look);
+    void end_watches(const std::vector<std::size_t>& told);
+    Result<std::vector<std::size_t>> wait(Duration timeout, const std::stop_token& stop);
+    Result<std::vector<std::size_t>> sleep(shm::ThreadRecord& me,
+                                           Index index,
                                            Duration timeout,
                                            const std::stop_token& stop) const;
 
     std::vector<Member> members;
     std::shared_ptr<shm::Attachment> attachment;  // of the first member that has one
     std::size_t next_key = 0;
+    std::uint32_t forks = shm::fork_count();
 };
 
-Result<std::vector<std::size_t>> WaitSet::Core::sleep(shm::ThreadContext& context,
+// Asks the bridges of those of which nothing is known. Only to look: and waits for their answers.
+void WaitSet::Core::begin_watches(bool only_look) {
+    std::vector<Member*> asked;
+    for (Member& member : members) {
+        if (member.remote != nullptr && !member.watch) {
+            member.watch = member.remote->ready_async(member.what == Ready::room,
+                                                      only_look ? Duration{} : Duration::max());
+            asked.push_back(&member);
+        }
+    }
+    for (Member* const member : only_look ? asked : std::vector<Member*>{}) {
+        member->watch.wait(Duration::max());
+        const auto answer = member->watch.get({});
+        member->watch =
+            is_not_yet(answer.status()) ? Future<std::uint64_t>{} : detail::ready_future(answer);
+    }
+}
+
+// What was told is asked anew by the next wait.
+void WaitSet::Core::end_watches(const std::vector<std::size_t>& told) {
+    for (Member& member : members) {
+        if (member.remote != nullptr && std::binary_search(told.begin(), told.end(), member.key)) {
+            member.watch = {};
+        }
+    }
+}
+
+Result<std::vector<std::size_t>> WaitSet::Core::wait(Duration timeout,
+                                                     const std::stop_token& stop) {
+    begin_watches(timeout.count() == 0);
+    std::vector<std::size_t> ready = look();
+    if (!ready.empty()) {
+        return ready;
+    }
+    if (timeout.count() == 0) {
+        return Status::timed_out;
+    }
+    if (attachment == nullptr) {
+        auto bell = Bells::take();
+        auto told = sleep(*bell, {}, timeout, stop);
+        Bells::give_back(std::move(bell));
+        return told;
+    }
+    auto context = attachment->context();
+    if (!context) {
+        return context.error();
+    }
+    attachment->pool().flush((*context)->cursor);  // a sleeper keeps no memory from others
+    return sleep(*(*context)->record, (*context)->index, timeout, stop);
+}
+
+Result<std::vector<std::size_t>> WaitSet::Core::sleep(shm::ThreadRecord& me,
+                                                      Index index,
                                                       Duration timeout,
                                                       const std::stop_token& stop) const {
-    attachment->pool().flush(context.cursor);  // a sleeper keeps no memory from others
     const std::uint64_t deadline = detail::deadline_after(timeout);
-    shm::ThreadRecord& me = *context.record;
     auto ring_me = [&me] { shm::ring_doorbell(me); };
     const std::stop_callback on_stop(stop, ring_me);
     for (;;) {
         // D2: pairs with shm/doorbell.hpp:D1. Read before the bits are set: a ring after it is not
         // slept over.
         const std::uint32_t seen = me.doorbell.load(std::memory_order_acquire);
-        arm(context);
+        arm(me, index);
         std::vector<std::size_t> ready = look();
         Status status = Status::ok;
         if (ready.empty()) {
@@ -126,7 +248,7 @@ Result<std::vector<std::size_t>> WaitSet::Core::sleep(shm::ThreadContext& contex
                 ready = look();
             }
         }
-        disarm(context);
+        disarm(index);
         if (!ready.empty()) {
             return ready;
         }
@@ -145,21 +267,19 @@ Result<std::size_t> WaitSet::add(const Queue& queue, Ready what) {
     if (core_ == nullptr || !queue) {
         return Error{Status::bad_request, 0, "the queue handle is empty"};
     }
-    if (queue.core_ == nullptr) {
-        return detail::not_over_a_bridge("WaitSet");
-    }
     Member member;
-    member.queue = queue.core_;
     member.what = what;
+    if (queue.core_ == nullptr) {
+        member.remote = queue.remote_;
+        return core_->add(std::move(member), nullptr);
+    }
+    member.queue = queue.core_;
     return core_->add(std::move(member), queue.core_->attachment().shared_from_this());
 }
 
 Result<std::size_t> WaitSet::add(const detail::FutureBase& future) {
     if (core_ == nullptr || !future) {
         return Error{Status::bad_request, 0, "the future is empty: never filled, or read already"};
-    }
-    if (detail::FutureAccess::operation(future)->remote()) {
-        return detail::not_over_a_bridge("WaitSet");
     }
     Member member;
     member.operation = detail::FutureAccess::operation(future);
@@ -197,21 +317,14 @@ Result<std::vector<std::size_t>> WaitSet::wait(Duration timeout, std::stop_token
             0,
             "timeout is " + std::to_string(timeout.count()) + " ns, allowed are 0 and more"};
     }
-    if (core_->attachment != nullptr && core_->attachment->forked()) {
+    if (core_->forks != shm::fork_count()) {
         return Status::forked;
     }
-    std::vector<std::size_t> ready = core_->look();
-    if (!ready.empty()) {
-        return ready;
+    auto ready = core_->wait(timeout, stop);
+    if (ready) {
+        core_->end_watches(*ready);
     }
-    if (timeout.count() == 0) {
-        return Status::timed_out;
-    }
-    auto context = core_->attachment->context();
-    if (!context) {
-        return context.error();
-    }
-    return core_->sleep(**context, timeout, stop);
+    return ready;
 }
 
 }  // namespace telpher

@@ -11,7 +11,7 @@ import time
 from _cli import LIMIT_S, OK, CliTest, main, wait_until
 from _wire import (ACK, CALL, CANCEL, CLOSE, COMMAND, CONFIRM, CREDIT, DELIVERY, END, FUNCTION, GOODBYE, HELLO, HEARTBEAT, MORE, OFFER,
                    ONEWAY, OPEN, POLL, PREFACE, PUBLISH, PUT_BACK, REFUSED, RESPONSE, RESULT, SAMPLE, SECOND, SUBSCRIBE,
-                   TOPIC, UNSUBSCRIBE, WELCOME, Wire, frame, hello, message)
+                   TOPIC, UNSUBSCRIBE, WATCH, WELCOME, Wire, frame, hello, message)
 
 # include/telpher/status.hpp
 (Q_EMPTY, Q_FULL, TIMED_OUT, CLOSED, CANCELLED) = (2, 3, 4, 6, 9)
@@ -75,6 +75,31 @@ class Bridge(CliTest):
         started = time.monotonic()
         self.assertEqual(wire.poll(1, timeout=SECOND // 5).status(), TIMED_OUT)
         self.assertGreater(time.monotonic() - started, 0.19)
+
+    def test_watch_tells_and_takes_nothing(self):
+        message_there, room = b"\0", b"\1"
+        wire, other = self.wire(), self.wire()
+        wire.open(1, "orders")
+        other.open(1, "orders")
+        self.assertEqual(wire.answer(wire.operate(WATCH, message_there, channel=1)).status(), Q_EMPTY)
+        self.assertEqual(wire.answer(wire.operate(WATCH, room, channel=1)).status(), 0)
+        self.assertEqual(wire.answer(wire.operate(WATCH, message_there, channel=1, argument=SECOND // 10)).status(), TIMED_OUT)
+        watching = wire.operate(WATCH, message_there, channel=1, argument=60 * SECOND)
+        cancelled = wire.operate(WATCH, message_there, channel=1, argument=60 * SECOND)
+        wire.send(frame(CANCEL, correlation=cancelled))
+        self.assertEqual(wire.answer(cancelled).status(), CANCELLED)
+        for text in "abcd":
+            self.assertEqual(other.offer(1, text).status(), 0)
+        self.assertEqual(wire.answer(watching).status(), 0)
+        self.assertEqual(wire.answer(wire.operate(WATCH, room, channel=1)).status(), Q_FULL)
+        waiting = wire.operate(WATCH, room, channel=1, argument=60 * SECOND)
+        # It survives a cut, and holds no poll of others up.
+        again = self.wire(session=wire.session, received=waiting - 1)
+        self.assertEqual(again.resumed, 1)
+        self.assertEqual([other.poll(1).text() for _ in range(4)], list("abcd"))
+        self.assertEqual(again.answer(waiting).status(), 0)
+        again.correlation = waiting
+        self.assertEqual(again.answer(again.operate(WATCH, channel=9)).status(), BAD)
 
     def test_commands(self):
         """As the document lays them out: a text is bytes u16 and the bytes."""

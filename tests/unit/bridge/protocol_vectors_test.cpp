@@ -113,6 +113,7 @@ TEST_F(ProtocolVectors, are_what_is_written_and_read) {
            head(FrameType::result, 0, 2, 0),
            encode(Ending{{Status::queue_full, 0, {}}}));
     expect("POLL", head(FrameType::poll, 1, 3, kSecond));
+    expect("WATCH", head(FrameType::watch, 1, 6, kSecond), {std::byte{1}});
     expect("CONFIRM", head(FrameType::confirm, 0, 3, 0));
     expect("SUBSCRIBE",
            head(FrameType::subscribe, 2, 4, 64),

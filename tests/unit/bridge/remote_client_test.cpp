@@ -362,16 +362,6 @@ TEST_P(RemoteOnly, thousands_of_unread_deliveries_go_back) {
     EXPECT_EQ(local.status().value().abandoned, 0U);
 }
 
-TEST_P(RemoteOnly, what_has_no_frames_is_not_permitted) {
-    static_cast<void>(server.create_queue("q").value());
-    Queue queue = client.queue("q").value();
-    EXPECT_EQ(queue.fd().status(), Status::not_permitted);
-    WaitSet set;
-    EXPECT_EQ(set.add(queue, Ready::message).status(), Status::not_permitted);
-    auto pending = queue.poll_async(kSoon);
-    EXPECT_EQ(set.add(pending).status(), Status::not_permitted);
-}
-
 INSTANTIATE_TEST_SUITE_P(Ways, RemoteClient, test::kAllWays, test::name_of_way);
 INSTANTIATE_TEST_SUITE_P(Ways, RemoteOnly, test::kRemoteWays, test::name_of_way);
 

@@ -307,6 +307,25 @@ TEST_F(RemoteSessionTest, what_goodbye_says_was_not_begun_goes_to_the_next_bridg
     EXPECT_EQ(lost.status(), Status::disconnected);
 }
 
+TEST_F(RemoteSessionTest, a_watch_goes_to_the_next_bridge) {
+    connect();
+    const auto queue = open_queue();
+    Heard watch;
+    begin(FrameType::watch, queue, watch, Bytes(1));
+    static_cast<void>(sent());
+    session.cut({Status::disconnected, 0, "cut"});
+    connect(false);
+    run();
+    const auto frames = sent();
+    ASSERT_EQ(frames.size(), 2U);
+    EXPECT_EQ(frames[1].head.type, FrameType::watch);
+    EXPECT_EQ(frames[1].body.size(), 1U);
+    EXPECT_EQ(watch.answers, 0);
+    ASSERT_TRUE(say(FrameType::result, 2));
+    run();
+    EXPECT_EQ(watch.status(), Status::ok);
+}
+
 TEST_F(RemoteSessionTest, an_offer_that_is_given_back_goes_to_the_next_bridge) {
     connect();
     const auto queue = open_queue();

@@ -3,6 +3,8 @@
 
 #include "tcp_bridge/connection.hpp"
 
+#include <unistd.h>
+
 #include <type_traits>
 #include <utility>
 
@@ -18,8 +20,12 @@ void Connection::move() {
         [&](auto& socket) {
             const auto protocol = socket.local_endpoint(error).protocol();
             std::decay_t<decltype(socket)> moved(moves_to_->context());
+            const int descriptor = error ? -1 : socket.release(error);
             if (!error) {
-                static_cast<void>(moved.assign(protocol, socket.release(error), error));
+                static_cast<void>(moved.assign(protocol, descriptor, error));
+            }
+            if (error && descriptor >= 0) {
+                ::close(descriptor);
             }
             socket = std::move(moved);
         },
@@ -36,7 +42,12 @@ void Connection::move() {
 }
 
 void Connection::arrive() {
-    if (!loop_->arrives(shared_from_this())) {
+    const bool serves = loop_->arrives(shared_from_this());
+    if (loop_->ended()) {
+        drop();  // nobody would send what it is told
+        return;
+    }
+    if (!serves) {
         turn_out({Status::closed, 0, "the bridge ends"});
         return;
     }

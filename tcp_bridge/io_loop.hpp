@@ -53,7 +53,7 @@ class IoLoop {
     void join();
     // When all have ended. What was not put back finds room in its queues, or `until` passes.
     void finish(Clock::time_point until);
-    // Runs on the thread; what comes behind its end is thrown away by `finish`.
+    // Runs on the thread; what comes behind its end, by `finish`.
     void post(Inbox::Task task) { inbox_->push(std::move(task)); }
     // A connection is on its way to `admit` or `arrives`.
     void expect() noexcept;
@@ -67,8 +67,9 @@ class IoLoop {
     void admit(Socket socket, std::string peer, std::string address);
     // One that another thread's session does not want to be served by: from here to `to`.
     void leaves(const std::shared_ptr<Connection>& connection, IoLoop& to);
-    // False: this loop has ended.
+    // False: it is about to end.
     [[nodiscard]] bool arrives(const std::shared_ptr<Connection>& connection);
+    [[nodiscard]] bool ended() const noexcept { return ended_; }
     // Who said `hello` has a session, or has to go where it is. Errors: version_mismatch, bad_request, limit_reached.
     struct Greeted {
         std::shared_ptr<ServerSession> session{};

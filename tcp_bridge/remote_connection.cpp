@@ -128,7 +128,9 @@ void RemoteConnection::begin(
     std::uint64_t time = began;
     const std::size_t bytes = request.body.size();
     Error error;
-    while (!session_.ended() && !session_.admits(bytes)) {
+    // A WATCH is small, and its caller has no time to spare: there is one for each handle, and member of a set.
+    const bool waits = request.head.type != FrameType::watch;
+    while (waits && !session_.ended() && !session_.admits(bytes)) {
         if (stop.stop_requested()) {
             error.status = Status::cancelled;
             break;

@@ -29,7 +29,7 @@ class QueueEnd final : public detail::RemoteQueue, public std::enable_shared_fro
     QueueEnd& operator=(const QueueEnd&) = delete;
     ~QueueEnd() override {
         end();
-        if (watch_ != nullptr) {
+        if (watch_ != nullptr && !client_->connection()->forked()) {
             watch_->end();
         }
     }
@@ -99,6 +99,9 @@ class QueueEnd final : public detail::RemoteQueue, public std::enable_shared_fro
 
   private:
     void end() noexcept {
+        if (client_->connection()->forked()) {
+            return;  // the descriptor is the parent's, too, and so may be the locks
+        }
         Future<std::uint64_t> none;
         {
             const std::lock_guard hold(watch_mutex_);
@@ -108,10 +111,8 @@ class QueueEnd final : public detail::RemoteQueue, public std::enable_shared_fro
                 watch_->raise();  // `poll` tells
             }
         }
-        if (!client_->connection()->forked()) {
-            client_->connection()->with(
-                [this](RemoteSession& session, std::uint64_t /*now*/) { session.close(channel_); });
-        }
+        client_->connection()->with(
+            [this](RemoteSession& session, std::uint64_t /*now*/) { session.close(channel_); });
     }
     [[nodiscard]] Request request(FrameType type, Duration timeout) const {
         Request made;

@@ -247,7 +247,7 @@ void RemoteSession::abandon(Ticket ticket) {
         event.waiter = std::exchange(operation.waiter, nullptr);
         events_.push_back(std::move(event));
     }
-    if (operation.correlation == 0) {
+    if (not_begun(operation)) {
         erase(ticket);
     } else {
         set_expiry(ticket, operation, ~0ULL);
@@ -260,12 +260,18 @@ bool RemoteSession::take_back(Ticket ticket) {
     if (operation == nullptr) {
         return false;
     }
-    if (operation->correlation == 0) {
+    if (not_begun(*operation)) {
         abandon(ticket);
         return true;
     }
     cancel(*operation);
     return false;
+}
+
+// It has not happened, and cannot before there is another bridge.
+bool RemoteSession::not_begun(const Operation& operation) const noexcept {
+    return operation.correlation == 0 || operation.given_back ||
+           (session_lost_ && operation.correlation >= not_begun_from_);
 }
 
 bool RemoteSession::settle(std::uint64_t session_number, std::uint64_t correlation, bool taken) {

@@ -216,6 +216,7 @@ class RemoteSession {
 
     // remote_session_resume.cpp
     // `action(ticket, operation)` for all of them, in the order in which they were sent; it may erase them.
+    [[nodiscard]] bool not_begun(const Operation& operation) const noexcept;
     template <typename Action>
     void each_unanswered(Action&& action) {
         for (auto at = unanswered_.first(); at != 0; at = unanswered_.next(at)) {

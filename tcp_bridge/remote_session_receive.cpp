@@ -90,6 +90,11 @@ Result<void> RemoteSession::on_frame(const Frame& frame, std::uint64_t now) {
         case FrameType::goodbye: {
             session_lost_ = true;
             not_begun_from_ = head.argument != 0 ? head.argument : ~0ULL;
+            each_unanswered([this](Ticket ticket, Operation& operation) {
+                if (not_begun(operation)) {
+                    set_expiry(ticket, operation, operation.deadline);
+                }
+            });
             const auto ending = decode_ending(frame.body);
             std::string detail = "the bridge said GOODBYE";
             if (ending && !ending->error.detail.empty()) {
@@ -217,6 +222,7 @@ Result<void> RemoteSession::on_answer(const Frame& frame) {
     if (outcome.error.status == Status::disconnected && waits_for_room(operation.head.type) &&
         !operation.cancelled) {
         operation.given_back = true;  // GOODBYE follows, or a cut
+        set_expiry(ticket, operation, operation.deadline);
         prove(head.correlation);
         return {};
     }

@@ -35,13 +35,15 @@ Result<void> RemoteSession::tick(std::uint64_t now) {
         }
         Operation& operation = *known;
         operation.expires = ~0ULL;
-        if (operation.correlation != 0) {
+        if (!not_begun(operation)) {
             const bool connected = state_ == State::up;
             forget_waiter(operation, connected ? too_late(operation.head) : why_down_);
             cancel(operation);
         } else {
             Error error = why_down_;
-            if (state_ == State::up) {
+            if (state_ == State::up && operation.given_back) {
+                error = {Status::timed_out, 0, {}};
+            } else if (state_ == State::up) {
                 error = {Status::overloaded, 0, "too many operations are unanswered; not sent"};
             } else {
                 error.status = Status::disconnected;

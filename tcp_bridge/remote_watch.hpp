@@ -21,7 +21,8 @@ class RemoteWatch {
     RemoteWatch() : descriptor_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
     RemoteWatch(const RemoteWatch&) = delete;
     RemoteWatch& operator=(const RemoteWatch&) = delete;
-    ~RemoteWatch() { end(); }
+    // Without the lock: nobody else has it any more, unless a thread of a parent had.
+    ~RemoteWatch() { close_descriptor(); }
 
     // -1: there was none to be had, or it has ended.
     [[nodiscard]] int descriptor() const {
@@ -40,7 +41,7 @@ class RemoteWatch {
     [[nodiscard]] bool rearm() noexcept {
         const std::lock_guard hold(mutex_);
         std::uint64_t count = 0;
-        if (raised_ && descriptor_ >= 0) {
+        if (descriptor_ >= 0) {
             static_cast<void>(!::read(descriptor_, &count, sizeof count));
         }
         return std::exchange(raised_, false);
@@ -48,12 +49,15 @@ class RemoteWatch {
     // Closes the descriptor, which nobody uses any more.
     void end() noexcept {
         const std::lock_guard hold(mutex_);
+        close_descriptor();
+    }
+
+  private:
+    void close_descriptor() noexcept {
         if (descriptor_ >= 0) {
             ::close(std::exchange(descriptor_, -1));
         }
     }
-
-  private:
     mutable std::mutex mutex_;  // guards what follows
     int descriptor_;
     bool raised_ = false;

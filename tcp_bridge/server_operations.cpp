@@ -117,7 +117,7 @@ void ServerSession::try_open(std::uint16_t number, Channel& channel, Clock::time
     channel.opening = false;
     --opening_;
     FrameHead head = result_head(capacity);
-    const auto waiting = std::exchange(channel.waiting, {});
+    const auto waiting = take_waiting(channel);
     answer(channel.correlation, head, error.status == Status::ok ? Bytes{} : encode(Ending{error}));
     for (const auto& [operation, body] : waiting) {
         if (error.status == Status::ok) {

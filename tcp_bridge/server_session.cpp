@@ -10,6 +10,9 @@
 namespace telpher::bridge {
 namespace {
 
+// What operations may hold that wait for an OPEN, and one message more: as much as a client has under way.
+constexpr std::size_t kWaitingBytesMax = 64U << 20U;
+
 Error broken(std::string what) { return {Status::bad_request, 0, std::move(what)}; }
 
 bool is_operation(FrameType type) {
@@ -50,77 +53,6 @@ bool ServerSession::allowed(std::string_view verb, std::string_view destination)
     return !authorize_ || authorize_(principal_, verb, destination);
 }
 
-// ---- life --------------------------------------------------------------------------------------
-
-void ServerSession::attach(std::uint64_t received, std::function<void()> wake) {
-    wake_ = std::move(wake);
-    acknowledge(received);
-    for (auto& [number, subscription] : subscriptions_) {
-        subscription->forget_credit();
-    }
-    for (auto at = kept_.first(); at != 0; at = kept_.next(at)) {
-        const Kept& kept = *kept_.find(at);
-        if (!kept.acknowledged) {
-            out_.push(kept.head, kept.body);
-        }
-    }
-}
-
-void ServerSession::detach() {
-    wake_ = nullptr;
-    out_.clear();
-    parts_.clear();  // messages in parts begin again
-}
-
-void ServerSession::end() {
-    if (ended_) {
-        return;
-    }
-    ended_ = true;
-    wake_ = nullptr;
-    for (auto& [number, subscription] : subscriptions_) {
-        subscription->end();
-    }
-    subscriptions_.clear();
-    for (auto& [correlation, operation] : std::exchange(operations_, {})) {
-        operation->cancel();
-    }
-    for (auto at = kept_.first(); at != 0; at = kept_.next(at)) {
-        Kept& kept = *kept_.find(at);
-        if (kept.delivery) {
-            host_->returns.add(kept.queue, std::move(kept.delivery));
-        }
-    }
-    kept_.clear();
-    channels_.clear();
-    temporaries_.clear();
-    out_.clear();
-}
-
-// The last first: none may find room that one before it was to have.
-void ServerSession::drain() {
-    draining_ = true;
-    for (const auto& [correlation, operation] : operations_) {
-        if (operation->waits_for_room()) {
-            given_back_.insert(correlation);
-        }
-    }
-    for (auto at = given_back_.rbegin(); at != given_back_.rend(); ++at) {
-        operations_[*at]->cancel();
-    }
-}
-
-bool ServerSession::settled() const {
-    for (auto at = kept_.first(); at != 0; at = kept_.next(at)) {
-        if (kept_.find(at)->delivery) {
-            return false;
-        }
-    }
-    return out_.empty() && std::all_of(operations_.begin(),
-                                       operations_.end(),
-                                       [](const auto& entry) { return entry.second->is_poll(); });
-}
-
 // ---- frames ------------------------------------------------------------------------------------
 
 Result<void> ServerSession::on_frame(const Frame& frame) {
@@ -151,6 +83,9 @@ Result<void> ServerSession::on_frame(const Frame& frame) {
         case FrameType::close:
             if (const auto known = channels_.find(head.channel); known != channels_.end()) {
                 opening_ -= known->second.opening ? 1U : 0U;
+                for (const auto& [operation, body] : take_waiting(known->second)) {
+                    answer(operation.correlation, Error{Status::closed, 0, {}});
+                }
                 closed_temporary(known->second.open.name, head.channel);
                 channels_.erase(known);
             }
@@ -224,12 +159,11 @@ Result<void> ServerSession::operate(const FrameHead& head, std::span<const std::
     while (!ahead_.empty() && ahead_.erase(received_ + 1) != 0) {
         ++received_;
     }
-    if (operations_.size() + kept_.size() + opening_ >= limits_.outstanding_max) {
-        answer(head.correlation,
-               Error{Status::overloaded,
-                     0,
-                     "outstanding_max is " + std::to_string(limits_.outstanding_max) +
-                         ", as many operations have no acknowledged answer"});
+    if (!has_room(head, body.size())) {
+        return {};
+    }
+    if (head.type == FrameType::watch && body.size() != 1) {
+        answer(head.correlation, broken("WATCH: " + std::to_string(body.size()) + " bytes, not 1"));
         return {};
     }
     switch (head.type) {
@@ -253,10 +187,43 @@ Result<void> ServerSession::operate(const FrameHead& head, std::span<const std::
     Channel* channel = default_function ? nullptr : &known->second;
     if (channel != nullptr && channel->opening) {
         channel->waiting.emplace_back(head, Bytes(body.begin(), body.end()));
+        ++waiting_;
+        waiting_bytes_ += body.size();
         return {};
     }
     run(head, channel, body);
     return {};
+}
+
+// False: it was answered.
+bool ServerSession::has_room(const FrameHead& head, std::size_t bytes) {
+    const std::size_t bytes_max = kWaitingBytesMax + limits_.message_bytes_max;
+    if (operations_.size() + kept_.size() + opening_ + waiting_ >= limits_.outstanding_max) {
+        answer(head.correlation,
+               Error{Status::overloaded,
+                     0,
+                     "outstanding_max is " + std::to_string(limits_.outstanding_max) +
+                         ", as many operations have no acknowledged answer"});
+        return false;
+    }
+    if (waiting_ > 0 && waiting_bytes_ + bytes > bytes_max) {
+        answer(head.correlation,
+               Error{Status::overloaded,
+                     0,
+                     "operations that wait for an OPEN have more than " +
+                         std::to_string(bytes_max) + " bytes"});
+        return false;
+    }
+    return true;
+}
+
+ServerSession::Waiting ServerSession::take_waiting(Channel& channel) {
+    Waiting waiting = std::exchange(channel.waiting, {});
+    waiting_ -= waiting.size();
+    for (const auto& [head, body] : waiting) {
+        waiting_bytes_ -= body.size();
+    }
+    return waiting;
 }
 
 // ---- answers -----------------------------------------------------------------------------------

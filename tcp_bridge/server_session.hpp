@@ -103,12 +103,13 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     void subscription_ended(std::uint16_t channel, const Error& why);
 
   private:
+    using Waiting = std::vector<std::pair<FrameHead, Bytes>>;
     struct Channel {
         Open open{};
         bool opening = false;
         std::uint64_t correlation = 0;  // of the OPEN that waits
         Clock::time_point until{};
-        std::vector<std::pair<FrameHead, Bytes>> waiting{};  // for the OPEN
+        Waiting waiting{};  // for the OPEN
         Queue queue{};
         Topic topic{};
     };
@@ -121,6 +122,8 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
         bool acknowledged = false;
     };
 
+    [[nodiscard]] bool has_room(const FrameHead& head, std::size_t bytes);
+    [[nodiscard]] Waiting take_waiting(Channel& channel);
     void send_shrunk(std::span<const std::byte> frames);
     void acknowledge(std::uint64_t first, std::uint64_t last);
     [[nodiscard]] Result<void> announce(const FrameHead& head);
@@ -178,6 +181,8 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     std::set<std::uint64_t> ahead_;  // came whole although one before them has not
     std::uint64_t acknowledged_ = 0;
     std::uint32_t opening_ = 0;
+    std::size_t waiting_ = 0;  // operations, for an OPEN
+    std::size_t waiting_bytes_ = 0;
     std::unordered_map<std::uint16_t, Channel> channels_;
     std::unordered_map<std::uint16_t, std::shared_ptr<ServerSubscription>> subscriptions_;
     std::unordered_map<std::uint64_t, std::shared_ptr<ServerOperation>> operations_;  // unanswered

@@ -83,7 +83,7 @@ class Bells {
 
 bool is_not_yet(Status status) {
     return status == Status::queue_empty || status == Status::queue_full ||
-           status == Status::timed_out;
+           status == Status::timed_out || status == Status::overloaded;
 }
 
 }  // namespace

@@ -7,15 +7,17 @@ import resource
 import signal
 import socket
 import ssl
+import struct
 import threading
 import time
 
 import bridge_protocol_test as protocol
 from _cli import LIMIT_S, OK, CliTest, main, wait_until
-from _wire import (CALL, DELIVERY, FUNCTION, GOODBYE, OFFER, POLL, PREFACE, REFUSED, RESPONSE, RESULT, SECOND, WELCOME,
-                   Wire, frame, hello, message)
+from _wire import (CALL, CLOSE, DELIVERY, FUNCTION, GOODBYE, OFFER, OPEN, POLL, PREFACE, REFUSED, RESPONSE, RESULT, SECOND,
+                   WATCH, WELCOME, Wire, frame, hello, message)
 
 DRAINED_S = 5
+OVERLOADED = 38
 DISCONNECTED = 35  # include/telpher/status.hpp
 
 
@@ -62,6 +64,31 @@ class Limited(CliTest):
 
 
 class Limits(Limited):
+    def test_operations_behind_an_open_are_counted(self):
+        self.bridge("--encrypt", "off")
+        wire = self.wire()
+        opening = wire.operate(OPEN, struct.pack("<BxHI", 0, 5, 0) + b"never", channel=1, argument=3600 * SECOND)
+        wire.send(b"".join(frame(WATCH, b"\0", channel=1, correlation=opening + 1 + number, argument=3600 * SECOND)
+                           for number in range(4095)))
+        wire.correlation += 4095
+        for body in (b"\0", b"\0" * 60000):
+            self.assertEqual(wire.answer(wire.operate(WATCH, body, channel=1)).status(), OVERLOADED)
+        wire.send(frame(CLOSE, channel=1))
+        self.assertEqual({wire.receive().status() for _ in range(4095)}, {protocol.CLOSED})
+        other = self.wire()
+        other.open(1, "orders")
+        self.assertEqual(other.answer(other.operate(WATCH, b"\0" * 60000, channel=1)).status(), protocol.BAD)
+
+    def test_operations_behind_an_open_have_bounded_bytes(self):
+        self.bridge("--encrypt", "off")
+        wire = self.wire()
+        wire.operate(OPEN, struct.pack("<BxHI", 0, 5, 0) + b"never", channel=1, argument=3600 * SECOND)
+        large = message("x" * (8 << 20))
+        for _ in range(10):  # 80 MiB: 64 and one of at most 20 may wait
+            wire.operate(OFFER, large, channel=1, argument=3600 * SECOND)
+        self.assertEqual(wire.answer(wire.operate(OFFER, large, channel=1)).status(), OVERLOADED)
+        self.assertEqual(wire.open(2, "orders").status(), 0)
+
     def test_of_too_many_that_greet_the_oldest_of_the_busiest_address_goes(self):
         self.bridge("--encrypt", "off", "--greeting-max", "4")
         served = self.wire()
@@ -243,6 +270,25 @@ class Drain(Limited):
         self.finish()
         self.assertLess(time.monotonic() - started, 2)
         self.assertEqual(self.json_of("info", "full")["depth"], 1)
+
+    def test_what_waits_behind_an_open_is_given_back(self):
+        self.bridge("--encrypt", "off")
+        wire = self.wire()
+        wire.open(1, "orders")
+        wire.offer(1, "x")
+        self.assertEqual(wire.poll(1, confirm=False).text(), "x")  # keeps the bridge draining
+        opening = wire.operate(OPEN, struct.pack("<BxHI", 0, 5, 0) + b"later", channel=2, argument=3600 * SECOND)
+        offers = [wire.operate(OFFER, message(text), channel=2, argument=3600 * SECOND) for text in "ab"]
+        wire.open(3, "orders")
+        self.process.send_signal(signal.SIGTERM)
+        for offer in offers:
+            self.assertEqual(wire.answer(offer).status(), DISCONNECTED)
+        self.on("create", "queue", "later")
+        answers = [wire.receive(), wire.receive()]
+        self.assertEqual([answer.kind for answer in answers], [RESULT, GOODBYE])
+        self.assertEqual(answers[0].correlation, opening)
+        self.finish()
+        self.assertEqual(self.json_of("info", "later")["offered"], 0)
 
     def test_nobody_there_is_no_reason_to_wait(self):
         self.bridge("--encrypt", "off")

@@ -10,6 +10,8 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <stop_token>
@@ -211,6 +213,40 @@ TEST_P(RemoteReadyOnly, a_set_has_members_of_a_host_or_of_bridges) {
     Queue elsewhere = other.queue("full").value();
     ASSERT_TRUE(set_.add(elsewhere, Ready::message));
     EXPECT_EQ(set_.wait(60s).value(), (Keys{1}));
+}
+
+TEST_P(RemoteReadyOnly, a_descriptor_is_not_raised_by_a_child_that_ends) {
+    const int descriptor = queue_.fd().value();
+    EXPECT_FALSE(readable(descriptor, test::kAsleep));
+    const pid_t child = fork();
+    if (child == 0) {
+        queue_ = Queue{};
+        _exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+    EXPECT_FALSE(readable(descriptor, test::kAsleep));
+    ASSERT_TRUE(local_.offer(note("x")));
+    EXPECT_TRUE(readable(descriptor, kSoon));
+}
+
+TEST_P(RemoteReadyOnly, timeouts_are_kept_while_a_connection_has_no_room) {
+    const int descriptor = queue_.fd().value();
+    ASSERT_TRUE(set_.add(queue_, Ready::message));
+    // As many operations as a client may have, the WATCH of the descriptor among them.
+    std::vector<Future<std::uint64_t>> offers(65'600);
+    std::size_t begun = 0;
+    for (auto& offer : offers) {
+        offer = full_.offer_async(note("x"), begun < 65'535 ? Duration(60s) : Duration{});
+        ++begun;
+    }
+    const test::Stopwatch watch;
+    EXPECT_EQ(set_.wait(50ms).status(), Status::timed_out);
+    EXPECT_EQ(set_.wait(0s).status(), Status::timed_out);
+    EXPECT_FALSE(readable(descriptor, 0ms));
+    queue_.close();
+    EXPECT_LT(watch.elapsed(), kSoon);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, RemoteReady, test::kAllWays, test::name_of_way);

@@ -307,6 +307,34 @@ TEST_F(RemoteSessionTest, what_goodbye_says_was_not_begun_goes_to_the_next_bridg
     EXPECT_EQ(lost.status(), Status::disconnected);
 }
 
+// Nothing of it can happen any more: it ends as one that was never sent.
+TEST_F(RemoteSessionTest, an_offer_that_is_given_back_can_be_taken_back_and_keeps_its_timeout) {
+    connect();
+    const auto queue = open_queue();
+    std::array<Heard, 4> offers;  // 2 to 5
+    std::array<Ticket, 4> tickets{};
+    for (std::size_t i = 0; i < offers.size(); ++i) {
+        tickets.at(i) = begin(FrameType::offer, queue, offers.at(i), message(1));
+    }
+    static_cast<void>(sent());
+    const Bytes ending = encode(Ending{{Status::disconnected, 0, "the bridge ends"}});
+    ASSERT_TRUE(say(FrameType::result, 2, 0, ending));
+    ASSERT_TRUE(say(FrameType::result, 3, 0, ending));
+    EXPECT_TRUE(session.take_back(tickets[0]));
+    EXPECT_FALSE(say(FrameType::goodbye, 0, 5));  // none from 5 on has begun
+    EXPECT_FALSE(session.take_back(tickets[2]));
+    EXPECT_TRUE(session.take_back(tickets[3]));
+    session.cut({Status::disconnected, 0, "goodbye"});
+    run();
+    EXPECT_EQ(offers[0].let_gos + offers[3].let_gos, 2);
+    EXPECT_EQ(offers[1].answers, 0);
+    now += 1000 * kSecond;
+    static_cast<void>(session.tick(now));
+    run();
+    EXPECT_EQ(offers[1].status(), Status::disconnected);
+    EXPECT_NE(offers[1].last.error.detail.find("not sent"), std::string::npos);
+}
+
 TEST_F(RemoteSessionTest, a_watch_goes_to_the_next_bridge) {
     connect();
     const auto queue = open_queue();

@@ -159,11 +159,10 @@ Result<void> ServerSession::operate(const FrameHead& head, std::span<const std::
     while (!ahead_.empty() && ahead_.erase(received_ + 1) != 0) {
         ++received_;
     }
-    if (!has_room(head, body.size())) {
-        return {};
-    }
     if (head.type == FrameType::watch && body.size() != 1) {
-        answer(head.correlation, broken("WATCH: " + std::to_string(body.size()) + " bytes, not 1"));
+        return broken("WATCH: " + std::to_string(body.size()) + " bytes, not 1");
+    }
+    if (!has_room(head, body.size())) {
         return {};
     }
     switch (head.type) {

@@ -17,7 +17,7 @@ import time
 
 import bridge_protocol_test as protocol
 from _cli import LIMIT_S, OK, main, wait_until
-from _wire import (ACK, GOODBYE, HELLO, HEARTBEAT, MORE, OFFER, OPEN, POLL, PREFACE, REFUSED, RESULT, SUBSCRIBE, WELCOME,
+from _wire import (ACK, GOODBYE, HELLO, HEARTBEAT, MORE, OFFER, OPEN, POLL, PREFACE, REFUSED, RESULT, SUBSCRIBE, WATCH, WELCOME,
                    Wire, frame, hello, message)
 from bridge_limits_test import Limited
 
@@ -143,11 +143,12 @@ class Floods(Attack):
             return struct.pack("<IBBBBQQQIHH", size, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0) + bytes(65536 - 40)
 
         lengths = [head(length) for length in (65537, 70_000, 1 << 20, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)]
-        kinds = [frame(kind, correlation=1) for kind in (0, 7, 12, 15, 21, 23, 42, 99, 127)]
+        kinds = [frame(kind, correlation=1) for kind in (0, 7, 12, 15, 22, 23, 42, 99, 127)]
         theirs = [frame(kind, correlation=1) for kind in (WELCOME, REFUSED, RESULT, 18, 26, 29, 33, 41)]
         flags = [head(0, POLL, flags=flag) for flag in (1, 8, 16, 32, 64, 128, 255)] + [head(0, OPEN, flags=MORE)]
         order = [frame(POLL, correlation=at, channel=1) for at in (0, 2, (1 << 63), (1 << 64) - 1)]
         bodies = [frame(kind, b"x", channel=1, correlation=1) for kind in (OPEN, SUBSCRIBE)]
+        bodies += [frame(WATCH, body, channel=1, correlation=1) for body in (b"", b"xx")]
         parts = [head(65536, flags=MORE) + announced(size) for size in ((1 << 32) - 1, 1 << 31, 1 << 30)]
         early = [PREFACE + head(length, HELLO, correlation=0) for length in (1025, 1 << 31, (1 << 32) - 1)]
         hostile = [(True, data) for data in lengths + kinds + theirs + flags + order + bodies + parts]

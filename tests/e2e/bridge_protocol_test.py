@@ -99,7 +99,7 @@ class Bridge(CliTest):
         self.assertEqual([other.poll(1).text() for _ in range(4)], list("abcd"))
         self.assertEqual(again.answer(waiting).status(), 0)
         again.correlation = waiting
-        self.assertEqual(again.answer(again.operate(WATCH, channel=9)).status(), BAD)
+        self.assertEqual(again.answer(again.operate(WATCH, room, channel=9)).status(), BAD)
 
     def test_commands(self):
         """As the document lays them out: a text is bytes u16 and the bytes."""

@@ -52,7 +52,7 @@ class Client {
         const auto function = session_.open({bridge::Kind::function, "f"}, kSecond, waiter(), now_);
         session_.subscribe({.patterns = {"t"}}, sink_, waiter(), now_);
         begin(FrameType::poll, queue, {});
-        begin(FrameType::watch, queue, Bytes(1));
+        begin(FrameType::watch, queue, bridge::Bytes(1));
         begin(FrameType::offer, queue, telpher::fuzz::encoded_message("offer"));
         begin(FrameType::publish, topic, telpher::fuzz::encoded_message("publish"));
         begin(FrameType::call, function, telpher::fuzz::encoded_message("call"));

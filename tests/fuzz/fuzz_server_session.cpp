@@ -69,8 +69,10 @@ class Peer {
         commands_ = commands_ || head.type == FrameType::command;
         const bool first = head.correlation == last_ + 1;
         last_ += first ? 1U : 0U;
+        if (head.type == FrameType::offer) {
+            tried_.insert(head.correlation);
+        }
         if (first && head.type == FrameType::offer) {
-            ++offers_;
             offered_.insert(head.correlation);
         } else if (head.type != FrameType::offer) {
             offered_.erase(
@@ -114,7 +116,7 @@ class Peer {
         }
         const std::uint64_t depth = world_.queue.status().value().depth;
         require(depth + confirmed_ >= accepted_, "what was accepted and not confirmed is there");
-        require(depth + confirmed_ <= offers_, "nothing is there twice");
+        require(depth + confirmed_ <= tried_.size(), "nothing is there twice");
     }
     [[nodiscard]] std::uint64_t last() const { return last_; }
 
@@ -161,9 +163,10 @@ class Peer {
     std::shared_ptr<bridge::Inbox> inbox_;
     std::shared_ptr<bridge::ServerSession> session_;
     std::uint64_t last_ = 0;
-    std::uint64_t offers_ = 0;
     std::uint64_t accepted_ = 0;
     std::uint64_t confirmed_ = 0;
+    std::set<std::uint64_t>
+        tried_;  // whoever announced the number: an offer of each is made once at most
     std::set<std::uint64_t> offered_;
     std::set<std::uint64_t> answered_;
     std::set<std::uint64_t> delivered_;

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <set>
 #include <thread>
+#include <utility>
 
 namespace {
 
@@ -30,8 +31,18 @@ struct World {
     telpher::Function function =
         server.serve("f", [](const telpher::Message& request) { return request; }).value();
 
-    // Empty; as it was, whatever commands have done to it.
+    bool commanded = false;  // commands have changed it
+
+    // One queue, empty; as it was, whatever commands have done to it: an offer to another one would miss in the account.
     void have_queue() {
+        if (std::exchange(commanded, false)) {
+            const auto queues = host->admin.queues().value();
+            for (const auto& other : queues) {
+                if (other.name != "q" && !other.name.starts_with("temporary.")) {
+                    static_cast<void>(server.remove_queue(other.name));
+                }
+            }
+        }
         auto made = server.create_queue("q", {.capacity = 4});
         if (!made) {
             static_cast<void>(server.remove_queue("q"));
@@ -67,6 +78,7 @@ class Peer {
     // False: the session has ended, or the client has broken the protocol.
     bool say(const bridge::FrameHead& head, std::span<const std::byte> body) {
         commands_ = commands_ || head.type == FrameType::command;
+        world_.commanded = world_.commanded || commands_;
         const bool first = head.correlation == last_ + 1;
         last_ += first ? 1U : 0U;
         if (head.type == FrameType::offer) {

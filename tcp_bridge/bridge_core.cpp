@@ -1,7 +1,5 @@
 #include "tcp_bridge/bridge_core.hpp"
 
-#include "shm/base/os.hpp"
-
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,12 +9,6 @@ namespace {
 
 // For messages that were not confirmed to find room in their queues.
 constexpr auto kReturnPatience = std::chrono::milliseconds(500);
-
-SessionId random_id() {
-    SessionId id{};
-    static_cast<void>(shm::fill_random(id.data(), id.size()));
-    return id;
-}
 
 std::vector<std::unique_ptr<IoLoop>> make_loops(BridgeCore& bridge, const BridgeOptions& options) {
     std::vector<std::unique_ptr<IoLoop>> loops;

@@ -1,6 +1,5 @@
 #include "tcp_bridge/io_loop.hpp"
 
-#include "shm/base/os.hpp"
 #include "tcp_bridge/bridge_core.hpp"
 #include "tcp_bridge/connection.hpp"
 #include "tcp_bridge/quiet_thread.hpp"
@@ -14,12 +13,6 @@ namespace {
 constexpr auto kTick = std::chrono::milliseconds(20);
 // What is to be said at the end is said at once, or not at all.
 constexpr auto kLastWords = std::chrono::milliseconds(200);
-
-SessionId random_id() {
-    SessionId id{};
-    static_cast<void>(shm::fill_random(id.data(), id.size()));
-    return id;
-}
 
 std::uint32_t milliseconds(Duration duration) {
     return static_cast<std::uint32_t>(

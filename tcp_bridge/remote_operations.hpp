@@ -87,10 +87,12 @@ class RemotePoll final : public RemoteOperation<detail::PollOperation> {
 };
 
 // Also of other operations whose answer is a number, or only that they happened.
-class RemoteOffer final : public RemoteOperation<detail::OfferOperation> {
+class RemoteOffer : public RemoteOperation<detail::OfferOperation> {
   public:
-    RemoteOffer(std::shared_ptr<void> owner, const std::shared_ptr<RemoteConnection>& connection)
-        : RemoteOperation(std::move(owner), connection, detail::OperationKind::offer) {}
+    RemoteOffer(std::shared_ptr<void> owner,
+                const std::shared_ptr<RemoteConnection>& connection,
+                detail::OperationKind kind = detail::OperationKind::offer)
+        : RemoteOperation(std::move(owner), connection, kind) {}
 
   protected:
     void take(Answer&& answer) noexcept override {
@@ -102,28 +104,19 @@ class RemoteOffer final : public RemoteOperation<detail::OfferOperation> {
     }
 };
 
-// A WATCH; `watch`, if there is one, is raised by whatever answers it.
-class RemoteReady final : public RemoteOperation<detail::OfferOperation> {
+// A WATCH; `watch`, if there is one, is raised by whatever answers it. Of the kind of a poll: it may be withdrawn.
+class RemoteReady final : public RemoteOffer {
   public:
     RemoteReady(std::shared_ptr<void> owner,
                 const std::shared_ptr<RemoteConnection>& connection,
                 std::shared_ptr<RemoteWatch> watch)
-        : RemoteOperation(std::move(owner), connection, detail::OperationKind::poll),
+        : RemoteOffer(std::move(owner), connection, detail::OperationKind::poll),
           watch_(std::move(watch)) {}
     void answer(Answer answer) noexcept override {
-        const auto watch = watch_;
-        RemoteOperation::answer(std::move(answer));
+        const auto watch = watch_;  // answered, we may be gone
+        RemoteOffer::answer(std::move(answer));
         if (watch != nullptr) {
             watch->raise();
-        }
-    }
-
-  protected:
-    void take(Answer&& answer) noexcept override {
-        if (answer.error.status != Status::ok) {
-            result.emplace(std::move(answer.error));
-        } else {
-            result.emplace(answer.value);
         }
     }
 

@@ -1,6 +1,14 @@
 #include "tcp_bridge/session_directory.hpp"
 
+#include "shm/base/os.hpp"
+
 namespace telpher::bridge {
+
+SessionId random_id() {
+    SessionId id{};
+    static_cast<void>(shm::fill_random(id.data(), id.size()));
+    return id;
+}
 
 std::optional<std::size_t> SessionDirectory::find(const SessionId& id) const {
     const std::lock_guard hold(mutex_);

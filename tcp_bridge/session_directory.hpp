@@ -15,6 +15,9 @@
 
 namespace telpher::bridge {
 
+// Of a session or a bridge, unlike every other.
+[[nodiscard]] SessionId random_id();
+
 class SessionDirectory {
   public:
     using Clock = std::chrono::steady_clock;

@@ -48,7 +48,7 @@ struct BridgeOptions {
     Encryption encryption = Encryption::off;
     BridgeTls tls{};
     bool insecure = false;
-    // That serve connections, 1 to 64: each connection is one's, the one's that has the fewest.
+    // I/O threads, 1 to 64; a new connection is served by the one that has the fewest.
     std::uint32_t threads = 1;
     std::uint32_t connections_max = 1024;  // clients, those included whose connection is cut
     // Connections that have not said who they are. Beyond it the oldest one goes, of the address that has the most:
@@ -103,7 +103,7 @@ class Bridge {
     // long as that takes.
     void stop() noexcept;
     // The same, but what was begun may end first, for so long: offers, calls, messages that are to be confirmed. Polls
-    // are not waited for; what begins meanwhile is answered `disconnected`.
+    // are not waited for; what waits for room, and what begins meanwhile, goes to its client's next bridge.
     void drain(Duration patience) noexcept;
     // Reads the files of keys and authorities again, for connections to come; those there are go on. Tells what was
     // read. Errors: as start; what was there before stays.

@@ -184,7 +184,7 @@ class Client {
 //   errors   overloaded: too much is unanswered (64 MiB, 65'536 operations), for the whole timeout
 //   threads  one for each connection; one more when a coroutine waits, which resumes them
 //   cost     a system call for each operation that finds nobody else sending; a round trip with 64
-//            bytes on one host about 1.5 times as fast as a plain epoll loop's (bench/README.md)
+//            bytes on one host 1.5 to 2.3 times as fast as a plain epoll loop's (bench/README.md)
 //   temporary queues  go with the client's session: a bridge that starts anew, or a cut of more than its
 //            grace time, ends them (queue_not_found)
 //   readiness  Queue::fd and WaitSet ask the bridge once for each time that they become quiet

@@ -110,9 +110,7 @@ ExitCode run_bridge(const BridgeCommand& command, Interrupt& interrupt) {
 }
 
 void add_limits(CLI::App& bridge, const std::shared_ptr<BridgeCommand>& options) {
-    bridge
-        .add_option(
-            "--threads", options->options.threads, "That serve connections, 1 to 64; default 1")
+    bridge.add_option("--threads", options->options.threads, "I/O threads, 1 to 64; default 1")
         ->type_name("N");
     bridge
         .add_option("--connections-max",

@@ -138,7 +138,8 @@ void RemoteConnection::begin(
         if (time - began >= request.timeout_ns) {
             error = {Status::overloaded,
                      0,
-                     "too much waits to be sent or answered over this connection; not sent"};
+                     "too much waits to be sent or answered over this connection; not sent",
+                     Outcome::did_not_happen};
             break;
         }
         ++waits_for_room_;

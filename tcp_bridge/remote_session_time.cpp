@@ -49,6 +49,7 @@ Result<void> RemoteSession::tick(std::uint64_t now) {
                 error.status = Status::disconnected;
                 error.detail += "; not sent";
             }
+            error.effect = Outcome::did_not_happen;
             forget_waiter(operation, std::move(error));
             erase(ticket);
         }

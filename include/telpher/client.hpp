@@ -21,6 +21,7 @@ namespace telpher {
 namespace detail {
 class DomainCore;
 class RemoteClient;
+class Retrier;
 }  // namespace detail
 
 // Threads: all members any number at once. Fork: in a child every call answers `forked`.
@@ -53,6 +54,9 @@ class Client {
     Result<Published> publish(const Message& message,
                               Duration timeout = {},
                               std::stop_token stop = {});
+    Result<Published> publish(const Message& message,
+                              Duration timeout,
+                              const RetryOptions& options);
     // The same without waiting: as Topic::publish_async.
     Future<Published> publish_async(Message message,
                                     Duration timeout = {},
@@ -103,14 +107,17 @@ class Client {
     // Asks the function of that name, and waits for its response. Without a name: the one that is served
     // without.
     //
-    //   timeout  of the whole call; it travels with the request, and work is not begun after it
+    //   timeout  of the whole call; it travels with the request, and work is not begun after it. With a
+    //            RetryPolicy: of each attempt
     //   errors   did not happen: function_not_found (nobody serves it, after options.wait_for_server),
     //            overloaded (inflight_max requests wait, for the whole timeout), bad_request (the name, the
     //            message's first violated limit), message_too_large, out_of_memory, limit_reached
     //            (threads), closed, domain_removed, forked; timed_out where the text says that nobody had
-    //            begun. May have happened: timed_out, cancelled, closed while it ran; peer_died (the process
+    //            begun (Error::outcome tells, too). May have happened: timed_out, cancelled, closed while it ran; peer_died (the process
     //            that ran it died); handler_error (with the error id); message_too_large or out_of_memory for
     //            the response
+    //   retry    the last error's text says how many attempts were made; if any attempt may have happened,
+    //            so says the error
     //   nested   a handler may call anything; one that calls its own function needs another thread or
     //            process that serves it: it waits until its own timeout otherwise
     //   cost     two contended atomic operations and no system call while both sides are awake
@@ -122,7 +129,8 @@ class Client {
     Result<Message> send(const Message& request, Duration timeout, const SendOptions& options = {});
     // The same without waiting here; thousands may be outstanding.
     //
-    //   errors   in the future, as `send`; overloaded at once when inflight_max requests wait
+    //   errors   in the future, as `send`; overloaded at once when inflight_max requests wait; bad_request
+    //            (options.retry: it is not retried)
     //   cancel   gives the call up: a handler that has begun runs to its end
     Future<Message> send_async(std::string_view function,
                                const Message& request,
@@ -158,15 +166,18 @@ class Client {
     friend struct detail::RemoteAccess;
     friend class detail::DomainCore;
     friend class Admin;
+    static Result<Client> connect_once(std::string_view uri, const ConnectOptions& options);
     explicit Client(std::shared_ptr<detail::DomainCore> core) : core_(std::move(core)) {}
     std::shared_ptr<detail::DomainCore> core_;
     std::shared_ptr<detail::RemoteClient> remote_;  // instead of the core
+    std::shared_ptr<detail::Retrier> retrier_;      // of connected ones
+    bool retries_ = false;                          // whether it has a policy for all operations
 };
 
 // Connects to `uri`: "shm:NAME", or through a bridge "tcp://HOST:PORT" or "unix:/PATH". Never creates.
 //
 //   errors   domain_not_found (after `options.wait`), bad_request (URI, or a scheme this program
-//            was built without), and as Server::open. Through a bridge: disconnected (nobody listens,
+//            was built without; options.retry), and as Server::open. Through a bridge: disconnected (nobody listens,
 //            after `options.wait`; no bridge), timed_out (no answer within 5 s), and what it refuses with
 //
 // Through a bridge the same calls have the same outcomes, and besides:

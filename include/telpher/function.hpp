@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <type_traits>
@@ -51,6 +52,11 @@ struct SendOptions {
     Duration
         wait_for_server{};   // how long to wait for somebody who serves the name; 0 = do not wait
     std::stop_token stop{};  // cancels: `cancelled`. Not for send_async: cancel its future
+    std::optional<RetryPolicy> retry{};  // instead of the Client's or Server's; not for send_async
+    // The function may run twice for this request: it is retried though it may have run. A request id
+    // alone does not make it so.
+    bool idempotent = false;
+    RetryReport* report = nullptr;  // filled if there is a policy
 };
 
 // A snapshot. Counts are of the function's present life, over all processes.

@@ -91,6 +91,10 @@ class Message : public MessageFields<Message> {
     // What is left of the call's time: 0 ms to 49 days. Set by the runtime on every call.
     Message& with_timeout(std::chrono::milliseconds timeout) &;
     Message& without_timeout() &;
+    // Which attempt it is (1: the first), and whether its caller retries. Set by the runtime on calls that
+    // are retried.
+    Message& with_attempt(std::uint32_t attempt) &;
+    Message& with_no_retry(bool on = true) &;
     // Confirmed only when it is on disk; needs a durable queue.
     Message& durable(bool on = true) &;
     // No response is wanted.

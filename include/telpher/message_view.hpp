@@ -114,7 +114,7 @@ inline constexpr std::uint8_t kContentText = 1;        // text/plain, UTF-8
 inline constexpr std::uint8_t kContentJson = 2;        // application/json, UTF-8
 inline constexpr std::uint8_t kContentExtended = 255;  // mimetype and charset lie in the extension
 
-// Ids of extension entries {u8 id, u16 length, bytes}; append only. 11 to 20 are reserved
+// Ids of extension entries {u8 id, u16 length, bytes}; append only. 13 to 20 are reserved
 // (FORMAT.md).
 enum class ExtensionId : std::uint8_t {
     mimetype = 1,
@@ -127,6 +127,8 @@ enum class ExtensionId : std::uint8_t {
     traceparent = 8,
     timeout_ms = 9,
     type = 10,
+    attempt = 11,
+    no_retry = 12,
 };
 
 // Where the pieces of a message are: what every accessor reads. One cache line.
@@ -155,6 +157,7 @@ struct MessageParts {
 [[nodiscard]] std::string_view charset_of(const MessageParts& parts) noexcept;
 [[nodiscard]] std::optional<std::chrono::milliseconds> timeout_of(
     const MessageParts& parts) noexcept;
+[[nodiscard]] std::uint32_t attempt_of(const MessageParts& parts) noexcept;
 [[nodiscard]] std::optional<TypeTag> type_tag_of(const MessageParts& parts) noexcept;
 [[nodiscard]] std::size_t size_bytes_of(const MessageParts& parts) noexcept;
 [[nodiscard]] Result<std::string_view> text_of(const MessageParts& parts);
@@ -212,6 +215,12 @@ class MessageFields {
     // What was left of the call's time when it was sent; nothing = no call.
     [[nodiscard]] std::optional<std::chrono::milliseconds> timeout() const noexcept {
         return detail::timeout_of(parts());
+    }
+    // Which attempt of its caller a request is: 1, 2, ... Neither this nor the next is among fields().
+    [[nodiscard]] std::uint32_t attempt() const noexcept { return detail::attempt_of(parts()); }
+    // Whether somebody further up retries: what a handler calls for it is not retried (retry.hpp).
+    [[nodiscard]] bool no_retry() const noexcept {
+        return !extension(detail::ExtensionId::no_retry).empty();
     }
     [[nodiscard]] std::string_view topic() const noexcept {
         const auto& pieces = parts();

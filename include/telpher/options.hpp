@@ -1,6 +1,8 @@
 #pragma once
 // Every option and every limit, with units and defaults. Plain structs for designated initialisers.
 
+#include "telpher/retry.hpp"
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -45,6 +47,7 @@ struct ServerOptions {
     std::optional<std::uint32_t> file_mode{};  // 0600 (default) or 0660: who may attach
     Duration wait{};                           // OpenMode::attach: how long to wait for the domain
     WaitStrategy wait_strategy = WaitStrategy::balanced;
+    std::optional<RetryPolicy> retry{};  // of its sends, offers and publishes; nothing: no retries
 };
 
 // Whom an encrypted connection trusts, and as whom it speaks (SECURITY.md). Empty = the default. At most
@@ -72,6 +75,10 @@ struct ConnectOptions {
     // Connections by TCP only. `tls` says whom to trust, and implies `encrypt`.
     bool encrypt = false;
     std::optional<Tls> tls{};
+    // Of `connect` itself, and of the Client's sends, offers and publishes; nothing: no retries. A remote
+    // Client that was cut connects again by itself, without it.
+    std::optional<RetryPolicy> retry{};
+    RetryReport* retry_report = nullptr;  // of `connect`
 };
 
 // What an offer to a full queue does: waits or fails (`bounded`), or drops the oldest message

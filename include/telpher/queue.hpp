@@ -39,7 +39,9 @@ class Messages;
 
 namespace detail {
 class RemoteQueue;
-}
+class Retrier;
+struct RetryAccess;
+}  // namespace detail
 
 // A handle to one queue. Copies share it. Keeps its connection alive.
 //
@@ -66,6 +68,11 @@ class Queue {
     Result<std::uint64_t> offer(const Message& message,
                                 Duration timeout = {},
                                 std::stop_token stop = {});
+    // The same with retries of its own. Through a bridge, `disconnected` may have happened: it is retried if
+    // the options say that a second copy does no harm.
+    Result<std::uint64_t> offer(const Message& message,
+                                Duration timeout,
+                                const RetryOptions& options);
 
     // Sends a loan without a copy. Moved from only on success: after an error the loan is still
     // yours.
@@ -193,6 +200,7 @@ class Queue {
   private:
     friend class detail::QueueCore;
     friend struct detail::RemoteAccess;
+    friend struct detail::RetryAccess;
     friend class WaitSet;
     explicit Queue(std::shared_ptr<detail::QueueCore> core) : core_(std::move(core)) {}
     Result<Loan> loan_typed(std::uint64_t type_id, std::size_t size_bytes, Duration timeout);
@@ -203,6 +211,8 @@ class Queue {
 
     std::shared_ptr<detail::QueueCore> core_;
     std::shared_ptr<detail::RemoteQueue> remote_;  // instead of the core
+    std::shared_ptr<detail::Retrier> retrier_;     // of its Client or Server
+    bool retries_ = false;                         // whether that has a policy for all operations
 };
 
 // The range of Queue::messages. One pass, one thread.

@@ -21,7 +21,8 @@ namespace telpher {
 
 namespace detail {
 class DomainCore;
-}
+class Retrier;
+}  // namespace detail
 
 // One attached process, as `Server::processes` lists it.
 struct ProcessInfo {
@@ -154,6 +155,9 @@ class Server {
     Result<Published> publish(const Message& message,
                               Duration timeout = {},
                               std::stop_token stop = {});
+    Result<Published> publish(const Message& message,
+                              Duration timeout,
+                              const RetryOptions& options);
     // The same without waiting: as Topic::publish_async.
     Future<Published> publish_async(Message message,
                                     Duration timeout = {},
@@ -238,6 +242,8 @@ class Server {
     friend class Admin;
     explicit Server(std::shared_ptr<detail::DomainCore> core) : core_(std::move(core)) {}
     std::shared_ptr<detail::DomainCore> core_;
+    std::shared_ptr<detail::Retrier> retrier_;  // of opened ones
+    bool retries_ = false;                      // whether it has a policy for all operations
 };
 
 // ---- without a domain --------------------------------------------------------------------------

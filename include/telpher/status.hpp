@@ -78,7 +78,11 @@ struct [[nodiscard]] Error {
     Status status = Status::ok;
     int os_error = 0;      // errno of the failing system call, or 0
     std::string detail{};  // for people, never for branching; empty on hot paths (no allocation)
+    // Whether the operation took effect, where that is known and the status alone leaves it open.
+    std::optional<Outcome> effect{};
 
+    // `effect`, or else what the status says, which is careful.
+    [[nodiscard]] Outcome outcome() const noexcept;
     bool operator==(const Error&) const = default;
 };
 

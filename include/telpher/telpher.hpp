@@ -10,6 +10,7 @@
 #include "telpher/options.hpp"   // IWYU pragma: export
 #include "telpher/queue.hpp"     // IWYU pragma: export
 #include "telpher/result.hpp"    // IWYU pragma: export
+#include "telpher/retry.hpp"     // IWYU pragma: export
 #include "telpher/server.hpp"    // IWYU pragma: export
 #include "telpher/status.hpp"    // IWYU pragma: export
 #include "telpher/topic.hpp"     // IWYU pragma: export

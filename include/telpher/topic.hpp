@@ -28,6 +28,8 @@ class TopicCore;
 class SubscriptionCore;
 class RemoteTopic;
 class RemoteSubscription;
+class Retrier;
+struct RetryAccess;
 struct TopicReader;
 }  // namespace detail
 
@@ -76,6 +78,10 @@ class Topic {
     Result<Published> publish(const Message& message,
                               Duration timeout = {},
                               std::stop_token stop = {});
+    // The same with retries of its own, as Queue::offer.
+    Result<Published> publish(const Message& message,
+                              Duration timeout,
+                              const RetryOptions& options);
     // Without a copy. Moved from only on success.
     Result<Published> publish(Loan&& loan, Duration timeout = {}, std::stop_token stop = {});
     template <typename T>
@@ -112,6 +118,7 @@ class Topic {
   private:
     friend class detail::DomainCore;
     friend struct detail::RemoteAccess;
+    friend struct detail::RetryAccess;
     Topic(std::shared_ptr<detail::DomainCore> domain,
           std::shared_ptr<detail::TopicCore> core,
           bool created)
@@ -121,6 +128,8 @@ class Topic {
     std::shared_ptr<detail::TopicCore> core_;
     std::shared_ptr<detail::RemoteTopic> remote_;  // instead of the core
     bool created_ = false;
+    bool retries_ = false;  // whether the next one has a policy for all operations
+    std::shared_ptr<detail::Retrier> retrier_;  // of its Client or Server
 };
 
 // A message of a topic as one subscriber sees it: small ones are copied into it, others are read

@@ -108,7 +108,9 @@ Result<std::uint32_t> CallTarget::begin(const Message& request,
         Duration wait = options.waits_for_room ? clock.left() : Duration{};
         auto taken = source_.allocate(context, bytes, wait, *options.stop);
         if (!taken) {
-            return taken.error();
+            Error error = std::move(taken).error();
+            error.effect = Outcome::did_not_happen;
+            return error;
         }
         chunk = *taken;
     }
@@ -296,10 +298,17 @@ Result<Message> CallTarget::give_up(std::uint32_t chunk, Status reason) {
     if (how == shm::Calls::GivenUp::unsent) {
         release(chunk);
         return reason == Status::timed_out
-                   ? Error{reason, 0, "no server of " + label() + " was free: nobody had begun"}
+                   ? Error{reason,
+                           0,
+                           "no server of " + label() + " was free: nobody had begun",
+                           Outcome::did_not_happen}
                    : refused(reason);
     }
-    return Error{reason, 0, "a server of " + label() + " had begun, and may go on"};
+    // `overloaded` would say, through a bridge too, that it did not happen.
+    return Error{reason == Status::overloaded ? Status::timed_out : reason,
+                 0,
+                 "a server of " + label() + " had begun, and may go on",
+                 Outcome::may_have_happened};
 }
 
 // ---- the answer --------------------------------------------------------------------------------
@@ -323,7 +332,8 @@ Result<Message> CallTarget::take(std::uint32_t chunk, shm::ThreadContext& contex
         return Error{Status::out_of_memory,
                      0,
                      "the response of " + label() +
-                         " lies in a data segment that cannot be mapped into this process"};
+                         " lies in a data segment that cannot be mapped into this process",
+                     Outcome::happened};
     }
     Result<Message> result(std::in_place);
     // To be read now, and written by the next call.
@@ -354,12 +364,17 @@ Error CallTarget::answered_with(Status outcome, std::uint64_t error_id) const {
         case Status::handler_error:
             return {outcome, 0, "the handler of " + label() + " failed, error id " + id};
         case Status::timed_out:
-            return {outcome, 0, "its time had passed before a server of " + label() + " began"};
+            return {outcome,
+                    0,
+                    "its time had passed before a server of " + label() + " began",
+                    Outcome::did_not_happen};
         case Status::message_too_large:
         case Status::out_of_memory:
         case Status::bad_request:
-            return {
-                outcome, 0, "the response of " + label() + " could not be sent, error id " + id};
+            return {outcome,
+                    0,
+                    "the response of " + label() + " could not be sent, error id " + id,
+                    Outcome::happened};
         default:
             return {outcome, 0, "from a server of " + label()};
     }

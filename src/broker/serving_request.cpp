@@ -1,6 +1,7 @@
 // What a serving thread does with one request.
 
 #include "src/broker/call_target.hpp"
+#include "src/broker/retry_chain.hpp"
 #include "src/broker/serving.hpp"
 #include "src/wire/codec.hpp"
 
@@ -30,6 +31,8 @@ void Serving::serve(Work& work, std::uint32_t chunk) {
     }
     Status failed = Status::handler_error;
     std::string text;
+    // Most requests have no extension, and are spared the look into it.
+    const RetryChain chain(view.head().extension_bytes != 0 && view.no_retry());
     try {
         Result<Message> response = handler_(work.request);
         if (response) [[likely]] {
@@ -99,6 +102,7 @@ bool Serving::begin(Work& work, std::uint32_t chunk, MessageView& view, bool one
 void Serving::respond(Work& work, std::uint32_t chunk, const MessageView& view, Message& response) {
     if (view.head().extension_bytes != 0) [[unlikely]] {
         response.answering(view);
+        response.with_attempt(1).with_no_retry(false);  // of a handler that returned its request
     }
     response.without_timeout().with_response_status(Status::ok);
     if (auto put = put_response(work, chunk, response); !put) [[unlikely]] {

@@ -4,6 +4,7 @@
 #include "src/client/domain_core.hpp"
 #include "src/client/remote.hpp"
 #include "src/client/remote_admin.hpp"
+#include "src/client/retrier.hpp"
 #include "src/client/transport.hpp"
 
 #include <array>
@@ -36,6 +37,31 @@ SchemeRegistration::SchemeRegistration(std::string_view scheme, SchemeFactory fa
 }  // namespace detail
 
 Result<Client> connect(std::string_view uri, const ConnectOptions& options) {
+    if (auto sound = options.retry ? options.retry->check() : Result<void>(); !sound) {
+        return sound.error();
+    }
+    const auto retrier = std::make_shared<detail::Retrier>(options.retry);
+    auto client = detail::with_retries<Client>(retrier.get(),
+                                               {},
+                                               {.kind = detail::RetryKind::connect,
+                                                .timeout = options.wait,
+                                                .report = options.retry_report},
+                                               [&](std::uint32_t /*attempt*/, Duration left) {
+                                                   if (left == options.wait) {
+                                                       return Client::connect_once(uri, options);
+                                                   }
+                                                   ConnectOptions last = options;
+                                                   last.wait = left;
+                                                   return Client::connect_once(uri, last);
+                                               });
+    if (client) {
+        client->retrier_ = retrier;
+        client->retries_ = options.retry.has_value();
+    }
+    return client;
+}
+
+Result<Client> Client::connect_once(std::string_view uri, const ConnectOptions& options) {
     if (options.wait.count() < 0) {
         return Error{Status::bad_request, 0, "wait is negative, allowed are 0 and more"};
     }
@@ -68,17 +94,16 @@ Result<Client> connect(std::string_view uri, const ConnectOptions& options) {
 }
 
 Result<Queue> Client::queue(std::string_view name, const FindOptions& options) {
-    if (core_ == nullptr) {
-        return remote_ != nullptr ? remote_->queue(name, options) : Result<Queue>(Status::closed);
-    }
-    return core_->find_queue(name, options);
+    auto found = core_ != nullptr     ? core_->find_queue(name, options)
+                 : remote_ != nullptr ? remote_->queue(name, options)
+                                      : Result<Queue>(Status::closed);
+    return detail::RetryAccess::give(std::move(found), retrier_, retries_);
 }
 Result<Queue> Client::create_temporary_queue(const TemporaryQueueOptions& options) {
-    if (core_ == nullptr) {
-        return remote_ != nullptr ? remote_->create_temporary_queue(options)
-                                  : Result<Queue>(Status::closed);
-    }
-    return core_->create_temporary_queue(options);
+    auto made = core_ != nullptr     ? core_->create_temporary_queue(options)
+                : remote_ != nullptr ? remote_->create_temporary_queue(options)
+                                     : Result<Queue>(Status::closed);
+    return detail::RetryAccess::give(std::move(made), retrier_, retries_);
 }
 Result<std::uint64_t> Client::reply(const MessageView& request, Message message, Duration timeout) {
     if (core_ == nullptr) {
@@ -87,7 +112,25 @@ Result<std::uint64_t> Client::reply(const MessageView& request, Message message,
     }
     return core_->reply(request, std::move(message), timeout);
 }
+Result<Published> Client::publish(const Message& message,
+                                  Duration timeout,
+                                  const RetryOptions& options) {
+    return detail::with_retries<Published>(
+        retrier_.get(),
+        options.retry,
+        detail::task_of(detail::RetryKind::publish, message.topic(), timeout, options),
+        [&](std::uint32_t /*attempt*/, Duration left) {
+            if (core_ != nullptr) {
+                return core_->publish(message, left, options.stop);
+            }
+            return remote_ != nullptr ? remote_->publish(message, left, options.stop)
+                                      : Result<Published>(Status::closed);
+        });
+}
 Result<Published> Client::publish(const Message& message, Duration timeout, std::stop_token stop) {
+    if (retries_) [[unlikely]] {
+        return publish(message, timeout, RetryOptions{.stop = std::move(stop)});
+    }
     if (core_ == nullptr) {
         return remote_ != nullptr ? remote_->publish(message, timeout, stop)
                                   : Result<Published>(Status::closed);
@@ -102,10 +145,10 @@ Future<Published> Client::publish_async(Message message, Duration timeout, std::
                               : detail::ready_future(Result<Published>(Status::closed));
 }
 Result<Topic> Client::topic(std::string_view name) {
-    if (core_ == nullptr) {
-        return remote_ != nullptr ? remote_->topic(name) : Result<Topic>(Status::closed);
-    }
-    return core_->find_topic(name);
+    auto found = core_ != nullptr     ? core_->find_topic(name)
+                 : remote_ != nullptr ? remote_->topic(name)
+                                      : Result<Topic>(Status::closed);
+    return detail::RetryAccess::give(std::move(found), retrier_, retries_);
 }
 Result<Subscription> Client::subscribe_to(std::vector<std::string> patterns,
                                           detail::SampleHandler handler,
@@ -128,6 +171,9 @@ bool Client::running() const {
                             : remote_ != nullptr && remote_->running();
 }
 void Client::close() {
+    if (retrier_ != nullptr) {
+        retrier_->close();
+    }
     if (core_ != nullptr) {
         core_->close();
     } else if (remote_ != nullptr) {

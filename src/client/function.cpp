@@ -11,6 +11,7 @@
 #include "src/client/functions.hpp"
 #include "src/client/remote.hpp"
 #include "src/client/remote_admin.hpp"
+#include "src/client/retrier.hpp"
 
 namespace telpher {
 
@@ -54,62 +55,152 @@ detail::RemoteCall remote_call(std::string_view function,
             options.stop};
 }
 
+// Where a handle's calls go; one of the two, or none.
+struct Ends {
+    const std::shared_ptr<detail::DomainCore>& core;
+    const std::shared_ptr<detail::RemoteClient>& remote;
+};
+
+Result<Message> send_once(const Ends& to,
+                          std::string_view function,
+                          const Message& request,
+                          Duration timeout,
+                          const SendOptions& options) {
+    if (to.core != nullptr) [[likely]] {
+        return to.core->functions().send(function, request, timeout, options);
+    }
+    return to.remote != nullptr ? to.remote->send(remote_call(function, timeout, options), request)
+                                : Result<Message>(Status::closed);
+}
+
+Result<void> send_oneway_once(const Ends& to,
+                              std::string_view function,
+                              const Message& request,
+                              Duration timeout,
+                              const SendOptions& options) {
+    if (to.core != nullptr) [[likely]] {
+        return to.core->functions().send_oneway(function, request, timeout, options);
+    }
+    return to.remote != nullptr
+               ? to.remote->send_oneway(remote_call(function, timeout, options), request)
+               : Result<void>(Status::closed);
+}
+
+Future<Message> send_async_once(const Ends& to,
+                                std::string_view function,
+                                const Message& request,
+                                Duration timeout,
+                                const SendOptions& options) {
+    if (options.retry) [[unlikely]] {
+        return detail::ready_future(Result<Message>(
+            Error{Status::bad_request, 0, "retry is given, and send_async does not retry"}));
+    }
+    if (detail::t_no_retry && !request.no_retry()) [[unlikely]] {
+        Message marked(request);
+        marked.with_no_retry();
+        return send_async_once(to, function, marked, timeout, options);
+    }
+    if (to.core != nullptr) [[likely]] {
+        return to.core->functions().send_async(function, request, timeout, options);
+    }
+    return to.remote != nullptr
+               ? to.remote->send_async(remote_call(function, timeout, options), request)
+               : detail::ready_future(Result<Message>(Status::closed));
+}
+
+// Whether a call is more than one attempt as it stands. One branch: it is in everybody's way.
+bool is_special(const SendOptions& options, bool retries) noexcept {
+    return (static_cast<unsigned>(options.retry.has_value()) | static_cast<unsigned>(retries) |
+            static_cast<unsigned>(detail::t_no_retry)) != 0;
+}
+
+// `once(request, timeout)` as often as the policy says. Its requests tell the handler which attempt they
+// are, and that nothing below needs to retry. Of one-way requests nobody waits for the handler, so that
+// only a caller further up may repeat them.
+template <typename T, typename Once>
+Result<T> send_with_retries(detail::Retrier* retrier,
+                            const SendOptions& options,
+                            detail::RetryTask task,
+                            const Message& request,
+                            Once&& once) {
+    task.idempotent = options.idempotent;
+    task.report = options.report;
+    task.stop = options.stop;
+    const RetryPolicy* const policy = retrier != nullptr ? retrier->policy(options.retry) : nullptr;
+    const bool no_retry = detail::t_no_retry || (policy != nullptr && policy->attempts_max > 1 &&
+                                                 task.kind == detail::RetryKind::call);
+    Message marked(request);
+    marked.with_no_retry(no_retry);
+    return detail::with_retries<T>(
+        retrier, options.retry, task, [&](std::uint32_t attempt, Duration timeout) {
+            return once(marked.with_attempt(attempt), timeout);
+        });
+}
+
 }  // namespace
 
 // The same members of both; `remote` is who is asked where there is no core.
 // NOLINTBEGIN(bugprone-macro-parentheses): names, not expressions
-#define TELPHER_CALLS(Handle, remote)                                                             \
-    Result<Message> Handle::send(std::string_view function,                                       \
-                                 const Message& request,                                          \
-                                 Duration timeout,                                                \
-                                 const SendOptions& options) {                                    \
-        if (core_ != nullptr) {                                                                   \
-            return core_->functions().send(function, request, timeout, options);                  \
-        }                                                                                         \
-        return remote != nullptr ? remote->send(remote_call(function, timeout, options), request) \
-                                 : Result<Message>(Status::closed);                               \
-    }                                                                                             \
-    Result<Message> Handle::send(                                                                 \
-        const Message& request, Duration timeout, const SendOptions& options) {                   \
-        return send(detail::kDefaultFunction, request, timeout, options);                         \
-    }                                                                                             \
-    Future<Message> Handle::send_async(std::string_view function,                                 \
-                                       const Message& request,                                    \
-                                       Duration timeout,                                          \
-                                       const SendOptions& options) {                              \
-        if (core_ != nullptr) {                                                                   \
-            return core_->functions().send_async(function, request, timeout, options);            \
-        }                                                                                         \
-        return remote != nullptr                                                                  \
-                   ? remote->send_async(remote_call(function, timeout, options), request)         \
-                   : detail::ready_future(Result<Message>(Status::closed));                       \
-    }                                                                                             \
-    Future<Message> Handle::send_async(                                                           \
-        const Message& request, Duration timeout, const SendOptions& options) {                   \
-        return send_async(detail::kDefaultFunction, request, timeout, options);                   \
-    }                                                                                             \
-    Result<void> Handle::send_oneway(std::string_view function,                                   \
-                                     const Message& request,                                      \
-                                     Duration timeout,                                            \
-                                     const SendOptions& options) {                                \
-        if (core_ != nullptr) {                                                                   \
-            return core_->functions().send_oneway(function, request, timeout, options);           \
-        }                                                                                         \
-        return remote != nullptr                                                                  \
-                   ? remote->send_oneway(remote_call(function, timeout, options), request)        \
-                   : Result<void>(Status::closed);                                                \
-    }                                                                                             \
-    Result<void> Handle::send_oneway(                                                             \
-        const Message& request, Duration timeout, const SendOptions& options) {                   \
-        return send_oneway(detail::kDefaultFunction, request, timeout, options);                  \
-    }                                                                                             \
-    Result<FunctionStatus> Handle::function_status(std::string_view function) const {             \
-        if (core_ != nullptr) {                                                                   \
-            return core_->functions().status(function.empty() ? detail::kDefaultFunction          \
-                                                              : function);                        \
-        }                                                                                         \
-        return remote != nullptr ? remote->admin()->function_status(function)                     \
-                                 : Result<FunctionStatus>(Status::closed);                        \
+#define TELPHER_CALLS(Handle, remote)                                                    \
+    Result<Message> Handle::send(std::string_view function,                              \
+                                 const Message& request,                                 \
+                                 Duration timeout,                                       \
+                                 const SendOptions& options) {                           \
+        const Ends to{core_, remote};                                                    \
+        if (!is_special(options, retries_)) [[likely]] {                                 \
+            return send_once(to, function, request, timeout, options);                   \
+        }                                                                                \
+        return send_with_retries<Message>(retrier_.get(),                                \
+                                          options,                                       \
+                                          {detail::RetryKind::call, function, timeout},  \
+                                          request,                                       \
+                                          [&](const Message& marked, Duration left) {    \
+                                              return send_once(                          \
+                                                  to, function, marked, left, options);  \
+                                          });                                            \
+    }                                                                                    \
+    Result<Message> Handle::send(                                                        \
+        const Message& request, Duration timeout, const SendOptions& options) {          \
+        return send(detail::kDefaultFunction, request, timeout, options);                \
+    }                                                                                    \
+    Future<Message> Handle::send_async(std::string_view function,                        \
+                                       const Message& request,                           \
+                                       Duration timeout,                                 \
+                                       const SendOptions& options) {                     \
+        return send_async_once({core_, remote}, function, request, timeout, options);    \
+    }                                                                                    \
+    Future<Message> Handle::send_async(                                                  \
+        const Message& request, Duration timeout, const SendOptions& options) {          \
+        return send_async(detail::kDefaultFunction, request, timeout, options);          \
+    }                                                                                    \
+    Result<void> Handle::send_oneway(std::string_view function,                          \
+                                     const Message& request,                             \
+                                     Duration timeout,                                   \
+                                     const SendOptions& options) {                       \
+        const Ends to{core_, remote};                                                    \
+        if (!is_special(options, retries_)) [[likely]] {                                 \
+            return send_oneway_once(to, function, request, timeout, options);            \
+        }                                                                                \
+        return send_with_retries<void>(retrier_.get(),                                   \
+                                       options,                                          \
+                                       {detail::RetryKind::oneway, function, timeout},   \
+                                       request,                                          \
+                                       [&](const Message& marked, Duration left) {       \
+                                           return send_oneway_once(                      \
+                                               to, function, marked, left, options);     \
+                                       });                                               \
+    }                                                                                    \
+    Result<void> Handle::send_oneway(                                                    \
+        const Message& request, Duration timeout, const SendOptions& options) {          \
+        return send_oneway(detail::kDefaultFunction, request, timeout, options);         \
+    }                                                                                    \
+    Result<FunctionStatus> Handle::function_status(std::string_view function) const {    \
+        if (core_ != nullptr) {                                                          \
+            return core_->functions().status(function.empty() ? detail::kDefaultFunction \
+                                                              : function);               \
+        }                                                                                \
+        return remote != nullptr ? remote->admin()->function_status(function)            \
+                                 : Result<FunctionStatus>(Status::closed);               \
     }
 TELPHER_CALLS(Client, remote_)
 TELPHER_CALLS(Server, kLocal)

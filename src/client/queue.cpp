@@ -4,6 +4,7 @@
 
 #include "src/broker/queue_core.hpp"
 #include "src/client/remote.hpp"
+#include "src/client/retrier.hpp"
 #include "src/wire/names.hpp"
 
 namespace telpher {
@@ -28,7 +29,26 @@ constexpr std::size_t kAlignedFrom = 4096;
 
 }  // namespace
 
+Result<std::uint64_t> Queue::offer(const Message& message,
+                                   Duration timeout,
+                                   const RetryOptions& options) {
+    return detail::with_retries<std::uint64_t>(
+        retrier_.get(),
+        options.retry,
+        detail::task_of(detail::RetryKind::offer, name(), timeout, options),
+        [&](std::uint32_t /*attempt*/, Duration left) {
+            if (core_ != nullptr) {
+                return core_->offer(message, left, options.stop);
+            }
+            return remote_ != nullptr ? remote_->offer(message, left, options.stop)
+                                      : Result<std::uint64_t>(Status::closed);
+        });
+}
+
 Result<std::uint64_t> Queue::offer(const Message& message, Duration timeout, std::stop_token stop) {
+    if (retries_) [[unlikely]] {
+        return offer(message, timeout, RetryOptions{.stop = std::move(stop)});
+    }
     if (core_ != nullptr) {
         return core_->offer(message, timeout, stop);
     }
@@ -37,6 +57,19 @@ Result<std::uint64_t> Queue::offer(const Message& message, Duration timeout, std
 }
 
 Result<std::uint64_t> Queue::offer(Loan&& loan, Duration timeout, std::stop_token stop) {
+    if (retries_) [[unlikely]] {
+        return detail::with_retries<std::uint64_t>(
+            retrier_.get(),
+            {},
+            {.kind = detail::RetryKind::offer, .name = name(), .timeout = timeout, .stop = stop},
+            [&](std::uint32_t /*attempt*/, Duration left) {
+                if (core_ != nullptr) {
+                    return core_->offer(loan, left, stop);
+                }
+                return remote_ != nullptr ? remote_->offer(loan, left, stop)
+                                          : Result<std::uint64_t>(Status::closed);
+            });
+    }
     if (core_ != nullptr) {
         return core_->offer(loan, timeout, stop);
     }

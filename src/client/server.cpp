@@ -3,6 +3,7 @@
 #include "shm/garbage.hpp"
 #include "src/broker/publish_operation.hpp"
 #include "src/client/domain_core.hpp"
+#include "src/client/retrier.hpp"
 
 namespace telpher {
 namespace {
@@ -63,6 +64,9 @@ Result<Server> Server::open(std::string_view name, const ServerOptions& options)
     if (options.wait.count() < 0) {
         return Error{Status::bad_request, 0, "wait is negative, allowed are 0 and more"};
     }
+    if (auto sound = options.retry ? options.retry->check() : Result<void>(); !sound) {
+        return sound.error();
+    }
     const shm::SegmentPlan plan = plan_of(name, options);
     auto opened = detail::open_attachment({name, options.mode, &plan, options.wait});
     if (!opened) {
@@ -73,8 +77,11 @@ Result<Server> Server::open(std::string_view name, const ServerOptions& options)
             return same.error();
         }
     }
-    return Server(std::make_shared<detail::DomainCore>(
+    Server server(std::make_shared<detail::DomainCore>(
         std::move(opened->attachment), options.wait_strategy, opened->created));
+    server.retrier_ = std::make_shared<detail::Retrier>(options.retry);
+    server.retries_ = options.retry.has_value();
+    return server;
 }
 
 // A default-constructed Server is closed.
@@ -86,11 +93,11 @@ Result<Server> Server::open(std::string_view name, const ServerOptions& options)
 
 Result<Queue> Server::create_queue(std::string_view name, const QueueOptions& options) {
     TELPHER_NEED_CORE();
-    return core_->create_queue(name, options);
+    return detail::RetryAccess::give(core_->create_queue(name, options), retrier_, retries_);
 }
 Result<Queue> Server::create_temporary_queue(const TemporaryQueueOptions& options) {
     TELPHER_NEED_CORE();
-    return core_->create_temporary_queue(options);
+    return detail::RetryAccess::give(core_->create_temporary_queue(options), retrier_, retries_);
 }
 Result<std::uint64_t> Server::reply(const MessageView& request, Message message, Duration timeout) {
     TELPHER_NEED_CORE();
@@ -98,7 +105,7 @@ Result<std::uint64_t> Server::reply(const MessageView& request, Message message,
 }
 Result<Queue> Server::queue(std::string_view name, const FindOptions& options) {
     TELPHER_NEED_CORE();
-    return core_->find_queue(name, options);
+    return detail::RetryAccess::give(core_->find_queue(name, options), retrier_, retries_);
 }
 Result<void> Server::remove_queue(std::string_view name) {
     TELPHER_NEED_CORE();
@@ -112,8 +119,23 @@ Result<std::vector<std::string>> Server::queues() const {
     TELPHER_NEED_CORE();
     return core_->names(shm::Family::queue);
 }
+Result<Published> Server::publish(const Message& message,
+                                  Duration timeout,
+                                  const RetryOptions& options) {
+    TELPHER_NEED_CORE();
+    return detail::with_retries<Published>(
+        retrier_.get(),
+        options.retry,
+        detail::task_of(detail::RetryKind::publish, message.topic(), timeout, options),
+        [&](std::uint32_t /*attempt*/, Duration left) {
+            return core_->publish(message, left, options.stop);
+        });
+}
 Result<Published> Server::publish(const Message& message, Duration timeout, std::stop_token stop) {
     TELPHER_NEED_CORE();
+    if (retries_) [[unlikely]] {
+        return publish(message, timeout, RetryOptions{.stop = std::move(stop)});
+    }
     return core_->publish(message, timeout, stop);
 }
 Future<Published> Server::publish_async(Message message, Duration timeout, std::stop_token stop) {
@@ -122,7 +144,7 @@ Future<Published> Server::publish_async(Message message, Duration timeout, std::
 }
 Result<Topic> Server::topic(std::string_view name) {
     TELPHER_NEED_CORE();
-    return core_->find_topic(name);
+    return detail::RetryAccess::give(core_->find_topic(name), retrier_, retries_);
 }
 Result<Subscription> Server::subscribe_to(std::vector<std::string> patterns,
                                           detail::SampleHandler handler,
@@ -132,7 +154,7 @@ Result<Subscription> Server::subscribe_to(std::vector<std::string> patterns,
 }
 Result<Topic> Server::create_topic(std::string_view name, const TopicOptions& options) {
     TELPHER_NEED_CORE();
-    return core_->create_topic(name, options);
+    return detail::RetryAccess::give(core_->create_topic(name, options), retrier_, retries_);
 }
 Result<void> Server::remove_topic(std::string_view name) {
     TELPHER_NEED_CORE();
@@ -172,6 +194,7 @@ const std::string& Server::name() const {
 }
 void Server::close() {
     if (core_ != nullptr) {
+        retrier_->close();
         core_->close();
     }
 }

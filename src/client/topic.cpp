@@ -6,6 +6,7 @@
 #include "src/broker/subscription_core.hpp"
 #include "src/broker/topic_core.hpp"
 #include "src/client/remote.hpp"
+#include "src/client/retrier.hpp"
 
 #include <cstring>
 
@@ -16,7 +17,26 @@ namespace {
 constexpr std::size_t kAlignedFrom = 4096;
 }  // namespace
 
+Result<Published> Topic::publish(const Message& message,
+                                 Duration timeout,
+                                 const RetryOptions& options) {
+    return detail::with_retries<Published>(
+        retrier_.get(),
+        options.retry,
+        detail::task_of(detail::RetryKind::publish, name(), timeout, options),
+        [&](std::uint32_t /*attempt*/, Duration left) {
+            if (core_ != nullptr) {
+                return core_->publish(message, left, options.stop);
+            }
+            return remote_ != nullptr ? remote_->publish(message, left, options.stop)
+                                      : Result<Published>(Status::closed);
+        });
+}
+
 Result<Published> Topic::publish(const Message& message, Duration timeout, std::stop_token stop) {
+    if (retries_) [[unlikely]] {
+        return publish(message, timeout, RetryOptions{.stop = std::move(stop)});
+    }
     if (core_ != nullptr) {
         return core_->publish(message, timeout, stop);
     }
@@ -25,6 +45,19 @@ Result<Published> Topic::publish(const Message& message, Duration timeout, std::
 }
 
 Result<Published> Topic::publish(Loan&& loan, Duration timeout, std::stop_token stop) {
+    if (retries_) [[unlikely]] {
+        return detail::with_retries<Published>(
+            retrier_.get(),
+            {},
+            {.kind = detail::RetryKind::publish, .name = name(), .timeout = timeout, .stop = stop},
+            [&](std::uint32_t /*attempt*/, Duration left) {
+                if (core_ != nullptr) {
+                    return core_->publish(loan, left, stop);
+                }
+                return remote_ != nullptr ? remote_->publish(loan, left, stop)
+                                          : Result<Published>(Status::closed);
+            });
+    }
     if (core_ != nullptr) {
         return core_->publish(loan, timeout, stop);
     }

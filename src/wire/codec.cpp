@@ -54,6 +54,10 @@ Result<void> check_entry(const ExtensionEntry& entry) {
         wanted = kTimeoutEntryBytes;
     } else if (entry.id == ExtensionId::type) {
         wanted = kTypeEntryBytes;
+    } else if (entry.id == ExtensionId::attempt) {
+        wanted = kAttemptEntryBytes;
+    } else if (entry.id == ExtensionId::no_retry) {
+        wanted = kNoRetryEntryBytes;
     }
     if (entry.bytes.size() != wanted) {
         return corrupt("extension entry " + number(static_cast<std::size_t>(entry.id)) + " is " +

@@ -92,6 +92,15 @@ std::optional<std::chrono::milliseconds> timeout_of(const MessageParts& parts) n
     return std::chrono::milliseconds{timeout_ms};
 }
 
+std::uint32_t attempt_of(const MessageParts& parts) noexcept {
+    const std::string_view bytes = find_extension(parts, ExtensionId::attempt);
+    std::uint32_t attempt = 1;
+    if (bytes.size() == wire::kAttemptEntryBytes) {
+        std::memcpy(&attempt, bytes.data(), sizeof attempt);
+    }
+    return attempt;
+}
+
 std::optional<TypeTag> type_tag_of(const MessageParts& parts) noexcept {
     if ((parts.head.flags & kFlagTyped) == 0) {
         return std::nullopt;

@@ -209,6 +209,8 @@ const StatusInfo& describe(Status status) noexcept {
     return index == 0 ? kUnknown : kStatuses[index - 1];
 }
 
+Outcome Error::outcome() const noexcept { return effect.value_or(describe(status).outcome); }
+
 std::string_view to_string(Status status) noexcept { return describe(status).name; }
 
 std::span<const StatusInfo> all_statuses() noexcept { return kStatuses; }

@@ -33,6 +33,14 @@ TEST(Status, names_are_read_back_and_other_texts_are_not) {
     EXPECT_EQ(parse_status("unknown"), std::nullopt);
 }
 
+TEST(Status, an_error_says_what_it_knows_of_its_outcome_and_else_what_its_status_says) {
+    for (const StatusInfo& info : all_statuses()) {
+        EXPECT_EQ((Error{info.status, 0, {}}.outcome()), info.outcome);
+    }
+    EXPECT_EQ((Error{Status::timed_out, 0, {}, Outcome::did_not_happen}.outcome()),
+              Outcome::did_not_happen);
+}
+
 // The numbers are in memory and on the wire: this test is what notices a change.
 TEST(Status, numbers_never_change) {
     std::string numbers;

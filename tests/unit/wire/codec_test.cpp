@@ -41,6 +41,24 @@ TEST(Codec, builders_in_another_order_give_the_same_bytes) {
     EXPECT_EQ(golden::to_hex(golden::encoded(message)), golden::kFull);
 }
 
+TEST(Codec, attempt_and_no_retry_have_the_bytes_of_the_format) {
+    Message message = Message::text("t", "x").with_request_id("17");
+    const auto plain = golden::encoded(message);
+    EXPECT_EQ(message.attempt(), 1U);
+    EXPECT_FALSE(message.no_retry());
+    message.with_attempt(3).with_no_retry();
+    EXPECT_EQ(message.attempt(), 3U);
+    EXPECT_TRUE(message.no_retry());
+    const auto bytes = golden::encoded(message);
+    EXPECT_EQ(golden::to_hex(bytes).substr(80, 32), "03020031370b0400030000000c010001");
+    const auto view = decode(bytes);
+    ASSERT_TRUE(view) << to_string(view.error());
+    EXPECT_EQ(view->attempt(), 3U);
+    EXPECT_TRUE(view->no_retry());
+    EXPECT_EQ(view->request_id(), "17");
+    EXPECT_EQ(golden::encoded(message.with_attempt(1).with_no_retry(false)), plain);
+}
+
 TEST(Codec, a_typed_aligned_loan_has_the_bytes_of_the_format) {
     const LoanPlan plan{.topic = "frames",
                         .payload_bytes = 4,

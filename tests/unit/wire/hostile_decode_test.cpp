@@ -144,6 +144,8 @@ TEST(HostileDecode, each_refusal_names_field_limit_and_value) {
         {"mimetype unused", golden::kFull, 7, {1}, "the extension has a mimetype"},
         {"untyped", golden::kTyped, 5, {4}, "the extension has a type"},
         {"type larger", golden::kTyped, 51, {5}, "type is 5 bytes, the payload has 4"},
+        {"no_retry length", golden::kFull, 159, {12}, "entry 12 is 4 bytes, the format says 1"},
+        {"attempt length", golden::kTyped, 40, {11}, "entry 11 is 12 bytes, the format says 4"},
         {"type length", golden::kTyped, 41, {11}, "entry 10 is 11 bytes, the format says 12"},
     };
     for (const Damage& damage : damages) {

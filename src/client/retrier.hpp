@@ -70,7 +70,7 @@ class Retrier {
     using Key = std::pair<char, std::string>;
     // Looks names up without making strings of them.
     struct Before {
-        using is_transparent = void;
+        using is_transparent = void;  // NOLINT(readability-identifier-naming): std::map asks for it
         template <typename A, typename B>
         bool operator()(const A& a, const B& b) const noexcept {
             return a.first != b.first ? a.first < b.first

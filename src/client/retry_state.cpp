@@ -1,6 +1,7 @@
 #include "src/client/retry_state.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace telpher::detail {
 namespace {
@@ -17,7 +18,8 @@ std::uint64_t most_of(const RetryBudget& budget) noexcept {
 // ---- budget ------------------------------------------------------------------------------------
 
 void RetryDestination::deposit(const RetryBudget& budget) {
-    const auto part = static_cast<std::uint64_t>(budget.ratio * static_cast<double>(kToken) + 0.5);
+    const auto part =
+        static_cast<std::uint64_t>(std::lround(budget.ratio * static_cast<double>(kToken)));
     const std::lock_guard hold(mutex_);
     // Policies of several bursts may share a bucket: none takes away what another has brought.
     const std::uint64_t now = tokens_.value_or(most_of(budget));

@@ -333,6 +333,7 @@ TEST_F(RemoteSessionTest, an_offer_that_is_given_back_can_be_taken_back_and_keep
     run();
     EXPECT_EQ(offers[1].status(), Status::disconnected);
     EXPECT_NE(offers[1].last.error.detail.find("not sent"), std::string::npos);
+    EXPECT_EQ(offers[1].last.error.outcome(), Outcome::did_not_happen) << "it may be retried";
 }
 
 TEST_F(RemoteSessionTest, a_watch_goes_to_the_next_bridge) {

@@ -171,13 +171,14 @@ bool Client::running() const {
                             : remote_ != nullptr && remote_->running();
 }
 void Client::close() {
-    if (retrier_ != nullptr) {
-        retrier_->close();
-    }
     if (core_ != nullptr) {
         core_->close();
     } else if (remote_ != nullptr) {
         remote_->close();
+    }
+    // Last: who wakes here tries again, and is to find it closed.
+    if (retrier_ != nullptr) {
+        retrier_->close();
     }
 }
 

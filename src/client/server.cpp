@@ -194,8 +194,8 @@ const std::string& Server::name() const {
 }
 void Server::close() {
     if (core_ != nullptr) {
-        retrier_->close();
         core_->close();
+        retrier_->close();  // last: who wakes here tries again, and is to find it closed
     }
 }
 

@@ -339,16 +339,30 @@ void Attachment::ring_own_threads() noexcept {
 }
 
 void Attachment::check_deaths() {
-    const std::lock_guard hold(reap_mutex_);
-    if (reaper_.help_all(slot_) != 0) {
-        tidy_directory();
+    bool reaped = false;
+    {
+        const std::lock_guard hold(reap_mutex_);
+        reaped = reaper_.help_all(slot_) != 0;
+        if (reaped) {
+            tidy_directory();
+        }
+    }
+    if (reaped) {
+        keep_leases();
     }
 }
 
 void Attachment::check_death(std::uint32_t slot, std::uint64_t gone) {
-    const std::lock_guard hold(reap_mutex_);
-    if (reaper_.help(slot, slot_, gone)) {
-        tidy_directory();
+    bool reaped = false;
+    {
+        const std::lock_guard hold(reap_mutex_);
+        reaped = reaper_.help(slot, slot_, gone);
+        if (reaped) {
+            tidy_directory();
+        }
+    }
+    if (reaped) {
+        keep_leases();
     }
 }
 

@@ -14,6 +14,7 @@
 #include "shm/chunk_pool.hpp"
 #include "shm/directory.hpp"
 #include "shm/doorbell.hpp"
+#include "shm/lease_keeper.hpp"
 #include "shm/process_table.hpp"
 #include "shm/reaper.hpp"
 #include "shm/segment.hpp"
@@ -84,6 +85,8 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     // Gives back a chunk held by this process (a released delivery, a dropped loan). In a forked
     // child: nothing.
     void give_back(std::uint32_t chunk) noexcept;
+    // The account of a chunk that this process holds no more, whoever has it: its last access to us.
+    void returned(std::uint32_t chunk, ThreadContext* context) noexcept;
 
     // Looks for dead processes now and reaps them: on time-outs, and when memory or slots run out.
     void check_deaths();
@@ -94,6 +97,10 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     void tidy_directory();
     // The same if there is something of the first kind: what a busy lock left undone after a death.
     void tidy_orphans();
+    // Hands out again what is parked, and ends leases that expired, unless another thread is at it.
+    void keep_leases();
+    // Something is to be looked at earlier than the janitor knows.
+    void poke_janitor() noexcept;
     // Adds chunks of `chunk_bytes` to the domain, unless others did since we knew of `classes`.
     // `patience`: how long to wait for the directory lock. Errors: out_of_memory (/dev/shm is full,
     // or the memory cannot be mapped here), limit_reached (limits.segment_bytes), timed_out (the
@@ -115,6 +122,8 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     [[nodiscard]] ProcessTable& processes() noexcept { return processes_; }
     [[nodiscard]] std::span<ThreadRecord> threads() noexcept { return threads_; }
     [[nodiscard]] Calls calls() noexcept { return {&pool_, &processes_, threads_}; }
+    [[nodiscard]] Leases leases() noexcept { return {&pool_, slot_}; }
+    [[nodiscard]] LeaseKeeper keeper() noexcept { return {&pool_, &directory_, threads_, slot_}; }
     [[nodiscard]] WaiterMap& pool_waiters() noexcept { return *pool_waiters_; }
     [[nodiscard]] std::uint32_t slot() const noexcept { return slot_; }
     [[nodiscard]] std::uint64_t identity() const noexcept { return identity_; }
@@ -164,8 +173,10 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     std::atomic<std::uint64_t> returned_elsewhere_{0};  // by threads without a context
     Attachment* next_orphan_ = nullptr;
     std::mutex reap_mutex_;  // one reaping at a time in this process: it has one `reaping` word
+    std::mutex keep_mutex_;  // one pass of the lease keeper at a time in this process
     std::thread janitor_;
-    int stop_event_ = -1;
+    std::atomic<bool> janitor_stops_{false};
+    int janitor_event_ = -1;
     int mailbox_ = -1;  // others tell us that they joined
 
     static thread_local std::uint64_t tls_serial;

@@ -21,10 +21,11 @@ void Attachment::Closer::operator()(Attachment* attachment) const noexcept {
         return;  // a child neither leaves nor unmaps
     }
     if (attachment->janitor_.joinable()) {
-        const std::uint64_t one = 1;
-        static_cast<void>(!write(attachment->stop_event_, &one, sizeof one));
+        // relaxed: the event's write and read order it
+        attachment->janitor_stops_.store(true, std::memory_order_relaxed);
+        attachment->poke_janitor();
         attachment->janitor_.join();
-        close(attachment->stop_event_);
+        close(std::exchange(attachment->janitor_event_, -1));
         if (attachment->mailbox_ >= 0) {
             close(attachment->mailbox_);
         }
@@ -42,13 +43,17 @@ void Attachment::give_back(std::uint32_t chunk) noexcept {
     if (forked()) {
         return;
     }
-    discharge(chunk);
     ThreadContext* context = known_context();
     if (context != nullptr) {
         pool_.release(chunk, slot_, context->cursor);
     } else {
         pool_.free_now(chunk);
     }
+    returned(chunk, context);
+}
+
+void Attachment::returned(std::uint32_t chunk, ThreadContext* context) noexcept {
+    discharge(chunk);
     // relaxed: a hint; who waits for memory also looks every few milliseconds
     if (segment_.header().starving.load(std::memory_order_relaxed) != 0) [[unlikely]] {
         wake(*pool_waiters_, threads_, [] { return true; });

@@ -173,7 +173,12 @@ class Auditor {
         switch (word_state(word)) {
             case ChunkState::free:
                 return {};
+            case ChunkState::parked:
+                return queue_exists(chunk) ? std::string() : "is PARKED, and its queue is gone";
+            case ChunkState::lingering:
+                return has_live_reader(chunk) ? std::string() : "LINGERS, and nobody reads it";
             case ChunkState::owned:
+            case ChunkState::moving:
             case ChunkState::claimed:
                 return owner < live_.size() && live_[owner]
                            ? std::string()
@@ -205,6 +210,24 @@ class Auditor {
                 return "is in state " + std::to_string(word >> 60) +
                        ", which this version does not use";
         }
+    }
+
+    [[nodiscard]] bool queue_exists(std::uint32_t chunk) const {
+        // relaxed: written before OFFERED
+        const std::uint64_t dest = a_.pool().header(chunk)->dest.load(std::memory_order_relaxed);
+        const auto found = a_.directory().pinned(dest_entry(dest));
+        return found && found->generation == dest_generation(dest) && found->leased();
+    }
+
+    [[nodiscard]] bool has_live_reader(std::uint32_t chunk) const {
+        for (const Word& word : a_.leases().block(chunk).readers) {
+            const std::uint64_t reader = word.load(std::memory_order_relaxed);  // relaxed: looked at again
+            if (reader != 0 && reader_holder(reader) < live_.size() &&
+                live_[reader_holder(reader)]) {
+                return true;
+            }
+        }
+        return false;
     }
 
     // The sentinel of a topic takes the place of a message, which goes when the topic does.
@@ -289,6 +312,13 @@ class Auditor {
                 break;
             case ChunkState::retired:
                 ++audit_.retired;
+                break;
+            case ChunkState::parked:
+            case ChunkState::moving:
+                ++audit_.parked;
+                break;
+            case ChunkState::lingering:
+                ++audit_.lingering;
                 break;
             case ChunkState::replied:
             case ChunkState::failed:

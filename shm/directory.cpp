@@ -277,6 +277,11 @@ Found Directory::write_entry(std::uint32_t index,
     info.byte_budget = spec.byte_budget;
     info.owner = spec.owner;
     info.flags = spec.flags;
+    info.delivery = spec.delivery;
+    info.lease_ns = spec.lease_ns;
+    info.deliveries_max = spec.deliveries_max;
+    info.dead_letter_entry = spec.dead_letter_entry;
+    info.dead_letter_generation = spec.dead_letter_generation;
     info.options_hash = spec.options_hash;
     info.created_ns = read_clock(CLOCK_REALTIME);
     DirectoryEntry& e = entries_[index];
@@ -295,7 +300,10 @@ Found Directory::write_entry(std::uint32_t index,
                           &e.dropped_told,
                           &e.errors,
                           &e.late,
-                          &e.timed_out}) {
+                          &e.timed_out,
+                          &e.lease_look,
+                          &e.lease_expired,
+                          &e.dead_lettered}) {
         counter->store(0, std::memory_order_relaxed);  // relaxed: published by E6
     }
     for (Word& bits : e.consumers) {

@@ -47,7 +47,11 @@ struct Found {
     [[nodiscard]] std::string name() const { return {info.name, info.name_bytes}; }
     [[nodiscard]] Kind kind() const { return static_cast<Kind>(info.kind); }
     [[nodiscard]] Family family() const { return family_of(kind()); }
-    [[nodiscard]] std::uint64_t dest() const { return make_dest(entry, generation); }
+    // Whether its chunks carry a LeaseBlock.
+    [[nodiscard]] bool leased() const { return info.delivery != 0; }
+    [[nodiscard]] std::uint64_t dest() const {
+        return make_dest(entry, generation, leased() ? Lane::leased : Lane::main);
+    }
 };
 
 struct DestinationSpec {
@@ -63,6 +67,12 @@ struct DestinationSpec {
     SlowPolicy policy = SlowPolicy::drop_oldest;
     std::uint64_t disconnect_after = 0;
     std::uint8_t flags = 0;  // kEntry...
+    // Of queues with leases.
+    std::uint8_t delivery = 0;  // DeliveryMode
+    std::uint64_t lease_ns = 0;
+    std::uint32_t deliveries_max = 0;  // 0 = any number
+    std::uint32_t dead_letter_entry = 0;
+    std::uint32_t dead_letter_generation = 0;
 };
 
 class Directory {
@@ -175,6 +185,14 @@ class Directory {
         return entries_[index];
     }
     [[nodiscard]] std::uint32_t used() const noexcept;
+    // A first look: whether entry `index` is, or was last, a queue with leases.
+    [[nodiscard]] bool entry_leased(std::uint32_t index) const noexcept {
+        // E2: pairs with E1 (directory.cpp:E1). The word that holds kind and delivery.
+        const std::uint64_t kinds = std::atomic_ref<std::uint64_t>(
+                                        reinterpret_cast<std::uint64_t*>(&entries_[index].info)[1])
+                                        .load(std::memory_order_acquire);
+        return (kinds >> 8 & 0xFFU) != 0;
+    }
 
   private:
     // What a destination's memory is divided into.
@@ -192,6 +210,7 @@ class Directory {
     void mend();
     void recycle_entry(std::uint32_t index);
     void drain(const Found& found);
+    void drain_parked(const Found& found);
     void drain_topic(const Found& found);
     [[nodiscard]] std::optional<Found> read(std::uint32_t index,
                                             bool recycling = false) const noexcept;

@@ -3,6 +3,7 @@
 #include "shm/base/step.hpp"
 #include "shm/directory.hpp"
 #include "shm/doorbell.hpp"
+#include "shm/leases.hpp"
 
 namespace telpher::shm {
 
@@ -114,11 +115,42 @@ void Directory::drain(const Found& found) {
     for (auto ring : {this->returns_lane(found), this->ring(found)}) {
         std::uint32_t chunk = 0;
         std::uint64_t position = 0;
-        while (ring && ring->claim(slot_, &chunk, &position) == Status::ok) {
-            pool_->free_now(chunk);
+        std::uint64_t claimed = 0;
+        while (ring && ring->claim(slot_, &chunk, &position, &claimed) == Status::ok) {
+            if (found.leased()) {
+                static_cast<void>(Leases(pool_, slot_).settle(chunk, claimed));
+            } else {
+                pool_->free_now(chunk);
+            }
             SHM_STEP("directory.drain.count");
             entries_[found.entry].dropped.fetch_add(
                 1, std::memory_order_relaxed);  // relaxed: a statistic
+        }
+    }
+    if (found.leased()) {
+        drain_parked(found);
+    }
+}
+
+// What had been given back and was not handed out again. Nobody is attached: nobody brings it back.
+void Directory::drain_parked(const Found& found) {
+    static_cast<void>(pool_->learn());
+    const Leases leases(pool_, slot_);
+    for (std::uint32_t k = 0; k < pool_->class_count(); ++k) {
+        const ChunkClass& c = pool_->chunk_class(k);
+        for (std::uint32_t i = 0; i < c.chunk_count; ++i) {
+            const std::uint32_t chunk = c.first_chunk + i;
+            // R4: pairs with leases.cpp:LE5.
+            const std::uint64_t seen =
+                pool_->header(chunk)->word.load(std::memory_order_acquire);
+            // relaxed: written before the word that we have seen
+            if (word_state(seen) == ChunkState::parked &&
+                pool_->header(chunk)->dest.load(std::memory_order_relaxed) == found.dest() &&
+                leases.settle(chunk, seen)) {
+                SHM_STEP("directory.drain.parked");
+                entries_[found.entry].dropped.fetch_add(
+                    1, std::memory_order_relaxed);  // relaxed: a statistic
+            }
         }
     }
 }

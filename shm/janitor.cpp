@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 
@@ -25,6 +26,7 @@ namespace {
 constexpr std::uint32_t kWatchedMax =
     4;                           // the next live slots after ours: each process has four watchers
 constexpr int kRescanMs = 5000;  // each look wakes an idle process
+constexpr std::uint64_t kUsPerMs = 1000;
 
 // The janitor's mailbox: an abstract datagram socket, gone with the process. A datagram says "look
 // whom to watch"; its content is not read. Where it cannot be had (other network namespace), the
@@ -52,12 +54,28 @@ void Attachment::open_mailbox() {
 }
 
 void Attachment::start_janitor() {
-    stop_event_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    janitor_event_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     try {
         const SignalsBlocked blocked;
         janitor_ = std::thread([this] { janitor(); });
     } catch (const std::system_error&) {
         // Without a janitor deaths are noticed on time-outs and when something runs out.
+    }
+}
+
+void Attachment::poke_janitor() noexcept {
+    const std::uint64_t one = 1;
+    static_cast<void>(!write(janitor_event_, &one, sizeof one));
+}
+
+// A pass over all chunks takes a millisecond or more: nine times as long goes to others.
+void Attachment::keep_leases() {
+    const std::unique_lock hold(keep_mutex_, std::try_to_lock);
+    if (!hold || !keeper().any()) {
+        return;
+    }
+    if (auto mine = context()) {
+        keeper().pass(*(*mine)->record, (*mine)->cursor);
     }
 }
 
@@ -134,6 +152,8 @@ void Attachment::janitor() {
     segment_.data().populate();
     std::vector<std::pair<std::uint64_t, int>> watched;  // identity, pidfd
     std::uint64_t seen_generation = ~0ULL;
+    std::uint64_t rescan_after = lease_clock_us() + kRescanMs * kUsPerMs;
+    std::uint64_t keep_after = 0;  // us: the last pass over the leases has cost its share until then
     for (;;) {
         // relaxed: a hint to look again
         const std::uint64_t generation =
@@ -142,28 +162,47 @@ void Attachment::janitor() {
             seen_generation = generation;
             watch(watched);
         }
-        pollfd waits[2 + kWatchedMax] = {{stop_event_, POLLIN, 0}, {mailbox_, POLLIN, 0}};
+        pollfd waits[2 + kWatchedMax] = {{janitor_event_, POLLIN, 0},
+                                          {mailbox_, POLLIN, 0}};
         for (std::size_t i = 0; i < watched.size(); ++i) {
             waits[2 + i] = {watched[i].second, POLLIN, 0};
         }
-        const int ready = poll(waits, 2 + watched.size(), kRescanMs);
-        if ((waits[0].revents & POLLIN) != 0) {
+        const std::uint64_t until =
+            std::min(std::max(keeper().next_look(), keep_after), rescan_after);
+        const std::uint64_t before = lease_clock_us();
+        const int patience =
+            until > before ? static_cast<int>((until - before) / kUsPerMs) + 1 : 0;
+        poll(waits, 2 + watched.size(), patience);
+        std::uint64_t pokes = 0;
+        static_cast<void>(!read(janitor_event_, &pokes, sizeof pokes));
+        if (janitor_stops_.load(std::memory_order_relaxed)) {  // relaxed: written before the event
             break;
+        }
+        const std::uint64_t now = lease_clock_us();
+        const bool rescan = now >= rescan_after;
+        if (rescan || (keeper().next_look() <= now && keep_after <= now)) {
+            keep_leases();
+            keep_after = lease_clock_us() + 9 * (lease_clock_us() - now);
         }
         char ignored = 0;
         while ((waits[1].revents & POLLIN) != 0 && recv(mailbox_, &ignored, 1, MSG_DONTWAIT) >= 0) {
         }
-        if (ready <= 0) {
+        if (rescan) {
+            rescan_after = now + kRescanMs * kUsPerMs;
             check_deaths();  // the whole table, by locks: processes nobody could watch
             tidy_orphans();
             continue;
         }
+        bool changed = (waits[1].revents & POLLIN) != 0;
         for (std::size_t i = 0; i < watched.size(); ++i) {
             if (waits[2 + i].revents != 0) {
                 check_death(identity_slot(watched[i].first), watched[i].first);
+                changed = true;
             }
         }
-        seen_generation = ~0ULL;  // watch others instead
+        if (changed) {
+            seen_generation = ~0ULL;  // watch others instead
+        }
     }
     for (const auto& [identity, descriptor] : watched) {
         close(descriptor);

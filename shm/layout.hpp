@@ -176,8 +176,8 @@ struct EntryInfo {
     std::uint64_t lease_ns;
     std::uint32_t leases_max;
     std::uint32_t deliveries_max;
-    std::uint32_t dead_letter_entry;  // directory index + 1, 0 = none
-    std::uint32_t reserved0;
+    std::uint32_t dead_letter_entry;       // directory index + 1, 0 = none
+    std::uint32_t dead_letter_generation;  // low bits of that entry's generation
     std::uint64_t durable_log_id;
     std::uint64_t sequence_base;  // sequence = sequence_base + position + 1
     std::uint64_t histogram_offset;
@@ -201,12 +201,15 @@ struct alignas(kLinePair) DirectoryEntry {
     Word redelivered;   // handed out after they had been put back
     Word dropped;       // for room in a circular queue, or left over when it was removed
     Word dropped_told;  // of these, told to a consumer
-    std::uint64_t pad[2];
+    Word lease_look;    // us, monotonic: when to look for leases that expired, or what is due; 0 = never
+    std::uint64_t pad[1];
     EntryInfo info;
     Word errors;     // functions: calls answered with something else than ok
     Word late;       // functions: answers whose caller had given up
     Word timed_out;  // functions: callers that gave up
-    std::uint64_t pad2[8];
+    Word lease_expired;  // leases that ended because their holder said nothing
+    Word dead_lettered;  // messages that went to the dead letters
+    std::uint64_t pad2[6];
     Word attached[kProcessesMax /
                   64];  // processes that hold a handle: the ring is not recycled under them
     Word consumers[kProcessesMax / 64];  // processes that polled

@@ -8,6 +8,8 @@
 //              without a caller, whoever's, are freed (call.hpp). Then thread records, then waiters, then
 //              (last) the attached bits, which keep rings in place while in-flight words are being
 //              resolved.
+//              Messages that the dead had leased, or carried on their way back, are parked: a pass of the
+//              lease keeper follows (lease_keeper.hpp).
 //   Threads    one reaping at a time per process (the attachment's mutex); any number of processes
 //              at once.
 //   Progress   every step is a CAS or an idempotent store; nobody waits for a reaper.
@@ -20,6 +22,7 @@
 #include "shm/chunk_pool.hpp"
 #include "shm/directory.hpp"
 #include "shm/layout.hpp"
+#include "shm/lease_keeper.hpp"
 #include "shm/process_table.hpp"
 
 #include <cstdint>
@@ -48,6 +51,11 @@ class Reaper {
     [[nodiscard]] bool sweep_chunk(std::uint32_t chunk,
                                    std::uint32_t slot,
                                    std::span<const std::uint64_t> inflight);
+    enum class Settled { no, yes, again };
+    [[nodiscard]] Settled sweep_leased(std::uint32_t chunk,
+                                       std::uint64_t seen,
+                                       std::uint32_t slot,
+                                       std::span<const std::uint64_t> inflight);
     [[nodiscard]] bool settle_call(std::uint32_t chunk, std::uint64_t seen, std::uint32_t slot);
     [[nodiscard]] bool awaited(std::uint32_t chunk, std::uint64_t dest) const;
     enum class Place { committed, nowhere, unknown, retired };
@@ -64,6 +72,7 @@ class Reaper {
     Directory* directory_ = nullptr;
     ChunkPool* pool_ = nullptr;
     Calls calls_;
+    Leases leases_;
     bool visits_ = false;  // has no slot, and cannot pin a ring
 };
 

@@ -100,7 +100,12 @@ Status Ring::complete(std::uint64_t ref) noexcept {
     if (holds(ref)) {
         return Status::ok;
     }
-    SHM_STEP("ring.complete.load_tail");
+    SHM_STEP("ring.complete");
+    return put(ref);
+}
+
+Status Ring::put(std::uint64_t ref) noexcept {
+    SHM_STEP("ring.put.load_tail");
     // R2: pairs with R1 (ring_inline.hpp:R1).
     std::uint64_t t = control_->tail.load(std::memory_order_acquire);
     const Status status = insert(t, ref);

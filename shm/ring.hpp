@@ -57,9 +57,11 @@ class Ring {
     // Takes the oldest chunk. ok (`*chunk`, `*position`), queue_empty, queue_not_found (closed and
     // drained), out_of_memory (it lies in a data segment that this process cannot map: it stays),
     // corrupt.
+    // `claimed`, if given: the chunk's word as the claim left it.
     [[nodiscard]] Status claim(std::uint32_t me,
                                std::uint32_t* chunk,
-                               std::uint64_t* position) noexcept;
+                               std::uint64_t* position,
+                               std::uint64_t* claimed = nullptr) noexcept;
     // Fetches the slot that the next `commit` will probably write, while the message is being
     // encoded.
     void prepare_commit() const noexcept {
@@ -93,6 +95,10 @@ class Ring {
     // reapers, any number at once. A second slot of the same reference is passed over by claims
     // (tests/model/lane.pml). ok, queue_full, corrupt.
     [[nodiscard]] Status complete(std::uint64_t ref) noexcept;
+    // Commits `ref`, whose chunk its bringer made OFFERED and named as in flight. ok, queue_full,
+    // queue_not_found (closed), corrupt; on any failure the chunk is the bringer's, who says what becomes
+    // of it.
+    [[nodiscard]] Status put(std::uint64_t ref) noexcept;
     // Commits the close sentinel. ok also if it is there already; corrupt.
     [[nodiscard]] Status close() noexcept;
 
@@ -176,7 +182,8 @@ class Ring {
                                  std::uint64_t& budget) const noexcept;
     [[nodiscard]] Status claim_at(std::uint64_t& h,
                                   std::uint32_t me,
-                                  std::uint32_t* chunk) noexcept;
+                                  std::uint32_t* chunk,
+                                  std::uint64_t* claimed) noexcept;
     void look_ahead(std::uint64_t h) const noexcept;
     [[nodiscard]] std::atomic_ref<std::uint64_t> head_seen() noexcept {
         return std::atomic_ref<std::uint64_t>(head_seen_);

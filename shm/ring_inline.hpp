@@ -152,13 +152,14 @@ inline Status Ring::commit(std::uint32_t chunk,
 
 inline Status Ring::claim(std::uint32_t me,
                           std::uint32_t* chunk,
-                          std::uint64_t* position) noexcept {
+                          std::uint64_t* position,
+                          std::uint64_t* claimed) noexcept {
     SHM_STEP("ring.claim.load_head");
     // R2: pairs with R1. Never leads: every position below is claimed.
     const std::uint64_t started = control_->head.load(std::memory_order_acquire);
     std::uint64_t h = started;
     for (std::uint64_t steps = 0; steps <= steps_max(); ++steps) {
-        const Status status = claim_at(h, me, chunk);
+        const Status status = claim_at(h, me, chunk, claimed);
         if (status == Status::ok) {
             raise(control_->head, h + 1);
             look_ahead(h);
@@ -176,7 +177,10 @@ inline Status Ring::claim(std::uint32_t me,
 }
 
 // Tries position `h`: ok = claimed; none = `h` was moved on; everything else ends the search.
-inline Status Ring::claim_at(std::uint64_t& h, std::uint32_t me, std::uint32_t* chunk) noexcept {
+inline Status Ring::claim_at(std::uint64_t& h,
+                             std::uint32_t me,
+                             std::uint32_t* chunk,
+                             std::uint64_t* claimed) noexcept {
     Slot& s = slot(h);
     SHM_STEP("ring.claim.load_pos");
     // R5: pairs with C1. A filled position's message is visible.
@@ -225,6 +229,9 @@ inline Status Ring::claim_at(std::uint64_t& h, std::uint32_t me, std::uint32_t* 
                                   std::memory_order_seq_cst,
                                   std::memory_order_relaxed)) {  // failure: somebody else's, go on
         *chunk = candidate;
+        if (claimed != nullptr) {
+            *claimed = make_word(ChunkState::claimed, me, word_generation(seen));
+        }
         return Status::ok;
     }
     ++h;

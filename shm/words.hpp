@@ -42,10 +42,10 @@ enum class ChunkState : std::uint8_t {
     owned = 1,     // a loan being filled, or kept for reuse by its owner
     offered = 2,   // handed to a destination
     claimed = 3,   // polled, not yet released
-    revoked = 4,   // lease lost while the holder still reads it   (leases)
-    retired = 5,   // evicted from a topic, nobody's               (topics)
-    whole = 6,     // not used: large messages have chunks of their own size (ARCHITECTURE.md, 11)
-    cont = 7,      // not used, see above
+    lingering = 4,  // done with, but a holder whose lease expired may still read it   (leases)
+    retired = 5,    // evicted from a topic, nobody's               (topics)
+    parked = 6,     // nobody's: to be handed out again; its owner field says why      (leases)
+    moving = 7,     // on its way to the dead letters; its mover's                     (leases)
     replied = 8,   // a call that was answered, or the chunk its answer lies in; the caller's
     failed = 9,    // a call whose server died; the caller's
     orphaned = 10  // a call whose caller gave up; the server's that has it
@@ -83,7 +83,8 @@ constexpr bool ref_names(std::uint64_t ref, std::uint64_t generation) {
 enum class Lane : std::uint8_t {
     main = 0,     // a queue, a topic, a function
     returns = 1,  // the second ring of a queue
-    copied = 2    // a topic, by a publisher who wrote the chunk word by word: readers may copy it
+    copied = 2,   // a topic, by a publisher who wrote the chunk word by word: readers may copy it
+    leased = 3    // a queue with leases: a LeaseBlock stands before the message, in either ring
 };
 constexpr std::uint64_t make_dest(std::uint32_t entry,
                                   std::uint64_t generation,

@@ -2,12 +2,15 @@
 // Messages in place: a Loan is memory inside the segment being filled by its producer, a Delivery
 // is a message being read by its consumer where the producer wrote it.
 
+#include "telpher/lease.hpp"
 #include "telpher/message.hpp"
+#include "telpher/options.hpp"
 #include "telpher/result.hpp"
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -29,10 +32,18 @@ struct RemoteAccess;
 struct Held {
     shm::Attachment* memory = nullptr;  // with kRemoteChunk: not that, but the message's own memory
     std::uint32_t chunk = 0;
+    std::uint64_t lease = 0;  // the chunk's word as our lease left it; 0: it is not a lease
 };
 // The number of no chunk: the message came from a bridge or goes to one.
 inline constexpr std::uint32_t kRemoteChunk = 0xFFFF'FFFF;
 void give_back(Held& held) noexcept;
+// What a consumer says about a message it has leased. All but a lease that is extended leave `held` empty.
+// The errors are those of Delivery::ack, nack, extend and reject.
+Result<void> acknowledge(Held& held);
+Result<void> give_back_later(Held& held, Duration delay);
+Result<void> extend(Held& held, Duration duration);
+Result<void> reject(Held& held);
+std::optional<DeadLetter> dead_letter(const Held& held);
 
 // FNV-1a of the compiler's spelling of T: equal in all programs built by compilers that spell
 // alike.
@@ -109,12 +120,20 @@ class TypedLoan {
     Loan loan_;
 };
 
-// A message taken from a queue, read in place. Move-only. Its destructor releases the memory.
+// A message polled from a queue, read in place. Move-only.
 //
-//   Accessors  all of MessageView; views into it end with the Delivery.
-//   Copy       `to_message()` gives an owning Message.
-//   Crash      at_most_once queues: a message held by a killed process is gone, counted as
-//              abandoned.
+//   at_most_once   the message is ours; the destructor releases its memory.
+//   at_least_once  the message is leased for the queue's `lease`: `ack` it when it is handled. The
+//                  destructor of one that was not gives it back, as `nack()`. A lease that expired, and
+//                  that of a process that died, hands the message to another consumer; what is read here
+//                  stays readable.
+//   Accessors      all of MessageView; views into it end with the Delivery, and with ack, nack, reject
+//                  and release.
+//   Copy           `to_message()` gives an owning Message.
+//   Threads        one at a time; may move between threads of the process.
+//   Crash          at_most_once queues: a message held by a killed process is gone, counted as
+//                  abandoned. at_least_once: it is handed out again within milliseconds; killed anywhere in
+//                  ack, nack, extend or reject it is either done or not.
 class Delivery : public MessageView {
   public:
     Delivery() = default;
@@ -122,7 +141,9 @@ class Delivery : public MessageView {
         : MessageView(static_cast<const MessageView&>(other)),
           held_(std::exchange(other.held_, {})),
           sequence_(other.sequence_),
-          dropped_before_(other.dropped_before_) {}
+          dropped_before_(other.dropped_before_),
+          deliveries_(other.deliveries_),
+          reason_(other.reason_) {}
     Delivery& operator=(Delivery&& other) noexcept {
         if (this != &other) {
             detail::give_back(held_);
@@ -130,6 +151,8 @@ class Delivery : public MessageView {
             held_ = std::exchange(other.held_, {});
             sequence_ = other.sequence_;
             dropped_before_ = other.dropped_before_;
+            deliveries_ = other.deliveries_;
+            reason_ = other.reason_;
         }
         return *this;
     }
@@ -139,12 +162,44 @@ class Delivery : public MessageView {
 
     explicit operator bool() const noexcept { return held_.memory != nullptr; }
     // Its number in the queue: 1, 2, 3, ... in the order in which offers were accepted. 0 if it had
-    // been polled before and was put back: then it came before all others, out of its order.
+    // been polled before and was put back: then it came before all others, out of its order. In an
+    // at_least_once queue it keeps its number (0 only if a consumer was killed on the way to it).
     [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; }
+    // How often it has been handed out, this time counted; 0: its queue does not count.
+    [[nodiscard]] std::uint32_t deliveries() const noexcept { return deliveries_; }
+    // Why it is handed out again; none: it is not.
+    [[nodiscard]] ReturnReason reason() const noexcept { return reason_; }
+    // In a dead-letter queue: why it is there, since when, and where it came from.
+    [[nodiscard]] std::optional<DeadLetter> dead_letter() const {
+        return detail::dead_letter(held_);
+    }
+
+    // The message is handled: it is never handed out again. Of an at_most_once queue: releases it.
+    //
+    //   errors  lease_expired (it was handed to another meanwhile: what was handled here will be handled
+    //           again), bad_request (it was acknowledged, given back or released before), forked
+    //   cost    one atomic operation on memory that is ours
+    Result<void> ack() { return detail::acknowledge(held_); }
+    // Gives the message back: it is handed out again after `delay`, before others, or goes to the dead
+    // letters if it was delivered `deliveries_max` times.
+    //
+    //   errors  lease_expired, bad_request (as ack; a negative delay; the queue is at_most_once),
+    //           queue_not_found (the queue was removed: the message is dropped and counted), forked
+    Result<void> nack(Duration delay = {}) { return detail::give_back_later(held_, delay); }
+    // The lease holds for `duration` from now on; 0 = as long as the queue's leases do.
+    //
+    //   errors  lease_expired, bad_request (as ack; negative; the queue is at_most_once), forked
+    Result<void> extend(Duration duration = {}) { return detail::extend(held_, duration); }
+    // Refuses the message: it goes to the queue's dead letters, and is dropped and counted where there are
+    // none.
+    //
+    //   errors  as nack
+    Result<void> reject() { return detail::reject(held_); }
+
     // Circular queues: how many messages were dropped since the delivery before this one. Each drop
     // is told once, whoever polls; one that happens during the poll, at the next.
     [[nodiscard]] std::uint64_t dropped_before() const noexcept { return dropped_before_; }
-    // Releases the memory now. The views into it end.
+    // As the destructor, now: at_most_once: releases the memory; at_least_once: gives the message back.
     void release() noexcept { detail::give_back(held_); }
     // A delivery may stand wherever an owning message is asked for; the copy is made there.
     // NOLINTNEXTLINE(google-explicit-constructor)
@@ -156,6 +211,8 @@ class Delivery : public MessageView {
     detail::Held held_{};
     std::uint64_t sequence_ = 0;
     std::uint64_t dropped_before_ = 0;
+    std::uint32_t deliveries_ = 0;
+    ReturnReason reason_ = ReturnReason::none;
 };
 
 // A Delivery that is a T, or the reason why there is none. See Queue::poll_as<T>.

@@ -1,6 +1,7 @@
 #pragma once
 // Every option and every limit, with units and defaults. Plain structs for designated initialisers.
 
+#include "telpher/lease.hpp"
 #include "telpher/retry.hpp"
 
 #include <chrono>
@@ -92,6 +93,18 @@ struct QueueOptions {
     // limit. An empty queue takes any message; producers that offer at the same moment may exceed it
     // by one message each.
     std::uint64_t byte_budget = 0;
+    DeliveryMode delivery = DeliveryMode::at_most_once;
+    // at_least_once: how long a consumer has for a message, unless it extends its lease; 10 ms..1 day. A
+    // consumer's death is noticed at once, whatever this says. 0 = 30 s.
+    Duration lease{};
+    // at_least_once: how often a message is handed out before it goes to the dead letters; 0 = any
+    // number of times.
+    std::uint32_t deliveries_max = 0;
+    // at_least_once: the queue that messages go to which were refused, were delivered too often, or whose
+    // time has passed. Made with the queue unless it exists: circular, so that the oldest dead letter goes
+    // when it is full (counted as dropped), at_least_once, of the same capacity. Empty: they are dropped,
+    // and counted.
+    std::string dead_letter{};
 };
 
 struct TemporaryQueueOptions {

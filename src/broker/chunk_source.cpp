@@ -187,7 +187,7 @@ Result<Loan> ChunkSource::loan(const wire::LoanPlan& plan, Duration timeout) {
         return chunk.error();
     }
     Loan loan;
-    loan.bytes_ = attachment_.pool().message(*chunk).first(bytes);
+    loan.bytes_ = attachment_.pool().message(*chunk).subspan(offset_ - shm::kMessageOffset, bytes);
     loan.payload_ = loan.bytes_.subspan(wire::encode_loan(plan, loan.bytes_), plan.payload_bytes);
     loan.held_ = {&attachment_, *chunk};
     attachment_.charge(*chunk);

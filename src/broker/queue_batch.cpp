@@ -29,7 +29,10 @@ Status QueueCore::offer_quietly(shm::ThreadContext& context, const Message& mess
     if (chunk == shm::kNoChunk) {
         return Status::queue_full;
     }
-    wire::encode(message, stamp(context), pool.message(chunk).first(bytes));
+    wire::encode(message, stamp(context), message_in(chunk).first(bytes));
+    if (leased_) {
+        attachment_.leases().open(chunk);
+    }
     std::uint64_t position = 0;
     const Status status = ring_.commit(chunk, attachment_.slot(), *context.record, &position);
     if (status != Status::ok) [[unlikely]] {

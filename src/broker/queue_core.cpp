@@ -23,7 +23,9 @@ QueueCore::QueueCore(std::shared_ptr<DomainCore> domain,
       lane_(rings.second),
       found_(found),
       name_(found.name()),
-      source_(attachment_, {&closed_, &domain_->closed()}),
+      leased_(found.leased()),
+      head_bytes_(leased_ ? sizeof(shm::LeaseBlock) : 0),
+      source_(attachment_, {&closed_, &domain_->closed()}, head_bytes_),
       created_(created),
       circular_(found.info.kind == static_cast<std::uint8_t>(shm::Kind::circular)),
       foreign_(found.info.owner != 0 && found.info.owner != attachment_.identity()),
@@ -126,7 +128,7 @@ WaitOptions QueueCore::wait_options(Duration timeout, const std::stop_token& sto
 
 // What can never be sent is an error, and does not wait.
 Result<void> QueueCore::check_budget(std::size_t message_bytes) const {
-    if (budget_ == 0 || message_bytes + shm::kMessageOffset <= budget_) {
+    if (budget_ == 0 || message_bytes + head_bytes_ + shm::kMessageOffset <= budget_) {
         return {};
     }
     return Error{Status::message_too_large,
@@ -197,7 +199,7 @@ Result<std::uint64_t> QueueCore::offer_checked(const Fields& message,
         }
         chunk = *found;
     }
-    wire::encode(message, stamp(*context), pool.message(chunk).first(bytes));
+    wire::encode(message, stamp(*context), message_in(chunk).first(bytes));
     std::uint64_t position = 0;
     status = send(*context, chunk, timeout, stop, &position);
     if (status == Status::ok) [[likely]] {
@@ -258,6 +260,9 @@ Status QueueCore::commit(shm::ThreadContext& context,
     if (budget_ != 0 && !within_budget(chunk)) [[unlikely]] {
         return Status::queue_full;
     }
+    if (leased_) {
+        attachment_.leases().open(chunk);
+    }
     const Status status = ring_.commit(chunk, attachment_.slot(), *context.record, position);
     if (status == Status::ok) [[likely]] {
         shm::wake(
@@ -299,10 +304,11 @@ Status QueueCore::commit_dropping(shm::ThreadContext& context,
     for (std::uint32_t round = 0; round < kDropRoundsMax; ++round) {
         std::uint32_t oldest = 0;
         std::uint64_t at = 0;
-        Status status = ring_.claim(attachment_.slot(), &oldest, &at);
+        std::uint64_t claimed = 0;
+        Status status = ring_.claim(attachment_.slot(), &oldest, &at, &claimed);
         if (status == Status::ok) {
             if (!shm::bug(shm::Bug::drop_not_released)) {
-                attachment_.pool().release(oldest, attachment_.slot(), context.cursor);
+                discard(context, oldest, claimed);
             }
             SHM_STEP("queue.drop.count");
             // relaxed: a statistic, told to consumers when they see it

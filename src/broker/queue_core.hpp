@@ -3,8 +3,8 @@
 //
 //   Threads   any number at once. Copies of a public Queue share one core.
 //   Crash     offer: a chunk is OWNED (reaped), or OFFERED and in flight (resolved by the reaper),
-//             or committed. poll: the message is in the queue, or CLAIMED by us (reaped, counted as
-//             abandoned).
+//             or committed. poll: the message is in the queue, or CLAIMED by us (reaped: counted as
+//             abandoned, or handed out again where there are leases).
 
 #include "telpher/queue.hpp"
 
@@ -139,7 +139,21 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     [[nodiscard]] Result<void> check_budget(std::size_t message_bytes) const;
     [[nodiscard]] bool within_budget(std::uint32_t chunk) noexcept;
     void wake_producers() noexcept;
-    [[nodiscard]] Status claim(std::uint32_t* chunk, std::uint64_t* position) noexcept;
+    [[nodiscard]] Status claim(std::uint32_t* chunk,
+                               std::uint64_t* position,
+                               std::uint64_t* claimed) noexcept;
+    // Where the message lies in a chunk of this queue.
+    [[nodiscard]] std::span<std::byte> message_in(std::uint32_t chunk) const noexcept {
+        return attachment_.pool().message(chunk).subspan(head_bytes_);
+    }
+    // A chunk that we claimed, and whose message we do not want.
+    void discard(shm::ThreadContext& context, std::uint32_t chunk, std::uint64_t claimed) noexcept;
+    // The same because its time has passed.
+    void discard_expired(shm::ThreadContext& context,
+                         std::uint32_t chunk,
+                         std::uint64_t claimed) noexcept;
+    void begin_lease(Delivery& delivery, std::uint64_t claimed) noexcept;
+    void measure_leases(QueueStatus& status) const;
     [[nodiscard]] Status view(std::uint32_t chunk, MessageView& view, Error* error) const;
     [[nodiscard]] Status take(shm::ThreadContext& context, Delivery& delivery, Error* error);
     [[nodiscard]] Status poll_into(Delivery& delivery,
@@ -147,6 +161,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
                                    Duration timeout,
                                    const std::stop_token& stop);
     [[nodiscard]] wire::Stamp stamp(shm::ThreadContext& context) const noexcept;
+    [[nodiscard]] Status put_back_lease(Delivery& delivery) noexcept;
     void note_consumer() noexcept;
     void measure_backlog(const shm::Ring& ring,
                          std::uint64_t from,
@@ -165,6 +180,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     shm::Ring lane_;  // of returns
     shm::Found found_;
     std::string name_;
+    bool leased_;
+    std::size_t head_bytes_;  // what stands before the message in a chunk
     ChunkSource source_;
     bool created_;
     bool circular_;

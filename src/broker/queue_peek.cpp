@@ -58,7 +58,7 @@ Result<Message> QueueCore::peek() const {
         if (status != Status::ok) {
             return explain(status, {});
         }
-        const std::span<const std::byte> message = pool.message(chunk);
+        const std::span<const std::byte> message = message_in(chunk);
         copy.resize(sizeof(MessageHead) / sizeof(std::uint64_t));
         copy_words(copy, message);
         copy.resize(bytes_said(copy, message.size()) / sizeof(std::uint64_t));

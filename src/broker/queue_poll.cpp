@@ -8,7 +8,7 @@
 namespace telpher::detail {
 // Looks at a claimed chunk's message, in place: ok, expired, or corrupt with its text.
 Status QueueCore::view(std::uint32_t chunk, MessageView& view, Error* error) const {
-    const std::span<const std::byte> bytes = attachment_.pool().message(chunk);
+    const std::span<const std::byte> bytes = message_in(chunk);
     if (!wire::decode_in_place(bytes, view)) [[unlikely]] {
         auto rare = wire::decode(bytes);
         if (!rare) {
@@ -31,7 +31,8 @@ Status QueueCore::take(shm::ThreadContext& context, Delivery& delivery, Error* e
     for (;;) {
         std::uint32_t chunk = 0;
         std::uint64_t position = 0;
-        Status status = claim(&chunk, &position);
+        std::uint64_t claimed = 0;
+        Status status = claim(&chunk, &position, &claimed);
         if (status != Status::ok) {
             return status;
         }
@@ -45,14 +46,18 @@ Status QueueCore::take(shm::ThreadContext& context, Delivery& delivery, Error* e
             delivery.sequence_ =
                 position == kReturned ? 0 : found_.info.sequence_base + position + 1;
             delivery.dropped_before_ = circular_ ? tell_dropped() : 0;
+            if (leased_) [[unlikely]] {
+                begin_lease(delivery, claimed);
+            }
             return status;
         }
-        attachment_.pool().free_now(chunk);
         if (status != Status::expired) {
+            discard(context, chunk, claimed);
             return status;
         }
         // relaxed: a statistic
         attachment_.directory().entry(found_.entry).expired.fetch_add(1, std::memory_order_relaxed);
+        discard_expired(context, chunk, claimed);
     }
 }
 
@@ -96,8 +101,9 @@ Result<std::uint64_t> QueueCore::purge() {
         return context.error();
     }
     std::uint64_t purged = 0;
+    std::uint64_t claimed = 0;
     const auto drop = [&](std::uint32_t chunk) {
-        attachment_.pool().release(chunk, attachment_.slot(), (*context)->cursor);
+        discard(**context, chunk, claimed);
         ++purged;
         wake_producers();
     };
@@ -106,7 +112,7 @@ Result<std::uint64_t> QueueCore::purge() {
     // No more than fit, whatever damaged hints say: of the lane, then of the queue.
     Status status = Status::ok;
     for (std::uint32_t left = lane_.slots(); left != 0 && status == Status::ok; --left) {
-        status = lane_.claim(attachment_.slot(), &chunk, &position);
+        status = lane_.claim(attachment_.slot(), &chunk, &position, &claimed);
         if (status == Status::ok) {
             drop(chunk);
         }
@@ -118,7 +124,7 @@ Result<std::uint64_t> QueueCore::purge() {
         for (std::uint32_t left = ring_.slots();
              left != 0 && position < end && status == Status::ok;
              --left, ++position) {
-            status = ring_.claim(attachment_.slot(), &chunk, &position);
+            status = ring_.claim(attachment_.slot(), &chunk, &position, &claimed);
             if (status == Status::ok) {
                 drop(chunk);
             }
@@ -193,6 +199,9 @@ Result<Delivery> QueueCore::poll_typed(const TypeTag& tag,
     const auto found = delivery->type_tag();
     if (!found || found->id != tag.id || found->size != tag.size ||
         delivery->payload().size() != tag.size) {
+        if (leased_) {
+            static_cast<void>(delivery->reject());
+        }
         return Error{Status::mismatch,
                      0,
                      found ? "the message is of another type (" + std::to_string(found->size) +

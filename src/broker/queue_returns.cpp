@@ -1,6 +1,7 @@
 // Messages that were polled and come back: the returns lane, which is served before the queue.
 
 #include "shm/base/clock.hpp"
+#include "src/broker/lease.hpp"
 #include "src/broker/queue_core.hpp"
 #include "src/client/domain_core.hpp"
 
@@ -16,10 +17,12 @@ constexpr std::uint64_t kGiveUpPatienceNs = 100'000'000;
 
 // The oldest message that came back, else the oldest of the queue. A message that came back has lost
 // its place: position kReturned.
-Status QueueCore::claim(std::uint32_t* chunk, std::uint64_t* position) noexcept {
+Status QueueCore::claim(std::uint32_t* chunk,
+                        std::uint64_t* position,
+                        std::uint64_t* claimed) noexcept {
     if (lane_.maybe_readable()) [[unlikely]] {
         std::uint64_t place = 0;
-        const Status status = lane_.claim(attachment_.slot(), chunk, &place);
+        const Status status = lane_.claim(attachment_.slot(), chunk, &place, claimed);
         if (status == Status::ok) {
             *position = kReturned;
             SHM_STEP("queue.returned.count");
@@ -33,7 +36,7 @@ Status QueueCore::claim(std::uint32_t* chunk, std::uint64_t* position) noexcept 
             return status;
         }
     }
-    return ring_.claim(attachment_.slot(), chunk, position);
+    return ring_.claim(attachment_.slot(), chunk, position, claimed);
 }
 
 // Killed before the word says OFFERED: the message goes with us, counted as abandoned; after it, the
@@ -44,6 +47,9 @@ Status QueueCore::put_back(Delivery& delivery) noexcept {
     }
     if (attachment_.forked()) {
         return Status::forked;
+    }
+    if (leased_) {
+        return put_back_lease(delivery);
     }
     const std::uint32_t chunk = delivery.held_.chunk;
     shm::Word& word = attachment_.pool().header(chunk)->word;
@@ -76,6 +82,22 @@ Status QueueCore::put_back(Delivery& delivery) noexcept {
     return Status::ok;
 }
 
+// Nobody has read it: this delivery does not count. Killed behind the count and before the word says
+// PARKED: the count is one short.
+Status QueueCore::put_back_lease(Delivery& delivery) noexcept {
+    shm::Word& count = attachment_.leases().block(delivery.held_.chunk).count;
+    // relaxed, both: the chunk is ours, or kept by our note; of a lease that expired one count may be lost
+    const std::uint64_t seen = count.load(std::memory_order_relaxed);
+    SHM_STEP("queue.unread.count");
+    if (delivery.held_.lease != 0 && shm::count_deliveries(seen) != 0) {
+        count.store(seen - 1, std::memory_order_relaxed);  // relaxed: as above
+    }
+    const Status status = return_lease(delivery.held_, ReturnReason::unread, 0);
+    // In any case it is not ours any more.
+    return status == Status::lease_expired || status == Status::queue_not_found ? Status::ok
+                                                                                : status;
+}
+
 void QueueCore::give_up(Delivery& delivery) noexcept {
     const std::uint64_t deadline = shm::monotonic_ns() + kGiveUpPatienceNs;
     Status status = Status::ok;
@@ -89,6 +111,10 @@ void QueueCore::give_up(Delivery& delivery) noexcept {
 }
 
 void QueueCore::abandon(Delivery& delivery) noexcept {
+    if (leased_) {
+        delivery.release();  // comes back
+        return;
+    }
     // relaxed: a statistic
     attachment_.directory()
         .entry(found_.entry)

@@ -29,7 +29,7 @@ void QueueCore::measure_backlog(const shm::Ring& ring,
         shm::ChunkHeader& header = *pool.header(shm::ref_chunk(ref));
         // R4: pairs with shm/ring_inline.hpp:C0.
         const std::uint64_t before = header.word.load(std::memory_order_acquire);
-        auto* words = reinterpret_cast<std::uint64_t*>(&header) + 2;
+        auto* words = reinterpret_cast<std::uint64_t*>(&header) + 2 + head_bytes_ / 8;
         // Acquire, so that the second look at the word is not moved before these. R4: pairs with
         // shm/chunk_pool.hpp:P2 through the word read last.
         const std::uint64_t first =
@@ -79,6 +79,9 @@ Result<QueueStatus> QueueCore::status() const {
     status.depth += returned_to - returned_from;
     measure_backlog(lane_, returned_from, returned_to, status);
     measure_backlog(ring_, status.polled, status.offered, status);
+    if (leased_) {
+        measure_leases(status);
+    }
     if (circular_) {  // a drop is a claim, too
         status.polled -= std::min(status.polled, status.dropped);
     }

@@ -5,6 +5,7 @@
 #include "src/broker/parker.hpp"
 #include "src/broker/queue_core.hpp"
 #include "src/client/functions.hpp"
+#include "src/client/queue_spec.hpp"
 #include "src/wire/names.hpp"
 
 #include <algorithm>
@@ -29,26 +30,6 @@ const char* state_name(shm::ProcessState state) {
             return "swept";
     }
     return "unknown";
-}
-
-// What must be equal for a queue to be "the same": everything `create` fixes.
-std::uint64_t options_hash(const QueueOptions& options) {
-    // FNV-1a.
-    std::uint64_t hash = 0xcbf29ce484222325ULL;
-    for (const std::uint64_t value : {static_cast<std::uint64_t>(options.kind),
-                                      std::uint64_t{options.capacity},
-                                      std::uint64_t{options.byte_budget}}) {
-        hash = (hash ^ value) * 0x100000001b3ULL;
-    }
-    return hash;
-}
-
-std::string describe(shm::Kind kind, std::uint32_t capacity, std::uint64_t byte_budget) {
-    return (kind == shm::Kind::circular    ? "kind circular and capacity "
-            : kind == shm::Kind::temporary ? "kind temporary and capacity "
-                                           : "kind bounded and capacity ") +
-           std::to_string(capacity) +
-           (byte_budget != 0 ? " and byte_budget " + std::to_string(byte_budget) : "");
 }
 
 }  // namespace
@@ -97,34 +78,59 @@ Result<Queue> DomainCore::create_queue(std::string_view name, const QueueOptions
     if (auto named = wire::check_name("queue name", name); !named) {
         return named.error();
     }
+    if (auto sound = check_queue_options(name, options); !sound) {
+        return sound.error();
+    }
     if (auto sound = check_capacity(options.capacity); !sound) {
         return sound.error();
     }
-    if (options.kind > QueueKind::circular) {
-        return Error{Status::bad_request,
-                     0,
-                     "kind is " + std::to_string(static_cast<unsigned>(options.kind)) +
-                         ", allowed are bounded (0) and circular (1)"};
+    shm::DestinationSpec spec = queue_spec(name, options);
+    if (!options.dead_letter.empty()) {
+        auto dead = dead_letter_queue(options);
+        if (!dead) {
+            return dead.error();
+        }
+        spec.dead_letter_entry = dead->entry + 1;
+        spec.dead_letter_generation = static_cast<std::uint32_t>(dead->generation);
     }
     bool created = false;
-    const shm::Kind kind =
-        options.kind == QueueKind::circular ? shm::Kind::circular : shm::Kind::queue;
-    const shm::DestinationSpec spec{
-        name, kind, options.capacity, options_hash(options), options.byte_budget, 0};
     auto found = create_in_directory(spec, &created);
     if (!found) {
         return found.error();
     }
-    if (!created && found->info.options_hash != options_hash(options)) {
+    if (!created && found->info.options_hash != spec.options_hash) {
         return Error{Status::mismatch,
                      0,
-                     "queue '" + std::string(name) + "' exists with " +
-                         describe(static_cast<shm::Kind>(found->info.kind),
-                                  found->info.capacity,
-                                  found->info.byte_budget) +
-                         ", asked for " + describe(kind, options.capacity, options.byte_budget)};
+                     "queue '" + std::string(name) + "' exists with " + describe(*found) +
+                         ", asked for " + describe(options)};
     }
     return QueueCore::open(shared_from_this(), *found, created);
+}
+
+// Made if there is none: circular, so that it never stops a queue.
+Result<shm::Found> DomainCore::dead_letter_queue(const QueueOptions& options) {
+    auto found = attachment_->directory().find(options.dead_letter);
+    if (!found) {
+        bool created = false;
+        auto made = create_in_directory(
+            queue_spec(options.dead_letter,
+                       {.capacity = options.capacity,
+                        .kind = QueueKind::circular,
+                        .delivery = DeliveryMode::at_least_once,
+                        .lease = options.lease}),
+            &created);
+        if (!made) {
+            return made;
+        }
+        found = *made;
+    }
+    if (!found->leased()) {
+        return Error{Status::mismatch,
+                     0,
+                     "dead_letter names queue '" + options.dead_letter + "', which exists with " +
+                         describe(*found) + "; it must be of delivery at_least_once"};
+    }
+    return *found;
 }
 
 Result<Queue> DomainCore::find_queue(std::string_view name, const FindOptions& options) {
@@ -243,6 +249,8 @@ Result<VerifyReport> DomainCore::verify() const {
     report.chunks_claimed = audit.claimed;
     report.chunks_retired = audit.retired;
     report.chunks_answered = audit.ended_calls;
+    report.chunks_parked = audit.parked;
+    report.chunks_lingering = audit.lingering;
     report.queues = audit.queues;
     report.processes = audit.processes;
     return report;

@@ -84,6 +84,7 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
   private:
     static Result<void> check_capacity(std::uint32_t capacity);
     Result<shm::Found> create_in_directory(const shm::DestinationSpec& spec, bool* created);
+    Result<shm::Found> dead_letter_queue(const QueueOptions& options);
     Result<Queue> make_temporary(const TemporaryQueueOptions& options);
     void end_temporaries() noexcept;
     Result<shm::Found> make_topic(std::string_view name,

@@ -2,6 +2,7 @@
 
 #include "telpher/queue.hpp"
 
+#include "src/broker/lease.hpp"
 #include "src/broker/queue_core.hpp"
 #include "src/client/remote.hpp"
 #include "src/client/retrier.hpp"
@@ -14,6 +15,13 @@ void give_back(Held& held) noexcept {
     if (held.memory != nullptr) {
         if (held.chunk == kRemoteChunk) [[unlikely]] {
             RemoteMemory::free(held);
+            return;
+        }
+        if (held.lease != 0) {
+            if (!held.memory->forked()) {
+                static_cast<void>(return_lease(held, ReturnReason::nacked, 0));
+            }
+            held.memory = nullptr;
             return;
         }
         held.memory->give_back(held.chunk);

@@ -1,0 +1,275 @@
+#include "shm/lease_keeper.hpp"
+
+#include "shm/base/bug.hpp"
+#include "shm/base/clock.hpp"
+#include "shm/base/step.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+namespace telpher::shm {
+namespace {
+
+constexpr std::uint64_t kNever = ~0ULL;
+constexpr std::uint64_t kFullAgainUs = 5'000;  // a lane that was full is looked at again
+constexpr std::uint32_t kNoQueue = ~0U;
+
+}  // namespace
+
+std::optional<LeasedQueue> LeaseKeeper::open(const Found& found) const {
+    const auto ring = directory_->ring(found);
+    const auto lane = directory_->returns_lane(found);
+    if (found.state != EntryState::live || !found.leased() || !ring || !lane ||
+        !directory_->attach(found)) {
+        return std::nullopt;
+    }
+    return LeasedQueue{found, *ring, *lane};
+}
+
+std::optional<LeasedQueue> LeaseKeeper::pin(std::uint32_t chunk) const {
+    // relaxed: written before OFFERED, or by the mover that we are
+    const std::uint64_t dest = pool_->header(chunk)->dest.load(std::memory_order_relaxed);
+    const auto found = directory_->at(dest_entry(dest));
+    return found && found->generation == dest_generation(dest) ? open(*found) : std::nullopt;
+}
+
+std::vector<LeasedQueue> LeaseKeeper::pin_all() const {
+    std::vector<LeasedQueue> all;
+    for (const Found& found : directory_->list()) {
+        if (auto queue = open(found)) {
+            all.push_back(*queue);
+        }
+    }
+    return all;
+}
+
+bool LeaseKeeper::any() const noexcept {
+    const std::uint32_t count = directory_->used();
+    for (std::uint32_t i = 0; i < count; ++i) {
+        if (directory_->entry_leased(i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+std::uint64_t LeaseKeeper::next_look() const noexcept {
+    std::uint64_t next = kNever;
+    const std::uint32_t count = directory_->used();
+    for (std::uint32_t i = 0; i < count; ++i) {
+        // relaxed: a time to look at
+        const std::uint64_t look = directory_->entry(i).lease_look.load(std::memory_order_relaxed);
+        if (look != 0 && directory_->entry_leased(i)) {
+            next = std::min(next, look);
+        }
+    }
+    return next;
+}
+
+void LeaseKeeper::look_by(DirectoryEntry& entry, std::uint64_t us) noexcept {
+    // relaxed, both: a time to look at, whatever the order
+    std::uint64_t look = entry.lease_look.load(std::memory_order_relaxed);
+    SHM_STEP("lease.look_by");
+    while ((look == 0 || look > us) &&
+           !entry.lease_look.compare_exchange_weak(look,
+                                                   us,
+                                                   std::memory_order_seq_cst,     // LE7: pairs with LE8
+                                                   std::memory_order_relaxed)) {  // failure: again
+    }
+}
+
+// What one chunk says about leases. It may have its next life at any moment: then its word has changed.
+void LeaseKeeper::look_at(std::uint32_t chunk, std::uint64_t now_us) {
+    ChunkHeader& header = *pool_->header(chunk);
+    // R4: pairs with ring_inline.hpp:C0. LE8: pairs with LE7.
+    const std::uint64_t word = header.word.load(std::memory_order_seq_cst);
+    const ChunkState state = word_state(word);
+    if (state == ChunkState::lingering) {
+        leases_.free_if_unread(chunk, word);
+        return;
+    }
+    if (state != ChunkState::claimed && state != ChunkState::parked) {
+        return;
+    }
+    // relaxed: written before the word that we have seen
+    const std::uint64_t dest = header.dest.load(std::memory_order_relaxed);
+    if (dest_lane(dest) != Lane::leased) {
+        return;
+    }
+    const std::uint32_t at = dest_entry(dest) < queue_of_entry_.size()
+                                 ? queue_of_entry_[dest_entry(dest)]
+                                 : kNoQueue;
+    if (at == kNoQueue || queues_[at].found.generation != dest_generation(dest)) {
+        return;  // removed: what is parked there goes with it
+    }
+    std::uint64_t parked = word;
+    if (state == ChunkState::claimed) {
+        const std::uint64_t ends = leases_.ends_at(chunk, word);
+        if (ends > now_us) {
+            next_[at] = std::min(next_[at], ends);
+            return;
+        }
+        if (!leases_.expire(chunk, word, &parked)) {
+            return;
+        }
+        SHM_STEP("lease.expired.count");
+        // relaxed: a statistic
+        directory_->entry(queues_[at].found.entry)
+            .lease_expired.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
+    } else if (const std::uint64_t due = leases_.due_at(chunk, word); due > now_us) {
+        next_[at] = std::min(next_[at], due);
+        return;
+    }
+    // relaxed: only an order to hand them out in
+    const std::uint64_t sequence = leases_.sequence_seen(chunk);
+    parked_.push_back({at, sequence, chunk, parked});
+}
+
+bool LeaseKeeper::pass(ThreadRecord& thread, PoolCursor& cursor) {
+    if (bug(Bug::parked_not_sought)) {
+        return false;
+    }
+    queues_ = pin_all();
+    next_.assign(queues_.size(), kNever);
+    queue_of_entry_.assign(directory_->used(), kNoQueue);
+    parked_.clear();
+    for (std::uint32_t i = 0; i < queues_.size(); ++i) {
+        const std::uint32_t entry = queues_[i].found.entry;
+        if (entry < queue_of_entry_.size()) {
+            queue_of_entry_[entry] = i;
+        }
+        SHM_STEP("lease.pass.begin");
+        // LE8: pairs with LE7. First, so that a lease that the pass does not see sets it again.
+        directory_->entry(entry).lease_look.store(0, std::memory_order_seq_cst);
+    }
+    const std::uint64_t now = lease_clock_us();
+    static_cast<void>(pool_->learn());
+    for (std::uint32_t k = 0; k < pool_->class_count(); ++k) {
+        const ChunkClass& c = pool_->chunk_class(k);
+        for (std::uint32_t i = 0; i < c.chunk_count; ++i) {
+            __builtin_prefetch(pool_->header(c.first_chunk + std::min(i + 16, c.chunk_count - 1)));
+            look_at(c.first_chunk + i, now);
+        }
+    }
+    // In the order in which they were sent.
+    std::sort(parked_.begin(), parked_.end(), [](const Parked& a, const Parked& b) {
+        return std::tie(a.queue, a.sequence) < std::tie(b.queue, b.sequence);
+    });
+    bool any = false;
+    for (const Parked& p : parked_) {
+        if (next_[p.queue] <= now + kFullAgainUs) {
+            continue;  // the lane is full: in order
+        }
+        const Status status = hand_out(queues_[p.queue], p.chunk, p.word, thread, cursor);
+        any = any || status == Status::ok;
+        if (status == Status::queue_full) {
+            next_[p.queue] = now + kFullAgainUs;
+        }
+    }
+    for (std::size_t i = 0; i < queues_.size(); ++i) {
+        if (next_[i] != kNever) {
+            look_by(directory_->entry(queues_[i].found.entry), next_[i]);
+        }
+        unpin(queues_[i]);
+    }
+    queues_.clear();
+    return any;
+}
+
+Status LeaseKeeper::hand_out(const LeasedQueue& queue,
+                             std::uint32_t chunk,
+                             std::uint64_t parked,
+                             ThreadRecord& thread,
+                             PoolCursor& cursor) const {
+    if (queue.found.info.deliveries_max != 0 &&
+        leases_.deliveries_seen(chunk) >= queue.found.info.deliveries_max) {
+        return bury(
+            queue, chunk, parked, ReturnReason::too_many_deliveries, thread, cursor);
+    }
+    Ring lane = queue.lane;
+    const Status status = leases_.bring_back(chunk, parked, lane, thread);
+    if (status == Status::ok) {
+        const Ring& ring = queue.ring;
+        wake(ring.control().items, threads_, [&] { return lane.readable() || ring.readable(); });
+    } else if (status != Status::none) {
+        look_by(directory_->entry(queue.found.entry), lease_clock_us() + kFullAgainUs);
+        return Status::queue_full;
+    }
+    return status;
+}
+
+std::optional<LeasedQueue> LeaseKeeper::dead_letters(const LeasedQueue& queue) const {
+    const EntryInfo& info = queue.found.info;
+    if (info.dead_letter_entry == 0) {
+        return std::nullopt;
+    }
+    const auto found = directory_->at(info.dead_letter_entry - 1);
+    return found && static_cast<std::uint32_t>(found->generation) == info.dead_letter_generation
+               ? open(*found)
+               : std::nullopt;
+}
+
+// A circular queue is full: its oldest message goes. False: nothing went.
+bool LeaseKeeper::make_room(const LeasedQueue& queue, PoolCursor& cursor) const {
+    if (queue.found.kind() != Kind::circular) {
+        return false;
+    }
+    Ring ring = queue.ring;
+    std::uint32_t oldest = 0;
+    std::uint64_t at = 0;
+    std::uint64_t claimed = 0;
+    const Status status = ring.claim(me_, &oldest, &at, &claimed);
+    if (status == Status::ok) {
+        static_cast<void>(leases_.acknowledge(oldest, claimed, &cursor));
+        SHM_STEP("lease.bury.drop");
+        // relaxed: a statistic
+        directory_->entry(queue.found.entry).dropped.fetch_add(1, std::memory_order_relaxed);
+    }
+    return status == Status::ok || status == Status::queue_empty;
+}
+
+Status LeaseKeeper::bury(const LeasedQueue& queue,
+                         std::uint32_t chunk,
+                         std::uint64_t seen,
+                         ReturnReason reason,
+                         ThreadRecord& thread,
+                         PoolCursor& cursor) const {
+    DirectoryEntry& entry = directory_->entry(queue.found.entry);
+    if (!leases_.take(chunk, seen)) {
+        if (word_state(seen) == ChunkState::claimed) {
+            leases_.lose(chunk, seen);
+        }
+        return Status::lease_expired;
+    }
+    auto dead = dead_letters(queue);
+    Status status = Status::queue_not_found;
+    if (dead) {
+        SHM_STEP("lease.bury.note");
+        // relaxed: published by the commit
+        leases_.block(chunk).dead.store(make_dead(wall_coarse_ns() / 1'000'000,
+                                                  queue.found.entry,
+                                                  static_cast<std::uint8_t>(reason)),
+                                        std::memory_order_relaxed);
+        do {
+            status = leases_.carry(chunk, seen, dead->ring, dead->found.dest(), thread);
+        } while (status == Status::queue_full && make_room(*dead, cursor));
+    }
+    SHM_STEP("lease.bury.count");
+    if (status == Status::ok) {
+        // relaxed: a statistic
+        entry.dead_lettered.fetch_add(1, std::memory_order_relaxed);
+        wake(dead->ring.control().items, threads_, [&] { return dead->ring.readable(); });
+    } else {
+        // No dead letters, or no room for them: it ends here, and is counted where it could not go.
+        leases_.settle(chunk, seen);
+        // relaxed: a statistic
+        (dead ? directory_->entry(dead->found.entry) : entry)
+            .dropped.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
+    }
+    if (dead) {
+        unpin(*dead);
+    }
+    return Status::ok;
+}
+
+}  // namespace telpher::shm

@@ -1,0 +1,96 @@
+#pragma once
+// Looks after a domain's leases: ends those that expired, hands out again what is parked, and brings to
+// the dead letters what is there for good.
+//
+//   Shape      no table: leases and parked messages are chunks, found by a pass over all of them. An
+//              entry's `lease_look` says when the next pass is worth its while: set by the first lease
+//              (0 -> its end) and by whoever parks something for later; a pass begins by setting it to 0,
+//              so that leases that begin meanwhile set it again, and ends by lowering it to what it saw.
+//   Who        the janitor of each process that uses such a queue, when it is time, after each death, and
+//              every 5 s whatever `lease_look` says.
+//   Threads    any number in any process; two passes at once disturb nobody, each step is one CAS.
+//   Crash      killed in a pass: the next death's pass, this one's, does all of it again.
+//   Cost       a pass reads every chunk's word: about a millisecond for the default 24 MiB.
+
+#include "shm/directory.hpp"
+#include "shm/doorbell.hpp"
+#include "shm/leases.hpp"
+
+#include <optional>
+#include <vector>
+
+namespace telpher::shm {
+
+// A queue with leases, pinned.
+struct LeasedQueue {
+    Found found;
+    Ring ring;
+    Ring lane;
+};
+
+class LeaseKeeper {
+  public:
+    LeaseKeeper() = default;
+    LeaseKeeper(ChunkPool* pool,
+                Directory* directory,
+                std::span<ThreadRecord> threads,
+                std::uint32_t me) noexcept
+        : pool_(pool), directory_(directory), threads_(threads), me_(me), leases_(pool, me) {}
+
+    // The queue that a leased chunk belongs to, if it still exists, pinned: `unpin` it.
+    [[nodiscard]] std::optional<LeasedQueue> pin(std::uint32_t chunk) const;
+    void unpin(const LeasedQueue& queue) const { directory_->detach(queue.found.entry); }
+
+    // Whether any queue of the domain has leases.
+    [[nodiscard]] bool any() const noexcept;
+    // When a pass is worth its while, in us of the lease clock; ~0: never.
+    [[nodiscard]] std::uint64_t next_look() const noexcept;
+    // Not later than `us`.
+    static void look_by(DirectoryEntry& entry, std::uint64_t us) noexcept;
+
+    // One pass over everything. Returns whether anything was handed out again.
+    bool pass(ThreadRecord& thread, PoolCursor& cursor);
+
+    // Hands a parked message out again, or buries it if it was delivered often enough. ok, queue_full
+    // (PARKED, looked at again in a moment), none (another was faster).
+    Status hand_out(const LeasedQueue& queue,
+                    std::uint32_t chunk,
+                    std::uint64_t parked,
+                    ThreadRecord& thread,
+                    PoolCursor& cursor) const;
+    // Brings a message that is CLAIMED by us or PARKED to the queue's dead letters; without such a queue
+    // it is dropped, and counted. ok, lease_expired (another was faster).
+    //   crash  killed in it: the message is parked in this queue, or in the dead letters'
+    Status bury(const LeasedQueue& queue,
+                std::uint32_t chunk,
+                std::uint64_t seen,
+                ReturnReason reason,
+                ThreadRecord& thread,
+                PoolCursor& cursor) const;
+
+  private:
+    struct Parked {
+        std::size_t queue;
+        std::uint64_t sequence;
+        std::uint32_t chunk;
+        std::uint64_t word;
+    };
+    [[nodiscard]] std::vector<LeasedQueue> pin_all() const;
+    [[nodiscard]] std::optional<LeasedQueue> open(const Found& found) const;
+    [[nodiscard]] std::optional<LeasedQueue> dead_letters(const LeasedQueue& queue) const;
+    void look_at(std::uint32_t chunk, std::uint64_t now_us);
+    bool make_room(const LeasedQueue& queue, PoolCursor& cursor) const;
+
+    ChunkPool* pool_ = nullptr;
+    Directory* directory_ = nullptr;
+    std::span<ThreadRecord> threads_;
+    std::uint32_t me_ = 0;
+    Leases leases_;
+    // Of the pass under way.
+    std::vector<LeasedQueue> queues_;
+    std::vector<std::uint32_t> queue_of_entry_;
+    std::vector<std::uint64_t> next_;  // of each queue: when something ends or is due
+    std::vector<Parked> parked_;
+};
+
+}  // namespace telpher::shm

@@ -221,7 +221,8 @@ class Auditor {
 
     [[nodiscard]] bool has_live_reader(std::uint32_t chunk) const {
         for (const Word& word : a_.leases().block(chunk).readers) {
-            const std::uint64_t reader = word.load(std::memory_order_relaxed);  // relaxed: looked at again
+            const std::uint64_t reader =
+                word.load(std::memory_order_relaxed);  // relaxed: looked at again
             if (reader != 0 && reader_holder(reader) < live_.size() &&
                 live_[reader_holder(reader)]) {
                 return true;

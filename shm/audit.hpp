@@ -21,7 +21,7 @@ struct Audit {
     std::uint64_t offered = 0;
     std::uint64_t claimed = 0;
     std::uint64_t retired = 0;
-    std::uint64_t parked = 0;     // or on their way to the dead letters
+    std::uint64_t parked = 0;  // or on their way to the dead letters
     std::uint64_t lingering = 0;
     std::uint64_t ended_calls = 0;  // answered, failed or orphaned, and not given back yet
     std::uint32_t queues = 0;

@@ -141,8 +141,7 @@ void Directory::drain_parked(const Found& found) {
         for (std::uint32_t i = 0; i < c.chunk_count; ++i) {
             const std::uint32_t chunk = c.first_chunk + i;
             // R4: pairs with leases.cpp:LE5.
-            const std::uint64_t seen =
-                pool_->header(chunk)->word.load(std::memory_order_acquire);
+            const std::uint64_t seen = pool_->header(chunk)->word.load(std::memory_order_acquire);
             // relaxed: written before the word that we have seen
             if (word_state(seen) == ChunkState::parked &&
                 pool_->header(chunk)->dest.load(std::memory_order_relaxed) == found.dest() &&

@@ -153,7 +153,8 @@ void Attachment::janitor() {
     std::vector<std::pair<std::uint64_t, int>> watched;  // identity, pidfd
     std::uint64_t seen_generation = ~0ULL;
     std::uint64_t rescan_after = lease_clock_us() + kRescanMs * kUsPerMs;
-    std::uint64_t keep_after = 0;  // us: the last pass over the leases has cost its share until then
+    std::uint64_t keep_after =
+        0;  // us: the last pass over the leases has cost its share until then
     for (;;) {
         // relaxed: a hint to look again
         const std::uint64_t generation =
@@ -162,16 +163,14 @@ void Attachment::janitor() {
             seen_generation = generation;
             watch(watched);
         }
-        pollfd waits[2 + kWatchedMax] = {{janitor_event_, POLLIN, 0},
-                                          {mailbox_, POLLIN, 0}};
+        pollfd waits[2 + kWatchedMax] = {{janitor_event_, POLLIN, 0}, {mailbox_, POLLIN, 0}};
         for (std::size_t i = 0; i < watched.size(); ++i) {
             waits[2 + i] = {watched[i].second, POLLIN, 0};
         }
         const std::uint64_t until =
             std::min(std::max(keeper().next_look(), keep_after), rescan_after);
         const std::uint64_t before = lease_clock_us();
-        const int patience =
-            until > before ? static_cast<int>((until - before) / kUsPerMs) + 1 : 0;
+        const int patience = until > before ? static_cast<int>((until - before) / kUsPerMs) + 1 : 0;
         poll(waits, 2 + watched.size(), patience);
         std::uint64_t pokes = 0;
         static_cast<void>(!read(janitor_event_, &pokes, sizeof pokes));

@@ -201,12 +201,13 @@ struct alignas(kLinePair) DirectoryEntry {
     Word redelivered;   // handed out after they had been put back
     Word dropped;       // for room in a circular queue, or left over when it was removed
     Word dropped_told;  // of these, told to a consumer
-    Word lease_look;    // us, monotonic: when to look for leases that expired, or what is due; 0 = never
+    Word
+        lease_look;  // us, monotonic: when to look for leases that expired, or what is due; 0 = never
     std::uint64_t pad[1];
     EntryInfo info;
-    Word errors;     // functions: calls answered with something else than ok
-    Word late;       // functions: answers whose caller had given up
-    Word timed_out;  // functions: callers that gave up
+    Word errors;         // functions: calls answered with something else than ok
+    Word late;           // functions: answers whose caller had given up
+    Word timed_out;      // functions: callers that gave up
     Word lease_expired;  // leases that ended because their holder said nothing
     Word dead_lettered;  // messages that went to the dead letters
     std::uint64_t pad2[6];

@@ -70,11 +70,11 @@ void LeaseKeeper::look_by(DirectoryEntry& entry, std::uint64_t us) noexcept {
     // relaxed, both: a time to look at, whatever the order
     std::uint64_t look = entry.lease_look.load(std::memory_order_relaxed);
     SHM_STEP("lease.look_by");
-    while ((look == 0 || look > us) &&
-           !entry.lease_look.compare_exchange_weak(look,
-                                                   us,
-                                                   std::memory_order_seq_cst,     // LE7: pairs with LE8
-                                                   std::memory_order_relaxed)) {  // failure: again
+    while ((look == 0 || look > us) && !entry.lease_look.compare_exchange_weak(
+                                           look,
+                                           us,
+                                           std::memory_order_seq_cst,     // LE7: pairs with LE8
+                                           std::memory_order_relaxed)) {  // failure: again
     }
 }
 
@@ -96,9 +96,8 @@ void LeaseKeeper::look_at(std::uint32_t chunk, std::uint64_t now_us) {
     if (dest_lane(dest) != Lane::leased) {
         return;
     }
-    const std::uint32_t at = dest_entry(dest) < queue_of_entry_.size()
-                                 ? queue_of_entry_[dest_entry(dest)]
-                                 : kNoQueue;
+    const std::uint32_t at =
+        dest_entry(dest) < queue_of_entry_.size() ? queue_of_entry_[dest_entry(dest)] : kNoQueue;
     if (at == kNoQueue || queues_[at].found.generation != dest_generation(dest)) {
         return;  // removed: what is parked there goes with it
     }
@@ -181,10 +180,15 @@ Status LeaseKeeper::hand_out(const LeasedQueue& queue,
                              std::uint64_t parked,
                              ThreadRecord& thread,
                              PoolCursor& cursor) const {
+    const std::uint64_t dead = leases_.dead_seen(chunk);
+    if (dead != 0 && dead_entry(dead) == queue.found.entry) {
+        // It was on its way, and its mover died.
+        return bury(
+            queue, chunk, parked, static_cast<ReturnReason>(dead_reason(dead)), thread, cursor);
+    }
     if (queue.found.info.deliveries_max != 0 &&
         leases_.deliveries_seen(chunk) >= queue.found.info.deliveries_max) {
-        return bury(
-            queue, chunk, parked, ReturnReason::too_many_deliveries, thread, cursor);
+        return bury(queue, chunk, parked, ReturnReason::too_many_deliveries, thread, cursor);
     }
     Ring lane = queue.lane;
     const Status status = leases_.bring_back(chunk, parked, lane, thread);
@@ -246,10 +250,10 @@ Status LeaseKeeper::bury(const LeasedQueue& queue,
     if (dead) {
         SHM_STEP("lease.bury.note");
         // relaxed: published by the commit
-        leases_.block(chunk).dead.store(make_dead(wall_coarse_ns() / 1'000'000,
-                                                  queue.found.entry,
-                                                  static_cast<std::uint8_t>(reason)),
-                                        std::memory_order_relaxed);
+        leases_.block(chunk).dead.store(
+            make_dead(
+                wall_coarse_ns() / 1'000'000, queue.found.entry, static_cast<std::uint8_t>(reason)),
+            std::memory_order_relaxed);
         do {
             status = leases_.carry(chunk, seen, dead->ring, dead->found.dest(), thread);
         } while (status == Status::queue_full && make_room(*dead, cursor));

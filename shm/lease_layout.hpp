@@ -15,13 +15,14 @@ inline constexpr std::uint32_t kLeaseReaders = 2;
 // expire meanwhile names the generation it is meant for, and its note in `readers` keeps the chunk from
 // being used for anything else until it is through.
 struct LeaseBlock {
-    Word deadline;                // moment: until when the lease holds
-    Word due;                     // moment: PARKED, and not to be handed out before
-    Word readers[kLeaseReaders];  // reader: who may read it, under a lease or one that expired; 0 = nobody
-    Word count;                   // first generation:40 | deliveries:24
-    Word sequence;                // its number in the queue, 0 = not known
-    Word returned;                // generation:40 | 0:16 | reason:8, of the last time it came back
-    Word dead;                    // wall clock ms:44 | entry it came from:12 | reason:8; 0 = no dead letter
+    Word deadline;  // moment: until when the lease holds
+    Word due;       // moment: PARKED, and not to be handed out before
+    Word readers
+        [kLeaseReaders];  // reader: who may read it, under a lease or one that expired; 0 = nobody
+    Word count;           // first generation:40 | deliveries:24
+    Word sequence;        // its number in the queue, 0 = not known
+    Word returned;        // generation:40 | 0:16 | reason:8, of the last time it came back
+    Word dead;            // wall clock ms:44 | entry it came from:12 | reason:8; 0 = no dead letter
 };
 static_assert(sizeof(LeaseBlock) == 64, "payloads keep their alignment to the chunk's lines");
 inline constexpr std::size_t kLeaseMessageOffset = kMessageOffset + sizeof(LeaseBlock);

@@ -264,6 +264,10 @@ std::uint64_t Leases::sequence_seen(std::uint32_t chunk) const noexcept {
     return glance(block(chunk).sequence);
 }
 
+std::uint64_t Leases::dead_seen(std::uint32_t chunk) const noexcept {
+    return glance(block(chunk).dead);
+}
+
 std::uint32_t Leases::deliveries_seen(std::uint32_t chunk) const noexcept {
     return count_deliveries(glance(block(chunk).count));
 }
@@ -271,8 +275,8 @@ std::uint32_t Leases::deliveries_seen(std::uint32_t chunk) const noexcept {
 bool Leases::expire(std::uint32_t chunk,
                     std::uint64_t claimed,
                     std::uint64_t* parked) const noexcept {
-    *parked = make_parked(ReturnReason::lease_expired,
-                          (word_generation(claimed) + 1) & kGenerationMask);
+    *parked =
+        make_parked(ReturnReason::lease_expired, (word_generation(claimed) + 1) & kGenerationMask);
     SHM_STEP("lease.expire.cas");
     // LE6: pairs with LE5. Who is done with the message later sees the note that we have seen.
     return word(chunk).compare_exchange_strong(

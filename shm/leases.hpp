@@ -97,6 +97,7 @@ class Leases {
     [[nodiscard]] std::uint64_t due_at(std::uint32_t chunk, std::uint64_t parked) const noexcept;
     // Of a chunk that may have its next life already, too.
     [[nodiscard]] std::uint64_t sequence_seen(std::uint32_t chunk) const noexcept;
+    [[nodiscard]] std::uint64_t dead_seen(std::uint32_t chunk) const noexcept;
     [[nodiscard]] std::uint32_t deliveries_seen(std::uint32_t chunk) const noexcept;
     // Ends the lease `claimed`, whoever has it. False: the word has changed.
     [[nodiscard]] bool expire(std::uint32_t chunk,

@@ -38,17 +38,17 @@ inline constexpr std::size_t kNameBytesMax = 100;
 
 // ---- chunk word: state:4 | owner process slot:12 | generation:48 --------------------------------
 enum class ChunkState : std::uint8_t {
-    free = 0,      // in the pool
-    owned = 1,     // a loan being filled, or kept for reuse by its owner
-    offered = 2,   // handed to a destination
-    claimed = 3,   // polled, not yet released
+    free = 0,       // in the pool
+    owned = 1,      // a loan being filled, or kept for reuse by its owner
+    offered = 2,    // handed to a destination
+    claimed = 3,    // polled, not yet released
     lingering = 4,  // done with, but a holder whose lease expired may still read it   (leases)
     retired = 5,    // evicted from a topic, nobody's               (topics)
     parked = 6,     // nobody's: to be handed out again; its owner field says why      (leases)
     moving = 7,     // on its way to the dead letters; its mover's                     (leases)
-    replied = 8,   // a call that was answered, or the chunk its answer lies in; the caller's
-    failed = 9,    // a call whose server died; the caller's
-    orphaned = 10  // a call whose caller gave up; the server's that has it
+    replied = 8,    // a call that was answered, or the chunk its answer lies in; the caller's
+    failed = 9,     // a call whose server died; the caller's
+    orphaned = 10   // a call whose caller gave up; the server's that has it
 };
 // Owner of a RETIRED chunk that anybody may free; of any other, its owner does, or the owner's reaper.
 inline constexpr std::uint32_t kNobodysChunk = 0xFFF;

@@ -38,12 +38,12 @@ struct VerifyReport {
     std::vector<std::string> problems;
     std::uint64_t chunks = 0;  // looked at
     std::uint64_t chunks_free = 0;
-    std::uint64_t chunks_owned = 0;     // loans, and chunks kept for reuse
-    std::uint64_t chunks_offered = 0;   // committed in a queue
-    std::uint64_t chunks_claimed = 0;   // deliveries, and requests that are being handled
-    std::uint64_t chunks_answered = 0;  // calls that have ended, and were not given back yet
-    std::uint64_t chunks_retired = 0;   // taken out of topics, and perhaps still read
-    std::uint64_t chunks_parked = 0;    // leased before, to be handed out again
+    std::uint64_t chunks_owned = 0;      // loans, and chunks kept for reuse
+    std::uint64_t chunks_offered = 0;    // committed in a queue
+    std::uint64_t chunks_claimed = 0;    // deliveries, and requests that are being handled
+    std::uint64_t chunks_answered = 0;   // calls that have ended, and were not given back yet
+    std::uint64_t chunks_retired = 0;    // taken out of topics, and perhaps still read
+    std::uint64_t chunks_parked = 0;     // leased before, to be handed out again
     std::uint64_t chunks_lingering = 0;  // done with, and read under leases that expired
     std::uint32_t queues = 0;
     std::uint32_t processes = 0;

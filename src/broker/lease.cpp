@@ -27,18 +27,19 @@ Error not_ours() {
 }
 
 Error not_leased(std::string_view verb) {
-    return {Status::bad_request,
-            0,
-            std::string(verb) +
-                " needs a queue of delivery = at_least_once; this one's messages are taken when they "
-                "are polled"};
+    return {
+        Status::bad_request,
+        0,
+        std::string(verb) +
+            " needs a queue of delivery = at_least_once; this one's messages are taken when they "
+            "are polled"};
 }
 
 Error refuse_duration(std::string_view name, Duration value) {
-    return {Status::bad_request,
-            0,
-            std::string(name) + " is " + std::to_string(value.count()) +
-                " ns, allowed are 0 and more"};
+    return {
+        Status::bad_request,
+        0,
+        std::string(name) + " is " + std::to_string(value.count()) + " ns, allowed are 0 and more"};
 }
 
 // The checks that all of them begin with.
@@ -98,14 +99,14 @@ Status return_lease(Held& held, ReturnReason reason, std::uint64_t due_us) noexc
     }
     shm::DirectoryEntry& entry = memory.directory().entry(queue->found.entry);
     if (due_us != 0) {
-        shm::LeaseKeeper::look_by(entry, due_us);  // first: who is killed in it leaves it to be found
+        shm::LeaseKeeper::look_by(entry,
+                                  due_us);  // first: who is killed in it leaves it to be found
     }
     std::uint64_t parked = 0;
-    const Status status =
-        memory.leases().park(held.chunk, held.lease, reason, due_us, &parked);
+    const Status status = memory.leases().park(held.chunk, held.lease, reason, due_us, &parked);
     if (status == Status::ok && due_us == 0 && context != nullptr) {
-        static_cast<void>(keeper.hand_out(
-            *queue, held.chunk, parked, *context->record, context->cursor));
+        static_cast<void>(
+            keeper.hand_out(*queue, held.chunk, parked, *context->record, context->cursor));
     } else if (status == Status::ok && due_us < shm::lease_clock_us() + kJanitorKnowsUs) {
         shm::LeaseKeeper::look_by(entry, std::max<std::uint64_t>(due_us, 1));
         memory.poke_janitor();

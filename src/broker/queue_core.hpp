@@ -152,6 +152,12 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     void discard_expired(shm::ThreadContext& context,
                          std::uint32_t chunk,
                          std::uint64_t claimed) noexcept;
+    // Dead letters do not expire again.
+    [[nodiscard]] bool is_dead_letter(std::uint32_t chunk) const noexcept {
+        // relaxed: written before OFFERED, which our claim has seen
+        return leased_ &&
+               attachment_.leases().block(chunk).dead.load(std::memory_order_relaxed) != 0;
+    }
     void begin_lease(Delivery& delivery, std::uint64_t claimed) noexcept;
     void measure_leases(QueueStatus& status) const;
     [[nodiscard]] Status view(std::uint32_t chunk, MessageView& view, Error* error) const;

@@ -80,7 +80,8 @@ void QueueCore::measure_leases(QueueStatus& status) const {
     const shm::DirectoryEntry& entry = attachment_.directory().entry(found_.entry);
     // relaxed, both: statistics
     status.lease_expired = entry.lease_expired.load(std::memory_order_relaxed);
-    status.dead_lettered = entry.dead_lettered.load(std::memory_order_relaxed);  // relaxed: as above
+    status.dead_lettered =
+        entry.dead_lettered.load(std::memory_order_relaxed);  // relaxed: as above
     status.delivery = static_cast<DeliveryMode>(found_.info.delivery);
 }
 

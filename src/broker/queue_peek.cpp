@@ -63,6 +63,7 @@ Result<Message> QueueCore::peek() const {
         copy_words(copy, message);
         copy.resize(bytes_said(copy, message.size()) / sizeof(std::uint64_t));
         copy_words(copy, message);
+        const bool dead = leased_ && attachment_.leases().dead_seen(chunk) != 0;
         // relaxed: the words of the copy were read with acquire
         if (pool.header(chunk)->word.load(std::memory_order_relaxed) != word) {
             ++round;
@@ -72,7 +73,7 @@ Result<Message> QueueCore::peek() const {
         if (!view) {
             return view.error();
         }
-        if (!view->expired(std::chrono::system_clock::now())) {
+        if (dead || !view->expired(std::chrono::system_clock::now())) {
             return view->to_message();
         }
         ++position;

@@ -18,7 +18,7 @@ Status QueueCore::view(std::uint32_t chunk, MessageView& view, Error* error) con
         view = *rare;
     }
     if (view.head().expires_ms != 0 && view.expired(std::chrono::system_clock::now())) {
-        return Status::expired;
+        return is_dead_letter(chunk) ? Status::ok : Status::expired;
     }
     return Status::ok;
 }

@@ -112,13 +112,12 @@ Result<shm::Found> DomainCore::dead_letter_queue(const QueueOptions& options) {
     auto found = attachment_->directory().find(options.dead_letter);
     if (!found) {
         bool created = false;
-        auto made = create_in_directory(
-            queue_spec(options.dead_letter,
-                       {.capacity = options.capacity,
-                        .kind = QueueKind::circular,
-                        .delivery = DeliveryMode::at_least_once,
-                        .lease = options.lease}),
-            &created);
+        auto made = create_in_directory(queue_spec(options.dead_letter,
+                                                   {.capacity = options.capacity,
+                                                    .kind = QueueKind::circular,
+                                                    .delivery = DeliveryMode::at_least_once,
+                                                    .lease = options.lease}),
+                                        &created);
         if (!made) {
             return made;
         }

@@ -66,9 +66,8 @@ Result<void> check_queue_options(std::string_view name, const QueueOptions& opti
             "lease", std::to_string(options.lease.count()) + " ns", "10 ms..1 day, and 0 for 30 s");
     }
     if (options.deliveries_max > kDeliveriesMax) {
-        return out_of_range("deliveries_max",
-                            std::to_string(options.deliveries_max),
-                            "0 (any number)..1000000");
+        return out_of_range(
+            "deliveries_max", std::to_string(options.deliveries_max), "0 (any number)..1000000");
     }
     if (!options.dead_letter.empty()) {
         if (auto named = wire::check_name("dead_letter", options.dead_letter); !named) {

@@ -183,6 +183,10 @@ TEST_F(LeaseTest, refused_and_expired_messages_are_dead_letters) {
     EXPECT_EQ(queue.status().value().expired, 1U);
     EXPECT_EQ(queue.status().value().dead_lettered, 2U);
     EXPECT_TRUE(first.ack());
+    Delivery second = dead.poll().value();
+    EXPECT_EQ(second.text(), "old") << "a dead letter does not expire again";
+    EXPECT_EQ(second.dead_letter()->reason, ReturnReason::expired);
+    EXPECT_TRUE(second.ack());
 }
 
 TEST_F(LeaseTest, full_dead_letters_drop_the_oldest_and_count_them) {
@@ -284,9 +288,8 @@ TEST_F(LeaseTest, absurd_options_name_themselves) {
     refused({.delivery = kLeased, .dead_letter = "bad"}, "itself");
     refused({.delivery = kLeased, .dead_letter = "no good"}, "dead_letter");
     static_cast<void>(server_.create_queue("plain"));
-    EXPECT_EQ(
-        server_.create_queue("q9", {.delivery = kLeased, .dead_letter = "plain"}).status(),
-        Status::mismatch);
+    EXPECT_EQ(server_.create_queue("q9", {.delivery = kLeased, .dead_letter = "plain"}).status(),
+              Status::mismatch);
     EXPECT_EQ(server_.create_queue("q", {.capacity = 16}).status(), Status::mismatch);
     static_cast<void>(queue_.purge());
 }

@@ -292,7 +292,7 @@ Result<void> ServerSession::acknowledge_ranges(std::span<const std::byte> body) 
 void ServerSession::confirm(std::uint64_t correlation) {
     Kept* const kept = kept_.find(correlation);
     if (kept != nullptr && kept->delivery) {
-        kept->delivery.release();
+        static_cast<void>(kept->delivery.ack());  // a lease that expired meanwhile: twice
         kept_.erase(correlation);  // it was received, whatever ACK says
     }
 }

@@ -191,6 +191,46 @@ Result<Ending> decode_ending(std::span<const std::byte> body) {
                    std::string(detail)}};
 }
 
+// ---- LEASE -------------------------------------------------------------------------------------
+
+Bytes encode(const LeaseTold& lease) {
+    const auto since_epoch =
+        std::chrono::duration_cast<std::chrono::milliseconds>(lease.dead.time.time_since_epoch());
+    ByteWriter out;
+    out.put(lease.deliveries);
+    out.put(static_cast<std::uint8_t>(lease.reason));
+    out.put(static_cast<std::uint8_t>(lease.dead.reason));
+    out.put(static_cast<std::uint16_t>(lease.dead.origin.size()));
+    out.put<std::int64_t>(since_epoch.count());
+    out.text(lease.dead.origin);
+    return out.take();
+}
+
+Result<LeaseTold> decode_lease(std::span<const std::byte> body) {
+    constexpr std::int64_t kMsMax = std::int64_t{1} << 44U;  // as a chunk keeps it
+    ByteReader in(body);
+    LeaseTold lease;
+    lease.deliveries = in.get<std::uint32_t>();
+    lease.reason = static_cast<ReturnReason>(in.get<std::uint8_t>());
+    lease.dead.reason = static_cast<ReturnReason>(in.get<std::uint8_t>());
+    const auto origin_bytes = in.get<std::uint16_t>();
+    const auto ms = in.get<std::int64_t>();
+    lease.dead.origin = in.text(origin_bytes);
+    if (!in.complete()) {
+        return in.ok() ? wrong("LEASE", "there is something behind it") : too_short("LEASE");
+    }
+    if (lease.deliveries == 0 || ms < 0 || ms > kMsMax) {
+        return wrong("LEASE", "it has no deliveries, or a time that is none");
+    }
+    if (!lease.dead.origin.empty()) {
+        if (auto named = wire::check_name("LEASE: origin", lease.dead.origin); !named) {
+            return named.error();
+        }
+    }
+    lease.dead.time = std::chrono::system_clock::time_point(std::chrono::milliseconds(ms));
+    return lease;
+}
+
 // ---- OPEN --------------------------------------------------------------------------------------
 
 Bytes encode(const Open& open) {

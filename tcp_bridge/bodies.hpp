@@ -6,6 +6,7 @@
 //            by their rules
 //   Cost     an allocation for each text
 
+#include "telpher/lease.hpp"
 #include "telpher/result.hpp"
 #include "telpher/topic.hpp"
 
@@ -28,6 +29,15 @@ inline constexpr std::size_t kPatternsMax = 256;
 
 inline constexpr std::uint8_t kCodecGzip = 1;
 inline constexpr std::uint8_t kCodecZstd = 2;
+
+// What comes before the DELIVERY of a message that is leased.
+struct LeaseTold {
+    std::uint32_t deliveries = 0;
+    ReturnReason reason = ReturnReason::none;
+    DeadLetter dead{};  // reason none: it is no dead letter
+};
+[[nodiscard]] Bytes encode(const LeaseTold& lease);
+[[nodiscard]] Result<LeaseTold> decode_lease(std::span<const std::byte> body);
 
 // What a client says first.
 struct Hello {

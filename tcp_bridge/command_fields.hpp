@@ -43,6 +43,7 @@ class FieldWriter {
         out_.text(std::string_view(text).substr(0, bytes));
     }
     void field(const std::chrono::milliseconds& time) { out_.put<std::int64_t>(time.count()); }
+    void field(const Duration& duration) { out_.put<std::int64_t>(duration.count()); }
     void field(const std::optional<std::chrono::milliseconds>& time) {
         out_.put<std::int64_t>(time ? time->count() : -1);
     }
@@ -91,6 +92,7 @@ class FieldReader {
     void field(std::chrono::milliseconds& time) {
         time = std::chrono::milliseconds(in_.get<std::int64_t>());
     }
+    void field(Duration& duration) { duration = Duration(in_.get<std::int64_t>()); }
     void field(std::optional<std::chrono::milliseconds>& time) {
         const auto count = in_.get<std::int64_t>();
         time = count < 0 ? std::nullopt : std::optional(std::chrono::milliseconds(count));
@@ -126,7 +128,15 @@ class FieldReader {
 // `Options` is const for a writer.
 template <typename Io, typename T>
 requires std::is_same_v<std::remove_const_t<T>, QueueOptions>
-void fields(Io& io, T& options) { io(options.capacity, options.kind, options.byte_budget); }
+void fields(Io& io, T& options) {
+    io(options.capacity,
+       options.kind,
+       options.byte_budget,
+       options.delivery,
+       options.lease,
+       options.deliveries_max,
+       options.dead_letter);
+}
 
 template <typename Io, typename T>
 requires std::is_same_v<std::remove_const_t<T>, TopicOptions>
@@ -155,7 +165,12 @@ void fields(Io& io, T& status) {
        status.abandoned,
        status.consumers,
        status.oldest_age,
-       status.removed);
+       status.removed,
+       status.delivery,
+       status.leased,
+       status.delayed,
+       status.lease_expired,
+       status.dead_lettered);
 }
 
 template <typename Io, typename T>
@@ -222,7 +237,9 @@ void fields(Io& io, T& report) {
        report.chunks_answered,
        report.chunks_retired,
        report.queues,
-       report.processes);
+       report.processes,
+       report.chunks_parked,
+       report.chunks_lingering);
 }
 
 }  // namespace telpher::bridge

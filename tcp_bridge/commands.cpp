@@ -64,6 +64,9 @@ Result<Message> create_queue(Admin& admin, const MessageView& command) {
     if (kind != QueueKind::bounded && kind != QueueKind::circular) {
         return no_such("kind", static_cast<std::uint8_t>(kind));
     }
+    if (what->options.delivery > DeliveryMode::at_least_once) {
+        return no_such("delivery", static_cast<std::uint8_t>(what->options.delivery));
+    }
     return reply_with(admin.create_queue(what->name, what->options));
 }
 

@@ -29,6 +29,7 @@ inline constexpr std::string_view kExists = "exists";
 inline constexpr std::string_view kPurge = "purge";
 inline constexpr std::string_view kPeek = "peek";
 inline constexpr std::string_view kTemporaryQueue = "temporary_queue";
+inline constexpr std::string_view kSettle = "settle";  // of the session, as the one before
 }  // namespace commands
 
 // What `authorize` is asked about a command: create and remove and purge are "manage", peek is "browse", the

@@ -26,6 +26,7 @@ constexpr std::pair<FrameType, std::string_view> kNames[] = {
     {FrameType::confirm, "CONFIRM"},
     {FrameType::put_back, "PUT_BACK"},
     {FrameType::watch, "WATCH"},
+    {FrameType::lease, "LEASE"},
     {FrameType::publish, "PUBLISH"},
     {FrameType::subscribe, "SUBSCRIBE"},
     {FrameType::sample, "SAMPLE"},
@@ -83,11 +84,12 @@ Result<FrameHead> decode_head(std::span<const std::byte> bytes, std::size_t body
                      0,
                      "a frame's type is " + std::to_string(type) + ", which is none"};
     }
-    if (is_known(head.type) && (head.flags & ~kFlagsKnown) != 0) {
+    const int flags = head.type == FrameType::delivery ? kFlagsKnown : kFlagsKnown & ~kFlagLeased;
+    if (is_known(head.type) && (head.flags & ~flags) != 0) {
         return Error{Status::bad_request,
                      0,
                      "the flags of " + std::string(to_string(head.type)) + " are " +
-                         std::to_string(head.flags) + ", known are " + std::to_string(kFlagsKnown)};
+                         std::to_string(head.flags) + ", known are " + std::to_string(flags)};
     }
     return head;
 }

@@ -42,6 +42,7 @@ enum class FrameType : std::uint8_t {
     confirm = 19,
     put_back = 20,
     watch = 21,
+    lease = 22,
     publish = 24,
     subscribe = 25,
     sample = 26,
@@ -58,7 +59,8 @@ inline constexpr std::uint8_t kTypeOptional = 0x80;
 inline constexpr std::uint8_t kFlagCompressed = 1;  // the body is a compressed part
 inline constexpr std::uint8_t kFlagMore = 2;        // the body is a part, and more of it comes
 inline constexpr std::uint8_t kFlagOneway = 4;      // a call without a response
-inline constexpr std::uint8_t kFlagsKnown = 7;
+inline constexpr std::uint8_t kFlagLeased = 8;      // a DELIVERY whose LEASE came before it
+inline constexpr std::uint8_t kFlagsKnown = 15;
 
 inline constexpr std::size_t kHeadBytes = 24;
 inline constexpr std::size_t kBodyBytesMax = 64U << 10U;

@@ -7,9 +7,11 @@
 #include "telpher/topic.hpp"
 
 #include "src/client/remote.hpp"
+#include "tcp_bridge/bodies.hpp"
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace telpher::bridge {
@@ -23,6 +25,7 @@ struct Answer {
     MessageView view{};              // of it
     std::uint64_t correlation = 0;   // of a DELIVERY, with the session's number: to CONFIRM it
     std::uint64_t session_number = 0;
+    std::optional<LeaseTold> lease{};  // of a DELIVERY that is leased
 };
 
 // Who waits for an answer. The session holds it from `begin` until `let_go`.

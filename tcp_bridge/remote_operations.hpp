@@ -8,6 +8,7 @@
 #include "src/broker/call_operation.hpp"
 #include "src/broker/publish_operation.hpp"
 #include "tcp_bridge/remote_connection.hpp"
+#include "tcp_bridge/remote_lease.hpp"
 #include "tcp_bridge/remote_watch.hpp"
 
 #include <memory>
@@ -47,9 +48,11 @@ class RemotePoll final : public RemoteOperation<detail::PollOperation> {
   public:
     RemotePoll(std::shared_ptr<void> owner,
                const std::shared_ptr<RemoteConnection>& connection,
+               std::weak_ptr<RemoteHandle> client,
                bool at_once)
         : RemoteOperation(std::move(owner), connection, detail::OperationKind::poll),
           connection_(*connection),
+          client_(std::move(client)),
           at_once_(at_once) {}
     [[nodiscard]] bool confirms_at_once() const noexcept override { return at_once_; }
     void before_read() noexcept override {
@@ -71,6 +74,9 @@ class RemotePoll final : public RemoteOperation<detail::PollOperation> {
         correlation_ = answer.correlation;
         result.emplace(
             detail::RemoteAccess::delivery(std::move(answer.message), answer.view, answer.value));
+        if (answer.lease) {
+            lend(**result, client_.lock(), answer);
+        }
     }
     void put_back() noexcept override { static_cast<void>(settle(false)); }
 
@@ -80,7 +86,8 @@ class RemotePoll final : public RemoteOperation<detail::PollOperation> {
         return at_once_ || !result || !result->has_value() ||
                connection_.settle(session_number_, correlation_, taken);
     }
-    RemoteConnection& connection_;  // our host, which we keep
+    RemoteConnection& connection_;              // our host, which we keep
+    const std::weak_ptr<RemoteHandle> client_;  // its owner keeps it
     const bool at_once_;
     std::uint64_t session_number_ = 0;
     std::uint64_t correlation_ = 0;

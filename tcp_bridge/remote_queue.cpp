@@ -169,11 +169,12 @@ Future<Delivery> QueueEnd::poll_future(Duration timeout,
     if (auto sound = client_->check(timeout); !sound) {
         return detail::ready_future(Result<Delivery>(sound.error()));
     }
-    return start<Delivery>(*client_->connection(),
-                           new RemotePoll(shared_from_this(), client_->connection(), at_once),
-                           request(FrameType::poll, timeout),
-                           stop,
-                           how);
+    return start<Delivery>(
+        *client_->connection(),
+        new RemotePoll(shared_from_this(), client_->connection(), client_, at_once),
+        request(FrameType::poll, timeout),
+        stop,
+        how);
 }
 
 // ---- readiness ---------------------------------------------------------------------------------
@@ -258,6 +259,9 @@ Result<Delivery> QueueEnd::poll_typed(TypeTag type, Duration timeout, const std:
     }
     const auto found = delivery->type_tag();
     if (!found || *found != type || delivery->payload().size() != type.size) {
+        if (delivery->deliveries() != 0) {
+            static_cast<void>(delivery->reject());
+        }
         return Error{Status::mismatch,
                      0,
                      found ? "the message is of another type (" + std::to_string(found->size) +

@@ -102,6 +102,8 @@ Result<void> RemoteSession::on_frame(const Frame& frame, std::uint64_t now) {
             }
             return Error{Status::disconnected, 0, std::move(detail)};
         }
+        case FrameType::lease:
+            return on_lease(frame);
         case FrameType::result:
         case FrameType::delivery:
         case FrameType::response: {
@@ -237,6 +239,14 @@ Result<void> RemoteSession::on_answer(const Frame& frame) {
     if (head.type == FrameType::delivery) {
         outcome.correlation = head.correlation;
         outcome.session_number = session_number_;
+        if ((head.flags & kFlagLeased) != 0) {
+            const auto told = leases_.find(head.correlation);
+            if (told == leases_.end()) {
+                return refuse("a leased DELIVERY without a LEASE");
+            }
+            outcome.lease = std::move(told->second);
+            leases_.erase(told);
+        }
         on_delivery(operation, std::move(outcome));
     } else {
         answer(operation, std::move(outcome));
@@ -244,6 +254,18 @@ Result<void> RemoteSession::on_answer(const Frame& frame) {
     erase(ticket);
     prove(head.correlation);
     acknowledge(false);
+    return {};
+}
+
+// Only of polls that are unanswered: as many as there are.
+Result<void> RemoteSession::on_lease(const Frame& frame) {
+    auto lease = decode_lease(frame.body);
+    if (!lease) {
+        return refuse(lease.error().detail);
+    }
+    if (unanswered_.find(frame.head.correlation) != nullptr) {
+        leases_[frame.head.correlation] = std::move(*lease);
+    }
     return {};
 }
 

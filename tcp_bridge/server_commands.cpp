@@ -24,6 +24,10 @@ void ServerSession::run_command(const FrameHead& head, std::span<const std::byte
         answer(correlation, Error{Status::bad_request, 0, view.error().detail});
         return;
     }
+    if (view->topic() == commands::kSettle) {
+        settle(correlation, *view);
+        return;
+    }
     const std::string destination = destination_of(*view);
     const std::string_view verb = verb_of_command(view->topic());
     if (!verb.empty() && !allowed(verb, destination)) {

@@ -251,6 +251,14 @@ void ServerSession::run_offer(const FrameHead& head, Channel& channel, const Mes
 }
 
 void ServerSession::run_poll(const FrameHead& head, Channel& channel) {
+    if (leases_.size() >= limits_.leases_max) {
+        answer(head.correlation,
+               Error{Status::limit_reached,
+                     0,
+                     "leases_max of a session is " + std::to_string(limits_.leases_max) +
+                         ", as many messages are leased and not acknowledged"});
+        return;
+    }
     detail::QueueCore& core = detail::QueueCore::of(channel.queue);
     // relaxed: as above
     if (core.pending(detail::OperationKind::poll).load(std::memory_order_relaxed) == 0) {
@@ -315,6 +323,11 @@ void ServerSession::deliver(const FrameHead& poll, const Queue& queue, Result<De
     Bytes body = bytes_of(*polled);
     // `answer` keeps what is here.
     Kept& kept = kept_.make(poll.correlation);
+    if (polled->deliveries() != 0) {
+        head.flags |= kFlagLeased;
+        kept.lease = encode(LeaseTold{
+            polled->deliveries(), polled->reason(), polled->dead_letter().value_or(DeadLetter{})});
+    }
     kept.queue = queue;
     kept.delivery = std::move(*polled);
     answer(poll.correlation, head, std::move(body));

@@ -241,7 +241,7 @@ void ServerSession::answer(std::uint64_t correlation, FrameHead head, Bytes body
     kept.body = std::move(body);
     if (wake_) {
         const bool first = out_.empty();  // a write is due otherwise
-        out_.push(kept.head, kept.body);
+        push(kept);
         if (first) {
             wake_();
         }
@@ -289,10 +289,25 @@ Result<void> ServerSession::acknowledge_ranges(std::span<const std::byte> body) 
     return {};
 }
 
+void ServerSession::push(const Kept& kept) {
+    if (!kept.lease.empty()) {
+        FrameHead head;
+        head.type = FrameType::lease;
+        head.channel = kept.head.channel;
+        head.correlation = kept.head.correlation;
+        out_.push(head, kept.lease);
+    }
+    out_.push(kept.head, kept.body);
+}
+
 void ServerSession::confirm(std::uint64_t correlation) {
     Kept* const kept = kept_.find(correlation);
     if (kept != nullptr && kept->delivery) {
-        static_cast<void>(kept->delivery.ack());  // a lease that expired meanwhile: twice
+        if (!kept->lease.empty()) {
+            leases_.emplace(correlation, std::move(kept->delivery));
+        } else {
+            kept->delivery.release();
+        }
         kept_.erase(correlation);  // it was received, whatever ACK says
     }
 }
@@ -302,6 +317,8 @@ void ServerSession::put_back(std::uint64_t correlation) {
     if (kept != nullptr && kept->delivery) {
         host_->returns.add(kept->queue, std::move(kept->delivery));
         kept_.erase(correlation);
+    } else {
+        leases_.erase(correlation);  // given back
     }
 }
 

@@ -40,6 +40,7 @@ struct SessionLimits {
     std::uint32_t outstanding_max = 4096;
     std::uint32_t subscriptions_max = 64;
     std::uint32_t channels_max = 1024;
+    std::uint32_t leases_max = 65'536;
 };
 
 // May `principal` do `verb` to `destination`? In front of every operation.
@@ -119,6 +120,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
         Bytes body{};
         Delivery delivery{};
         Queue queue{};
+        Bytes lease{};  // of a delivery that is leased: what is told before it
         bool acknowledged = false;
     };
 
@@ -141,6 +143,10 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     void cancel(std::uint64_t correlation);
     void confirm(std::uint64_t correlation);
     void put_back(std::uint64_t correlation);
+    void push(const Kept& kept);
+    // The lease of that number, confirmed or not; null: there is none of that message.
+    [[nodiscard]] Delivery* leased(std::uint64_t correlation, const MessageId& id);
+    void settle(std::uint64_t correlation, const MessageView& command);
     void acknowledge(std::uint64_t up_to);
     Result<void> acknowledge_ranges(std::span<const std::byte> body);
     [[nodiscard]] bool allowed(std::string_view verb, std::string_view destination) const;
@@ -187,6 +193,8 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     std::unordered_map<std::uint16_t, std::shared_ptr<ServerSubscription>> subscriptions_;
     std::unordered_map<std::uint64_t, std::shared_ptr<ServerOperation>> operations_;  // unanswered
     NumberMap<Kept> kept_;  // by correlation
+    // Messages that the client has, and has not said what became of, by their polls' correlations.
+    std::unordered_map<std::uint64_t, Delivery> leases_;
     struct Temporary {
         Queue owner{};
         std::uint16_t channel = 0;  // of its handle; 0: none yet

@@ -1,5 +1,6 @@
 // A session between its connections, and how it ends.
 
+#include "src/client/remote.hpp"
 #include "tcp_bridge/server_session.hpp"
 
 #include <algorithm>
@@ -16,7 +17,7 @@ void ServerSession::attach(std::uint64_t received, std::function<void()> wake) {
     for (auto at = kept_.first(); at != 0; at = kept_.next(at)) {
         const Kept& kept = *kept_.find(at);
         if (!kept.acknowledged) {
-            out_.push(kept.head, kept.body);
+            push(kept);
         }
     }
 }
@@ -47,6 +48,10 @@ void ServerSession::end() {
         }
     }
     kept_.clear();
+    for (auto& [correlation, delivery] : leases_) {
+        detail::RemoteAccess::consumer_ended(delivery);
+    }
+    leases_.clear();
     channels_.clear();
     temporaries_.clear();
     out_.clear();

@@ -3,6 +3,7 @@
 #include "src/broker/lease.hpp"
 
 #include "shm/attachment.hpp"
+#include "src/client/remote.hpp"
 
 #include <algorithm>
 
@@ -58,6 +59,13 @@ Result<void> check(const Held& held, std::string_view verb) {
 
 Result<void> outcome(Status status) {
     return status == Status::ok ? Result<void>() : Result<void>(status);
+}
+
+// Through a bridge: whatever it answered, the delivery is at its end. A lease that the bridge still has goes
+// back when it expires, or with the session.
+Result<void> settled(Held& held, Result<void> answered) {
+    RemoteMemory::end_lease(held);
+    return answered;
 }
 
 // Ours no more, whatever became of it.
@@ -142,6 +150,9 @@ Result<void> acknowledge(Held& held) {
         give_back(held);
         return {};
     }
+    if (held.chunk == kRemoteChunk) {
+        return settled(held, RemoteMemory::lease(held).ack());
+    }
     if (held.memory->forked()) {
         return Status::forked;
     }
@@ -160,6 +171,9 @@ Result<void> give_back_later(Held& held, Duration delay) {
     if (delay.count() < 0) {
         return refuse_duration("delay", delay);
     }
+    if (held.chunk == kRemoteChunk) {
+        return settled(held, RemoteMemory::lease(held).nack(delay));
+    }
     return outcome(
         return_lease(held, ReturnReason::nacked, delay.count() == 0 ? 0 : from_now_us(delay)));
 }
@@ -170,6 +184,9 @@ Result<void> extend(Held& held, Duration duration) {
     }
     if (duration.count() < 0) {
         return refuse_duration("duration", duration);
+    }
+    if (held.chunk == kRemoteChunk) {
+        return RemoteMemory::lease(held).extend(duration);
     }
     shm::Attachment& memory = *held.memory;
     // relaxed: written before OFFERED
@@ -196,12 +213,18 @@ Result<void> reject(Held& held) {
     if (auto sound = check(held, "reject"); !sound) {
         return sound;
     }
+    if (held.chunk == kRemoteChunk) {
+        return settled(held, RemoteMemory::lease(held).reject());
+    }
     return outcome(bury_lease(held, ReturnReason::rejected));
 }
 
 std::optional<DeadLetter> dead_letter(const Held& held) {
     if (held.memory == nullptr || held.lease == 0) {
         return std::nullopt;
+    }
+    if (held.chunk == kRemoteChunk) {
+        return RemoteMemory::lease(held).dead_letter();
     }
     if (held.memory->forked()) {
         return std::nullopt;

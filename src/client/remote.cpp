@@ -1,5 +1,8 @@
 #include "src/client/remote.hpp"
 
+#include "shm/attachment.hpp"
+#include "src/broker/lease.hpp"
+
 #include <cstring>
 #include <memory>
 #include <new>
@@ -41,7 +44,18 @@ Held RemoteMemory::hold() && noexcept {
     return {reinterpret_cast<shm::Attachment*>(std::exchange(base_, nullptr)), kRemoteChunk};
 }
 
+void RemoteMemory::end_lease(Held& held) noexcept {
+    delete &lease(held);
+    held.lease = 0;
+    free(held);
+}
+
 void RemoteMemory::free(Held& held) noexcept {
+    if (held.lease != 0) {
+        lease(held).let_go();
+        delete &lease(held);
+        held.lease = 0;
+    }
     free(reinterpret_cast<std::byte*>(std::exchange(held.memory, nullptr)));
 }
 
@@ -74,6 +88,22 @@ Delivery RemoteAccess::delivery(RemoteMemory memory,
     delivery.held_ = std::move(memory).hold();
     delivery.sequence_ = sequence;
     return delivery;
+}
+
+void RemoteAccess::lend(Delivery& delivery,
+                        std::unique_ptr<RemoteLease> lease,
+                        std::uint32_t deliveries,
+                        ReturnReason reason) noexcept {
+    delivery.held_.lease = reinterpret_cast<std::uint64_t>(lease.release());
+    delivery.deliveries_ = deliveries;
+    delivery.reason_ = reason;
+}
+
+void RemoteAccess::consumer_ended(Delivery& delivery) noexcept {
+    if (delivery.held_.memory != nullptr && delivery.held_.lease != 0 &&
+        !delivery.held_.memory->forked()) {
+        static_cast<void>(return_lease(delivery.held_, ReturnReason::consumer_died, 0));
+    }
 }
 
 Sample RemoteAccess::sample(std::shared_ptr<const RemoteMemory> keeps,

@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -22,6 +23,23 @@ namespace telpher::detail {
 
 // Memory of one message that came from a bridge or goes to one, as a chunk is: the message begins 16 bytes
 // behind a multiple of 64, so that its payload is aligned as its header says.
+// A message of a bridge's that is leased to us.
+class RemoteLease {
+  public:
+    RemoteLease() = default;
+    RemoteLease(const RemoteLease&) = delete;
+    RemoteLease& operator=(const RemoteLease&) = delete;
+    virtual ~RemoteLease() = default;
+    // As the members of Delivery.
+    virtual Result<void> ack() = 0;
+    virtual Result<void> nack(Duration delay) = 0;
+    virtual Result<void> extend(Duration duration) = 0;
+    virtual Result<void> reject() = 0;
+    [[nodiscard]] virtual std::optional<DeadLetter> dead_letter() const = 0;
+    // Gives it back, without waiting for that.
+    virtual void let_go() noexcept = 0;
+};
+
 class RemoteMemory {
   public:
     RemoteMemory() = default;
@@ -46,6 +64,12 @@ class RemoteMemory {
     // To a Loan or Delivery, and back from it when that ends.
     [[nodiscard]] Held hold() && noexcept;
     static void free(Held& held) noexcept;
+    // The lease of a delivery that is one.
+    [[nodiscard]] static RemoteLease& lease(const Held& held) noexcept {
+        return *reinterpret_cast<RemoteLease*>(held.lease);
+    }
+    // It was settled: what is left is memory.
+    static void end_lease(Held& held) noexcept;
 
   private:
     static void free(std::byte* base) noexcept;
@@ -179,6 +203,13 @@ struct RemoteAccess {
     static Subscription subscription(std::shared_ptr<RemoteSubscription> remote);
     // `view` looks into `memory`.
     static Delivery delivery(RemoteMemory memory, const MessageView& view, std::uint64_t sequence);
+    // From here on it is leased.
+    static void lend(Delivery& delivery,
+                     std::unique_ptr<RemoteLease> lease,
+                     std::uint32_t deliveries,
+                     ReturnReason reason) noexcept;
+    // Of a lease in this process: whoever had it is gone.
+    static void consumer_ended(Delivery& delivery) noexcept;
     // `keeps` holds what `view` looks at.
     static Sample sample(std::shared_ptr<const RemoteMemory> keeps,
                          const MessageView& view,

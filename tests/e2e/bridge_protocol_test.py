@@ -111,8 +111,8 @@ class Bridge(CliTest):
             return answer.payload() if answer.kind == RESPONSE else answer.status()
 
         wire = self.wire()
-        self.assertEqual(command(wire, "create_queue", text("made") + struct.pack("<IBQ", 7, 1, 0)), b"\x01")
-        self.assertEqual(command(wire, "create_queue", text("made") + struct.pack("<IBQ", 7, 1, 0)), b"\x00")
+        self.assertEqual(command(wire, "create_queue", text("made") + struct.pack("<IBQBqIH", 7, 1, 0, 0, 0, 0, 0)), b"\x01")
+        self.assertEqual(command(wire, "create_queue", text("made") + struct.pack("<IBQBqIH", 7, 1, 0, 0, 0, 0, 0)), b"\x00")
         status = command(wire, "queue_status", text("made"))
         self.assertTrue(status.startswith(text("made") + text("circular") + struct.pack("<I", 7)), status)
         self.assertEqual(struct.unpack_from("<7Q", status, len(status) - 13 - 56), (0,) * 7)

@@ -1,0 +1,68 @@
+// What a client says about messages that it has leased.
+
+#include "tcp_bridge/commands.hpp"
+#include "tcp_bridge/lease_verb.hpp"
+#include "tcp_bridge/server_session.hpp"
+
+namespace telpher::bridge {
+namespace {
+
+Result<void> settle_as(Delivery& delivery, LeaseVerb verb, Duration duration) {
+    switch (verb) {
+        case LeaseVerb::ack:
+            return delivery.ack();
+        case LeaseVerb::nack:
+            return delivery.nack(duration);
+        case LeaseVerb::extend:
+            return delivery.extend(duration);
+        case LeaseVerb::reject:
+            return delivery.reject();
+    }
+    return Error{Status::bad_request,
+                 0,
+                 "settle: the verb is " + std::to_string(static_cast<unsigned>(verb)) +
+                     ", allowed are 1 to 4"};
+}
+
+}  // namespace
+
+// By number and message: the number alone may be another session's.
+Delivery* ServerSession::leased(std::uint64_t correlation, const MessageId& id) {
+    if (const auto known = leases_.find(correlation); known != leases_.end()) {
+        return known->second.id() == id ? &known->second : nullptr;
+    }
+    Kept* const kept = kept_.find(correlation);  // its CONFIRM was lost with a connection
+    return kept != nullptr && !kept->lease.empty() && kept->delivery.id() == id ? &kept->delivery
+                                                                                : nullptr;
+}
+
+// None of it waits: it is done here.
+void ServerSession::settle(std::uint64_t correlation, const MessageView& command) {
+    FieldReader in(command.payload());
+    std::uint64_t poll = 0;
+    MessageId id;
+    std::uint8_t verb = 0;
+    Duration duration{};
+    in(poll, id.prefix, id.counter, verb, duration);
+    if (!in.ok()) {
+        answer(correlation, Error{Status::bad_request, 0, "the arguments of settle end too soon"});
+        return;
+    }
+    Delivery* const delivery = leased(poll, id);
+    if (delivery == nullptr) {
+        answer(correlation,
+               Error{Status::lease_expired,
+                     0,
+                     "this session holds no such lease: it ended with an earlier session, or was "
+                     "settled before"});
+        return;
+    }
+    const auto done = settle_as(*delivery, static_cast<LeaseVerb>(verb), duration);
+    if (!*delivery) {
+        leases_.erase(poll);
+        kept_.erase(poll);
+    }
+    answer_command(correlation, done ? Result<Message>(reply_message({})) : done.error());
+}
+
+}  // namespace telpher::bridge

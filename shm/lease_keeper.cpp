@@ -13,6 +13,8 @@ namespace {
 constexpr std::uint64_t kNever = ~0ULL;
 constexpr std::uint64_t kFullAgainUs = 5'000;  // a lane that was full is looked at again
 constexpr std::uint32_t kNoQueue = ~0U;
+// Nobody loses that many races in a row: the ring is damaged.
+constexpr std::uint32_t kDropRoundsMax = 1U << 16;
 
 }  // namespace
 
@@ -249,14 +251,16 @@ Status LeaseKeeper::bury(const LeasedQueue& queue,
     Status status = Status::queue_not_found;
     if (dead) {
         SHM_STEP("lease.bury.note");
+        const std::uint64_t note = make_dead(
+            wall_coarse_ns() / 1'000'000, queue.found.entry, static_cast<std::uint8_t>(reason));
         // relaxed: published by the commit
-        leases_.block(chunk).dead.store(
-            make_dead(
-                wall_coarse_ns() / 1'000'000, queue.found.entry, static_cast<std::uint8_t>(reason)),
-            std::memory_order_relaxed);
-        do {
+        leases_.block(chunk).dead.store(note, std::memory_order_relaxed);
+        for (std::uint32_t round = 0; round < kDropRoundsMax; ++round) {
             status = leases_.carry(chunk, seen, dead->ring, dead->found.dest(), thread);
-        } while (status == Status::queue_full && make_room(*dead, cursor));
+            if (status != Status::queue_full || !make_room(*dead, cursor)) {
+                break;
+            }
+        }
     }
     SHM_STEP("lease.bury.count");
     if (status == Status::ok) {

@@ -1,0 +1,89 @@
+// A leased message on its way: back into its queue, or to the dead letters.
+
+#include "shm/base/step.hpp"
+#include "shm/leases.hpp"
+
+namespace telpher::shm {
+
+// Killed between the two CAS: OFFERED and in flight, and not its first offer: our reaper parks it.
+Status Leases::bring_back(std::uint32_t chunk,
+                          std::uint64_t parked,
+                          Ring& lane,
+                          ThreadRecord& thread) const noexcept {
+    const std::uint64_t generation = (word_generation(parked) + 1) & kGenerationMask;
+    const std::uint64_t ref = make_ref(generation, chunk);
+    SHM_STEP("lease.bring.inflight");
+    thread.inflight.store(ref, std::memory_order_relaxed);  // relaxed: published by the CAS
+    std::uint64_t expected = parked;
+    SHM_STEP("lease.bring.cas");
+    // C0: pairs with ring_inline.hpp:R4 and reaper.cpp:K1.
+    if (!word(chunk).compare_exchange_strong(
+            expected,
+            make_word(ChunkState::offered, me_, generation),
+            std::memory_order_acq_rel,
+            std::memory_order_relaxed)) {  // failure: another was faster
+        return Status::none;
+    }
+    SHM_STEP("lease.bring.returned");
+    // relaxed: nobody finds the chunk before it is in the lane
+    block(chunk).returned.store(
+        make_returned(generation, static_cast<std::uint8_t>(parked_reason(parked))),
+        std::memory_order_relaxed);
+    const Status status = lane.put(ref);
+    if (status != Status::ok) {
+        SHM_STEP("lease.bring.undo");
+        // C2: pairs with reaper.cpp:K1. In no ring: nobody else changes the word.
+        word(chunk).store(make_parked(parked_reason(parked), (generation + 1) & kGenerationMask),
+                          std::memory_order_release);
+    }
+    return status;
+}
+
+// Killed behind it: our reaper parks it.
+bool Leases::take(std::uint32_t chunk, std::uint64_t& seen) const noexcept {
+    const std::uint64_t generation = word_generation(seen);
+    const std::uint64_t moving =
+        make_word(ChunkState::moving, me_, (generation + 1) & kGenerationMask);
+    if (word_state(seen) == ChunkState::claimed) {
+        take_note_away(chunk, generation);
+    }
+    std::uint64_t expected = seen;
+    SHM_STEP("lease.take.cas");
+    // LE5: pairs with LE6.
+    if (!word(chunk).compare_exchange_strong(
+            expected,
+            moving,
+            std::memory_order_acq_rel,
+            std::memory_order_relaxed)) {  // failure: another was faster
+        return false;
+    }
+    seen = moving;
+    return true;
+}
+
+Status Leases::carry(std::uint32_t chunk,
+                     std::uint64_t& taken,
+                     Ring& ring,
+                     std::uint64_t dest,
+                     ThreadRecord& thread) const noexcept {
+    const std::uint64_t generation = (word_generation(taken) + 1) & kGenerationMask;
+    const std::uint64_t ref = make_ref(generation, chunk);
+    SHM_STEP("lease.carry.dest");
+    // relaxed: the chunk is ours alone. Killed from here on: it is parked in its new queue.
+    pool_->header(chunk)->dest.store(dest, std::memory_order_relaxed);
+    SHM_STEP("lease.carry.inflight");
+    thread.inflight.store(ref, std::memory_order_relaxed);  // relaxed: published by C0
+    SHM_STEP("lease.carry.offered");
+    // C0: pairs with ring_inline.hpp:R4 and reaper.cpp:K1.
+    word(chunk).store(make_word(ChunkState::offered, me_, generation), std::memory_order_release);
+    const Status status = ring.put(ref);
+    if (status != Status::ok) {
+        taken = make_word(ChunkState::moving, me_, (generation + 1) & kGenerationMask);
+        SHM_STEP("lease.carry.undo");
+        // C2: pairs with reaper.cpp:K1. In no ring: nobody else changes the word.
+        word(chunk).store(taken, std::memory_order_release);
+    }
+    return status;
+}
+
+}  // namespace telpher::shm

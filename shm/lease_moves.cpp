@@ -49,7 +49,7 @@ bool Leases::take(std::uint32_t chunk, std::uint64_t& seen) const noexcept {
     }
     std::uint64_t expected = seen;
     SHM_STEP("lease.take.cas");
-    // LE5: pairs with LE6.
+    // LE5: pairs with leases.cpp:LE6.
     if (!word(chunk).compare_exchange_strong(
             expected,
             moving,

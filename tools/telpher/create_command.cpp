@@ -18,6 +18,7 @@ struct QueueCommand {
     Common common;
     std::string name;
     QueueOptions options;
+    std::optional<Duration> lease;
 };
 
 struct TopicCommand {
@@ -74,7 +75,9 @@ ExitCode run_create_queue(const QueueCommand& command) {
     if (!opened) {
         return print_error(opened.error(), json);
     }
-    const auto created = opened->admin.create_queue(command.name, command.options);
+    QueueOptions options = command.options;
+    options.lease = command.lease.value_or(options.lease);
+    const auto created = opened->admin.create_queue(command.name, options);
     const auto status =
         created ? opened->admin.queue_status(command.name) : Result<QueueStatus>(created.error());
     if (!status) {
@@ -123,7 +126,9 @@ void add_queue(CLI::App& create, Command& command) {
                     "queue",
                     "Create a queue, and its domain if there is none",
                     "  telpher create queue orders -d cafe --capacity 100\n"
-                    "  telpher create queue prices -u shm:cafe --kind circular --json");
+                    "  telpher create queue prices -u shm:cafe --kind circular --json\n"
+                    "  telpher create queue bills -d cafe --delivery at-least-once --lease 10s "
+                    "--deliveries-max 5 --dead-letter bills.dead");
     queue->add_option("NAME", options->name, "Name: letters, digits and . _ / -")->required();
     queue->add_option("--capacity", options->options.capacity, "Messages; default 1024")
         ->type_name("N");
@@ -140,10 +145,35 @@ void add_queue(CLI::App& create, Command& command) {
     add_choice(
         *queue,
         "--delivery",
-        {"at-most-once"},
-        [](std::size_t) {},
-        "How often a message is handed out");
-    add_later_option(*queue, "--deliveries-max", "redeliveries");
+        {"at-most-once", "at-least-once"},
+        [options](std::size_t index) {
+            options->options.delivery = static_cast<DeliveryMode>(index);
+        },
+        "at-most-once: a poll takes the message; at-least-once: it lends it, and the message comes "
+        "back unless its consumer acknowledges it");
+    const char* const group = "With --delivery at-least-once";
+    add_duration(*queue,
+                 "--lease",
+                 options->lease,
+                 "How long a consumer has for a message, 10ms to 24h; default 30s. Its death is "
+                 "noticed at once")
+        ->group(group);
+    queue
+        ->add_option("--deliveries-max",
+                     options->options.deliveries_max,
+                     "How often a message is handed out before it is a dead letter; default 0: any "
+                     "number of times")
+        ->type_name("N")
+        ->group(group);
+    queue
+        ->add_option(
+            "--dead-letter",
+            options->options.dead_letter,
+            "The queue of dead letters: messages that were refused or delivered too often, "
+            "or whose time has passed. Made unless it exists, circular; see `telpher dlq`. "
+            "Default: they are dropped, and counted")
+        ->type_name("QUEUE")
+        ->group(group);
     add_later_option(*queue, "--log-dir", "durable queues");
     finish_command(*queue, options->common, TargetNeed::required, command, [options](Interrupt&) {
         return run_create_queue(*options);

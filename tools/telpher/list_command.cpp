@@ -4,6 +4,7 @@
 
 #include "tools/telpher/options.hpp"
 #include "tools/telpher/output.hpp"
+#include "tools/telpher/queue_table.hpp"
 #include "tools/telpher/snapshot.hpp"
 #include "tools/telpher/status_json.hpp"
 #include "tools/telpher/units.hpp"
@@ -20,6 +21,19 @@ std::string_view name_of(Lifetime lifetime) {
     return lifetime == Lifetime::ephemeral ? "ephemeral" : "persistent";
 }
 
+namespace {
+
+// A name of an enumeration as options spell it.
+std::string as_option(std::string_view name) {
+    std::string text(name);
+    std::replace(text.begin(), text.end(), '_', '-');
+    return text;
+}
+
+}  // namespace
+
+std::string delivery_text(DeliveryMode mode) { return as_option(to_string(mode)); }
+
 Json to_json(const QueueStatus& status) {
     Json json{{"name", status.name},
               {"kind", status.kind},
@@ -32,17 +46,18 @@ Json to_json(const QueueStatus& status) {
               {"expired", status.expired},
               {"redelivered", status.redelivered},
               {"abandoned", status.abandoned},
-              {"consumers", status.consumers}};
+              {"consumers", status.consumers},
+              {"delivery", delivery_text(status.delivery)},
+              {"leased", status.leased},
+              {"delayed", status.delayed},
+              {"lease_expired", status.lease_expired},
+              {"dead_lettered", status.dead_lettered}};
     json["oldest_age_ms"] = status.oldest_age ? Json(status.oldest_age->count()) : Json(nullptr);
     json["removed"] = status.removed;
     return json;
 }
 
-std::string slow_text(const TopicStatus& status) {
-    std::string text = status.slow;
-    std::replace(text.begin(), text.end(), '_', '-');
-    return text;
-}
+std::string slow_text(const TopicStatus& status) { return as_option(status.slow); }
 
 Json to_json(const TopicStatus& status) {
     return Json{{"name", status.name},
@@ -112,18 +127,13 @@ ExitCode list_all_domains(bool json) {
 }
 
 std::string queues_text(const std::vector<QueueStatus>& queues) {
-    Table table({"QUEUE",
-                 "KIND",
-                 "CAPACITY",
-                 "DEPTH",
-                 "BYTES",
-                 "OFFERED",
-                 "POLLED",
-                 "CONSUMERS",
-                 "OLDEST"});
-    table.align_right({2, 3, 4, 5, 6, 7, 8});
+    QueueTable table(
+        queues,
+        {"QUEUE", "KIND", "CAPACITY", "DEPTH", "BYTES", "OFFERED", "POLLED", "CONSUMERS", "OLDEST"},
+        2);
     for (const auto& queue : queues) {
-        table.add({queue.name,
+        table.add(queue,
+                  {queue.name,
                    queue.kind,
                    format_count(queue.capacity),
                    format_count(queue.depth),

@@ -3,9 +3,16 @@
 
 #include "telpher/message_view.hpp"
 
+#include <chrono>
+#include <cstdint>
 #include <string>
 
 namespace telpher::cli {
+
+// A time of the wall clock as JSON has it, as "timestamp": milliseconds since the epoch.
+[[nodiscard]] inline std::int64_t wall_ms(std::chrono::system_clock::time_point time) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
+}
 
 // The payload alone, as it is.
 template <typename AnyMessage>

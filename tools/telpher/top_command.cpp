@@ -4,6 +4,7 @@
 
 #include "tools/telpher/options.hpp"
 #include "tools/telpher/output.hpp"
+#include "tools/telpher/queue_table.hpp"
 #include "tools/telpher/snapshot.hpp"
 #include "tools/telpher/status_json.hpp"
 #include "tools/telpher/units.hpp"
@@ -74,21 +75,23 @@ std::string rate_text(const std::optional<double>& rate) {
 Json rate_json(const std::optional<double>& rate) { return rate ? Json(*rate) : Json(nullptr); }
 
 std::string queues_text(const Snapshot& snapshot, const Snapshot* before) {
-    Table table({"QUEUE",
-                 "OFFERED/s",
-                 "POLLED/s",
-                 "DEPTH",
-                 "CAPACITY",
-                 "BYTES",
-                 "CONSUMERS",
-                 "OLDEST",
-                 "DROPPED",
-                 "EXPIRED",
-                 "ABANDONED"});
-    table.align_right({1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
+    QueueTable table(snapshot.queues,
+                     {"QUEUE",
+                      "OFFERED/s",
+                      "POLLED/s",
+                      "DEPTH",
+                      "CAPACITY",
+                      "BYTES",
+                      "CONSUMERS",
+                      "OLDEST",
+                      "DROPPED",
+                      "EXPIRED",
+                      "ABANDONED"},
+                     1);
     for (const QueueStatus& queue : snapshot.queues) {
         const Rates rates = rates_of(queue, snapshot, before);
-        table.add({queue.name,
+        table.add(queue,
+                  {queue.name,
                    rate_text(rates.offered),
                    rate_text(rates.polled),
                    format_count(queue.depth),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Queues of delivery at-least-once: telpher create and poll, and what comes back."""
+"""Queues of delivery at-least-once: telpher create and poll, what comes back, and telpher dlq."""
 
 import json
 import signal
@@ -9,6 +9,7 @@ import time
 from _cli import BIN, ERROR, NOT_FOUND, OK, TIMEOUT, USAGE, CliTest, main, wait_until
 
 LEASE_FIELDS = ["delivery", "leased", "delayed", "lease_expired", "dead_lettered"]
+LETTER_FIELDS = ["sequence", "dead_reason", "dead_time", "dead_origin", "deliveries", "bytes", "id", "topic", "request-id"]
 
 
 class LeaseCliTest(CliTest):
@@ -157,6 +158,185 @@ class Leases(LeaseCliTest):
         self.on("poll", "orders", "--nack", "--reject", code=USAGE)
         self.on("poll", "orders", "--delay", "1s", code=USAGE)
         self.assertEqual(self.depth(), 1)
+
+
+class DeadLetters(LeaseCliTest):
+    def bury(self, *texts, create=True):
+        if create:
+            self.create_leased("--dead-letter", "bills.dead")
+        for text in texts:
+            self.on("offer", "bills", text, "--request-id", "r-" + text)
+            self.on("poll", "bills", "--reject")
+
+    def letters(self, *options):
+        return self.json_of("dlq", "ls", "bills.dead", *options)["letters"]
+
+    def test_ls_tells_all_and_leaves_them_in_order(self):
+        before_ms = time.time() * 1000
+        self.bury("one", "two", "three")
+        first = self.json_of("dlq", "ls", "bills.dead")
+        self.assertEqual((first["queue"], first["depth"], len(first["letters"])), ("bills.dead", 3, 3))
+        letter = first["letters"][0]
+        self.assertEqual(list(letter), LETTER_FIELDS)
+        self.assertEqual([letter[field] for field in LETTER_FIELDS if field not in ("id", "dead_time")],
+                         [1, "rejected", "bills", 1, 3, "bills", "r-one"])
+        self.assertLess(abs(letter["dead_time"] - before_ms), 60_000)
+        self.assertEqual([again["deliveries"] for again in self.letters()], [2, 2, 2])
+        text = self.on("dlq", "ls", "bills.dead", "--max", "2").stdout.decode()
+        for word in ("SEQUENCE", "rejected", "bills", "3 B", "the oldest 2 of 3", letter["id"]):
+            self.assertIn(word, text)
+        self.assertEqual(self.on("poll", "bills.dead", "--count", "3").stdout, b"one\ntwo\nthree\n")
+
+    def test_ls_of_many_gives_them_back_in_order(self):
+        self.create_leased("--dead-letter", "bills.dead", "--capacity", "1500")
+        self.on("offer", "bills", "-", stdin=b"".join(b"%d\n" % i for i in range(1, 1501)))
+        self.on("poll", "bills", "--reject", "--count", "1500")
+        for _ in range(2):
+            self.assertEqual([letter["sequence"] for letter in self.letters("--max", "1000")], list(range(1, 1001)))
+        self.on("dlq", "ls", "bills.dead", "--max", "1001", code=USAGE)
+        self.assertEqual(self.json_of("dlq", "requeue", "bills.dead"), {"queue": "bills.dead", "requeued": 1500, "kept": 0})
+        self.assertEqual(self.on("poll", "bills", "--count", "1500").stdout.split(), [b"%d" % i for i in range(1, 1501)])
+        self.assertTrue(self.is_quiet("bills.dead"))
+
+    def test_poll_tells_of_a_letter_why_it_is_one(self):
+        self.create_leased("--dead-letter", "bills.dead", "--deliveries-max", "2")
+        self.on("offer", "bills", "poison")
+        self.on("poll", "bills", "--nack", "--count", "2")
+        self.on("poll", "bills", code=TIMEOUT)
+        [letter] = self.poll_json("bills.dead")
+        self.assertEqual([letter[field] for field in ("dead_reason", "dead_origin", "deliveries", "payload-text")],
+                         ["too_many_deliveries", "bills", 3, "poison"])
+        self.assertIsInstance(letter["dead_time"], int)
+        self.assertEqual(self.figures()["dead_lettered"], 1)
+
+    def test_a_message_whose_time_has_passed_is_a_letter_that_can_be_requeued(self):
+        self.create_leased("--dead-letter", "bills.dead")
+        self.on("offer", "bills", "late", "--ttl", "1500ms")
+        time.sleep(1.6)
+        self.on("poll", "bills", code=TIMEOUT)
+        self.assertEqual([letter["dead_reason"] for letter in self.letters()], ["expired"])
+        self.on("dlq", "requeue", "bills.dead")
+        [again] = self.poll_json("bills")
+        self.assertEqual((again["payload-text"], again["sequence"]), ("late", 2))
+
+    def test_requeue_offers_to_the_origin_in_order_and_acknowledges(self):
+        self.bury("one", "two", "three")
+        self.assertEqual(self.on("dlq", "requeue", "bills.dead", "--max", "2").stdout, b"requeued 2 of bills.dead\n")
+        self.assertEqual(len(self.letters()), 1)
+        self.on("dlq", "requeue", "bills.dead")
+        messages = self.poll_json("bills", "--count", "3")
+        self.assertEqual([(m["payload-text"], m["request-id"], m["deliveries"]) for m in messages],
+                         [(text, "r-" + text, 1) for text in ("one", "two", "three")])
+        self.assertTrue(self.is_quiet("bills.dead"))
+        self.assertEqual(self.json_of("dlq", "requeue", "bills.dead")["requeued"], 0)
+
+    def test_letters_that_could_not_be_requeued_keep_their_order(self):
+        self.bury("one", "two", "three")
+        self.on("rm", "bills")
+        for _ in range(3):
+            self.letters("--max", "1")
+            self.on("dlq", "requeue", "bills.dead", "--max", "2", code=NOT_FOUND)
+            self.assertEqual([letter["sequence"] for letter in self.letters()], [1, 2, 3])
+
+    def test_requeue_to_another_queue(self):
+        self.bury("one")
+        self.create()
+        self.on("dlq", "requeue", "bills.dead", "--to", "tea", code=NOT_FOUND)
+        self.assertEqual(len(self.letters()), 1)
+        self.on("dlq", "requeue", "bills.dead", "--to", "orders")
+        self.assertEqual(self.on("poll", "orders").stdout, b"one\n")
+
+    def test_a_letter_whose_origin_was_removed_stays(self):
+        self.bury("one", "two")
+        self.on("create", "queue", "teas", "--delivery", "at-least-once", "--dead-letter", "bills.dead")
+        self.on("offer", "teas", "three")
+        self.on("poll", "teas", "--reject")
+        self.on("rm", "bills")
+        self.assertEqual([letter["dead_origin"] for letter in self.letters()], [None, None, "teas"])
+        done = self.on("dlq", "requeue", "bills.dead", "--json", code=NOT_FOUND)
+        self.assertEqual(json.loads(done.stdout), {"queue": "bills.dead", "requeued": 1, "kept": 2})
+        error = json.loads(done.stderr)["error"]
+        self.assertEqual(error["status"], "queue_not_found")
+        self.assertIn("--to", error["detail"])
+        self.assertEqual([letter["sequence"] for letter in self.letters()], [1, 2])
+        self.assertEqual(self.on("poll", "teas").stdout, b"three\n")
+
+    def test_a_full_origin_keeps_the_letters_and_a_timeout_waits_for_room(self):
+        self.create_leased("--dead-letter", "bills.dead", "--capacity", "1")
+        self.bury("one", create=False)
+        self.on("offer", "bills", "full")
+        full = self.on("dlq", "requeue", "bills.dead", "--json", code=TIMEOUT)
+        self.assertEqual(json.loads(full.stdout), {"queue": "bills.dead", "requeued": 0, "kept": 1})
+        self.assertEqual(json.loads(full.stderr)["error"]["status"], "queue_full")
+        self.assertEqual(len(self.letters()), 1)
+        waiting = self.start("dlq", "requeue", "bills.dead", "-d", self.domain, "--timeout", "30s")
+        wait_until(lambda: self.figures("bills.dead")["leased"] == 1, "the letter waits for room")
+        self.assertEqual(self.on("poll", "bills").stdout, b"full\n")
+        self.assertEqual(waiting.wait(20), OK)
+        self.assertEqual(self.on("poll", "bills").stdout, b"one\n")
+
+    def test_a_requeue_killed_before_its_offer_loses_nothing(self):
+        self.create_leased("--dead-letter", "bills.dead", "--capacity", "1")
+        self.bury("one", create=False)
+        self.on("offer", "bills", "full")
+        waiting = self.start("dlq", "requeue", "bills.dead", "-d", self.domain, "--timeout", "1h")
+        wait_until(lambda: self.figures("bills.dead")["leased"] == 1, "the letter waits for room")
+        waiting.kill()
+        waiting.wait(20)
+        self.assertEqual(self.on("poll", "bills").stdout, b"full\n")
+        [letter] = self.poll_json("bills.dead", "--timeout", "20s")
+        self.assertEqual((letter["payload-text"], letter["dead_reason"], letter["reason"]),
+                         ("one", "rejected", "consumer_died"))
+        self.on("poll", "bills", code=TIMEOUT)
+
+    def test_a_requeue_killed_anywhere_loses_no_letter(self):
+        count, kills = 2000, 10
+        self.create_leased("--dead-letter", "bills.dead", "--capacity", str(2 * count))
+        self.on("offer", "bills", "-", stdin=b"".join(b"%d\n" % i for i in range(count)))
+        self.on("poll", "bills", "--reject", "--count", str(count))
+        for i in range(kills):
+            requeue = self.start("dlq", "requeue", "bills.dead", "-d", self.domain)
+            time.sleep(0.003 * i)
+            requeue.kill()
+            requeue.wait(20)
+        wait_until(lambda: self.on("dlq", "requeue", "bills.dead") and self.is_quiet("bills.dead"), "all are requeued")
+        depth = self.figures()["depth"]
+        self.assertLessEqual(depth, count + kills)  # each kill may leave one in both queues
+        got = self.on("poll", "bills", "--count", str(depth)).stdout.split()
+        self.assertEqual({int(text) for text in got}, set(range(count)))
+        self.on("verify")
+
+    def test_drop_ends_them(self):
+        self.bury("one", "two", "three")
+        self.assertEqual(self.json_of("dlq", "drop", "bills.dead", "--max", "1"),
+                         {"queue": "bills.dead", "dropped": 1, "kept": 0})
+        self.assertEqual([letter["sequence"] for letter in self.letters()], [2, 3])
+        self.assertEqual(self.on("dlq", "drop", "bills.dead").stdout, b"dropped 2 of bills.dead\n")
+        self.assertTrue(self.is_quiet("bills.dead"))
+
+    def test_what_is_no_dead_letter_stays(self):
+        self.bury("one")
+        self.on("offer", "bills", "alive")
+        for verb in ("drop", "requeue"):
+            error = self.error_of("dlq", verb, "bills", "-d", self.domain, code=USAGE)
+            self.assertIn("no dead letters", error["detail"])
+        [live] = self.json_of("dlq", "ls", "bills")["letters"]
+        self.assertEqual((live["dead_reason"], live["dead_origin"]), (None, None))
+        self.assertEqual(self.on("poll", "bills").stdout, b"alive\n")
+        self.create()
+        for verb in ("ls", "drop", "requeue"):
+            error = self.error_of("dlq", verb, "orders", "-d", self.domain, code=USAGE)
+            self.assertEqual(error["status"], "bad_request")
+
+    def test_what_is_not_there_is_not_found(self):
+        for verb in ("ls", "drop", "requeue"):
+            self.run_cli("dlq", verb, "bills.dead", code=USAGE)
+            self.on("dlq", verb, "bills.dead", code=NOT_FOUND)
+        self.create()
+        for verb in ("ls", "drop", "requeue"):
+            self.assertEqual(self.error_of("dlq", verb, "tea", "-d", self.domain, code=NOT_FOUND)["status"],
+                             "queue_not_found")
+        self.on("dlq", code=USAGE)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,8 @@ namespace telpher::cli {
 namespace {
 
 // Commands of later versions: named, so that a script learns why it fails.
-constexpr std::array<std::string_view, 12> kLaterCommands{"replay",
+constexpr std::array<std::string_view, 11> kLaterCommands{"replay",
                                                           "user",
-                                                          "dlq",
                                                           "set",
                                                           "log",
                                                           "bench",
@@ -101,6 +100,7 @@ void add_all(CLI::App& app, Command& command) {
     add_events_command(app, command);
     add_create_command(app, command);
     add_manage_commands(app, command);
+    add_dlq_command(app, command);
     add_access_commands(app, command);
     add_tls_probe_command(app, command);
     add_explain_command(app, command);

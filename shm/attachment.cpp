@@ -285,7 +285,12 @@ Result<std::shared_ptr<Attachment>> Attachment::adopt(Segment segment, std::uint
     return made;
 }
 
-Attachment::~Attachment() { forget(segment_.descriptor()); }
+Attachment::~Attachment() {
+    if (janitor_event_ >= 0) {
+        close(janitor_event_);
+    }
+    forget(segment_.descriptor());
+}
 
 void Attachment::leave() noexcept {
     if (segment_.header().magic != kMagic || slot_ == kProcessesMax) {
@@ -294,7 +299,8 @@ void Attachment::leave() noexcept {
     for (auto& context : contexts_) {
         end_context(context.get());
     }
-    check_deaths();
+    // Our threads have no records any more: what the dead had leased is handed out by others.
+    static_cast<void>(reap_deaths());
     tidy_orphans();
     if (segment_.ephemeral()) {
         auto guard = directory_.lock(std::chrono::milliseconds(50));
@@ -339,17 +345,18 @@ void Attachment::ring_own_threads() noexcept {
 }
 
 void Attachment::check_deaths() {
-    bool reaped = false;
-    {
-        const std::lock_guard hold(reap_mutex_);
-        reaped = reaper_.help_all(slot_) != 0;
-        if (reaped) {
-            tidy_directory();
-        }
-    }
-    if (reaped) {
+    if (reap_deaths()) {
         keep_leases();
     }
+}
+
+bool Attachment::reap_deaths() {
+    const std::lock_guard hold(reap_mutex_);
+    const bool reaped = reaper_.help_all(slot_) != 0;
+    if (reaped) {
+        tidy_directory();
+    }
+    return reaped;
 }
 
 void Attachment::check_death(std::uint32_t slot, std::uint64_t gone) {

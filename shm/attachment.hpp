@@ -97,8 +97,11 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     void tidy_directory();
     // The same if there is something of the first kind: what a busy lock left undone after a death.
     void tidy_orphans();
-    // Hands out again what is parked, and ends leases that expired, unless another thread is at it.
-    void keep_leases();
+    // The same without looking after the leases of the dead: where the calling thread may have no record.
+    // Whether anybody was reaped.
+    bool reap_deaths();
+    // Hands out again what is parked, and ends leases that expired. False: another thread is at it.
+    bool keep_leases();
     // Something is to be looked at earlier than the janitor knows.
     void poke_janitor() noexcept;
     // Adds chunks of `chunk_bytes` to the domain, unless others did since we knew of `classes`.

@@ -25,7 +25,6 @@ void Attachment::Closer::operator()(Attachment* attachment) const noexcept {
         attachment->janitor_stops_.store(true, std::memory_order_relaxed);
         attachment->poke_janitor();
         attachment->janitor_.join();
-        close(std::exchange(attachment->janitor_event_, -1));
         if (attachment->mailbox_ >= 0) {
             close(attachment->mailbox_);
         }

@@ -185,8 +185,12 @@ class Directory {
         return entries_[index];
     }
     [[nodiscard]] std::uint32_t used() const noexcept;
-    // A first look: whether entry `index` is, or was last, a queue with leases.
-    [[nodiscard]] bool entry_leased(std::uint32_t index) const noexcept {
+    // A first look: whether entry `index` is a queue with leases.
+    [[nodiscard]] bool live_and_leased(std::uint32_t index) const noexcept {
+        // E5: pairs with E6 (directory.cpp:E6).
+        if (entry_state(entries_[index].word.load(std::memory_order_acquire)) != EntryState::live) {
+            return false;
+        }
         // E2: pairs with E1 (directory.cpp:E1). The word that holds kind and delivery.
         const std::uint64_t kinds = std::atomic_ref<std::uint64_t>(
                                         reinterpret_cast<std::uint64_t*>(&entries_[index].info)[1])

@@ -1,6 +1,7 @@
 // The janitor thread of an attachment: notices deaths within a fraction of a millisecond.
 
 #include "shm/attachment.hpp"
+#include "shm/base/clock.hpp"
 #include "shm/base/signals.hpp"
 
 #include <poll.h>
@@ -68,15 +69,24 @@ void Attachment::poke_janitor() noexcept {
     static_cast<void>(!write(janitor_event_, &one, sizeof one));
 }
 
-// A pass over all chunks takes a millisecond or more: nine times as long goes to others.
-void Attachment::keep_leases() {
+bool Attachment::keep_leases() {
     const std::unique_lock hold(keep_mutex_, std::try_to_lock);
-    if (!hold || !keeper().any()) {
-        return;
+    if (!hold) {
+        return false;
     }
-    if (auto mine = context()) {
-        keeper().pass(*(*mine)->record, (*mine)->cursor);
+    if (keeper().any()) {
+        auto mine = context();
+        ThreadContext* context = mine ? *mine : nullptr;
+        try {
+            if (keeper().pass(context != nullptr ? context->record : nullptr,
+                              context != nullptr ? &context->cursor : nullptr)) {
+                tidy_directory();
+            }
+        } catch (const std::bad_alloc&) {
+            return false;  // nothing was looked at: later
+        }
     }
+    return true;
 }
 
 // Tells the live processes before us in the table that there is somebody new to watch.
@@ -177,20 +187,8 @@ void Attachment::janitor() {
         if (janitor_stops_.load(std::memory_order_relaxed)) {  // relaxed: written before the event
             break;
         }
-        const std::uint64_t now = lease_clock_us();
-        const bool rescan = now >= rescan_after;
-        if (rescan || (keeper().next_look() <= now && keep_after <= now)) {
-            keep_leases();
-            keep_after = lease_clock_us() + 9 * (lease_clock_us() - now);
-        }
         char ignored = 0;
         while ((waits[1].revents & POLLIN) != 0 && recv(mailbox_, &ignored, 1, MSG_DONTWAIT) >= 0) {
-        }
-        if (rescan) {
-            rescan_after = now + kRescanMs * kUsPerMs;
-            check_deaths();  // the whole table, by locks: processes nobody could watch
-            tidy_orphans();
-            continue;
         }
         bool changed = (waits[1].revents & POLLIN) != 0;
         for (std::size_t i = 0; i < watched.size(); ++i) {
@@ -201,6 +199,20 @@ void Attachment::janitor() {
         }
         if (changed) {
             seen_generation = ~0ULL;  // watch others instead
+        }
+        const std::uint64_t now = lease_clock_us();
+        const bool rescan = now >= rescan_after;
+        if (rescan) {
+            rescan_after = now + kRescanMs * kUsPerMs;
+            check_deaths();  // the whole table, by locks: processes nobody could watch
+            tidy_orphans();
+        }
+        if (rescan || (keeper().next_look() <= now && keep_after <= now)) {
+            // A pass over all chunks takes a millisecond or more: nine times as long goes to others.
+            const std::uint64_t began = monotonic_ns();
+            const bool kept = keep_leases();
+            const std::uint64_t took_us = (monotonic_ns() - began) / 1000;
+            keep_after = now + (kept ? 10 * took_us : kUsPerMs);
         }
     }
     for (const auto& [identity, descriptor] : watched) {

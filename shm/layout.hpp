@@ -201,8 +201,7 @@ struct alignas(kLinePair) DirectoryEntry {
     Word redelivered;   // handed out after they had been put back
     Word dropped;       // for room in a circular queue, or left over when it was removed
     Word dropped_told;  // of these, told to a consumer
-    Word
-        lease_look;  // us, monotonic: when to look for leases that expired, or what is due; 0 = never
+    Word lease_look;    // when to look for leases that expired, or what is due (lease_layout.hpp)
     std::uint64_t pad[1];
     EntryInfo info;
     Word errors;         // functions: calls answered with something else than ok

@@ -5,13 +5,14 @@
 #include "shm/base/step.hpp"
 
 #include <algorithm>
+#include <new>
 #include <tuple>
 
 namespace telpher::shm {
 namespace {
 
 constexpr std::uint64_t kNever = ~0ULL;
-constexpr std::uint64_t kFullAgainUs = 5'000;  // a lane that was full is looked at again
+constexpr std::uint64_t kBlindAgainUs = 1'000'000;  // some of the domain cannot be mapped here
 constexpr std::uint32_t kNoQueue = ~0U;
 // Nobody loses that many races in a row: the ring is damaged.
 constexpr std::uint32_t kDropRoundsMax = 1U << 16;
@@ -45,10 +46,18 @@ std::vector<LeasedQueue> LeaseKeeper::pin_all() const {
     return all;
 }
 
+bool LeaseKeeper::unpin(const LeasedQueue& queue) const {
+    directory_->detach(queue.found.entry);
+    // relaxed: who removes it behind this look finds nobody attached
+    const std::uint64_t word =
+        directory_->entry(queue.found.entry).word.load(std::memory_order_relaxed);
+    return entry_state(word) != EntryState::live;
+}
+
 bool LeaseKeeper::any() const noexcept {
     const std::uint32_t count = directory_->used();
     for (std::uint32_t i = 0; i < count; ++i) {
-        if (directory_->entry_leased(i)) {
+        if (directory_->live_and_leased(i)) {
             return true;
         }
     }
@@ -60,23 +69,39 @@ std::uint64_t LeaseKeeper::next_look() const noexcept {
     const std::uint32_t count = directory_->used();
     for (std::uint32_t i = 0; i < count; ++i) {
         // relaxed: a time to look at
-        const std::uint64_t look = directory_->entry(i).lease_look.load(std::memory_order_relaxed);
-        if (look != 0 && directory_->entry_leased(i)) {
+        const std::uint64_t look =
+            look_us(directory_->entry(i).lease_look.load(std::memory_order_relaxed));
+        if (look != 0 && directory_->live_and_leased(i)) {
             next = std::min(next, look);
         }
     }
     return next;
 }
 
-void LeaseKeeper::look_by(DirectoryEntry& entry, std::uint64_t us) noexcept {
+bool LeaseKeeper::look_by(DirectoryEntry& entry, std::uint64_t us) noexcept {
     // relaxed, both: a time to look at, whatever the order
     std::uint64_t look = entry.lease_look.load(std::memory_order_relaxed);
     SHM_STEP("lease.look_by");
-    while ((look == 0 || look > us) && !entry.lease_look.compare_exchange_weak(
-                                           look,
-                                           us,
-                                           std::memory_order_seq_cst,     // LE7: pairs with LE8
-                                           std::memory_order_relaxed)) {  // failure: again
+    while (look_us(look) == 0 || look_us(look) > us) {
+        if (entry.lease_look.compare_exchange_weak(
+                look,
+                us | (look & kMoreParked),
+                std::memory_order_seq_cst,     // LE7: pairs with LE8
+                std::memory_order_relaxed)) {  // failure: again
+            return true;
+        }
+    }
+    return false;
+}
+
+// The lane had no room. Somebody may have emptied it since, and not seen the mark: then at once.
+void LeaseKeeper::leave_more(const LeasedQueue& queue) const noexcept {
+    DirectoryEntry& entry = directory_->entry(queue.found.entry);
+    SHM_STEP("lease.more");
+    // LE9: pairs with src/broker/queue_lease.cpp:LE10.
+    entry.lease_look.fetch_or(kMoreParked, std::memory_order_seq_cst);
+    if (!queue.lane.readable()) {
+        look_by(entry, 1);
     }
 }
 
@@ -101,7 +126,11 @@ void LeaseKeeper::look_at(std::uint32_t chunk, std::uint64_t now_us) {
     const std::uint32_t at =
         dest_entry(dest) < queue_of_entry_.size() ? queue_of_entry_[dest_entry(dest)] : kNoQueue;
     if (at == kNoQueue || queues_[at].found.generation != dest_generation(dest)) {
-        return;  // removed: what is parked there goes with it
+        const auto found = directory_->pinned(dest_entry(dest));
+        if (state == ChunkState::parked && (!found || found->generation != dest_generation(dest))) {
+            leases_.settle(chunk, word);  // parked when its queue had gone
+        }
+        return;
     }
     std::uint64_t parked = word;
     if (state == ChunkState::claimed) {
@@ -126,14 +155,50 @@ void LeaseKeeper::look_at(std::uint32_t chunk, std::uint64_t now_us) {
     parked_.push_back({at, sequence, chunk, parked});
 }
 
-bool LeaseKeeper::pass(ThreadRecord& thread, PoolCursor& cursor) {
+bool LeaseKeeper::pass(ThreadRecord* thread, PoolCursor* cursor) {
     if (bug(Bug::parked_not_sought)) {
         return false;
     }
     queues_ = pin_all();
+    try {
+        look_at_all();
+    } catch (const std::bad_alloc&) {
+        // Half a pass: what it ended and did not note is parked, for the next one.
+        next_.resize(0);
+    }
+    // In the order in which they were sent.
+    std::sort(parked_.begin(), parked_.end(), [](const Parked& a, const Parked& b) {
+        return std::tie(a.queue, a.sequence) < std::tie(b.queue, b.sequence);
+    });
+    std::size_t full = kNoQueue;
+    for (const Parked& p : parked_) {
+        if (p.queue == full) {
+            continue;  // in order
+        }
+        if (thread == nullptr) {
+            leave_more(queues_[p.queue]);
+            full = p.queue;
+        } else if (hand_out(queues_[p.queue], p.chunk, p.word, *thread, *cursor) ==
+                   Status::queue_full) {
+            full = p.queue;
+        }
+    }
+    bool closed = false;
+    for (std::size_t i = 0; i < queues_.size(); ++i) {
+        const std::uint64_t next = next_.empty() ? lease_clock_us() + kBlindAgainUs : next_[i];
+        if (next != kNever) {
+            look_by(directory_->entry(queues_[i].found.entry), next);
+        }
+        closed = unpin(queues_[i]) || closed;
+    }
+    queues_.clear();
+    return closed;
+}
+
+void LeaseKeeper::look_at_all() {
+    parked_.clear();
     next_.assign(queues_.size(), kNever);
     queue_of_entry_.assign(directory_->used(), kNoQueue);
-    parked_.clear();
     for (std::uint32_t i = 0; i < queues_.size(); ++i) {
         const std::uint32_t entry = queues_[i].found.entry;
         if (entry < queue_of_entry_.size()) {
@@ -144,7 +209,9 @@ bool LeaseKeeper::pass(ThreadRecord& thread, PoolCursor& cursor) {
         directory_->entry(entry).lease_look.store(0, std::memory_order_seq_cst);
     }
     const std::uint64_t now = lease_clock_us();
-    static_cast<void>(pool_->learn());
+    if (pool_->learn() != Status::ok) {
+        std::fill(next_.begin(), next_.end(), now + kBlindAgainUs);
+    }
     for (std::uint32_t k = 0; k < pool_->class_count(); ++k) {
         const ChunkClass& c = pool_->chunk_class(k);
         for (std::uint32_t i = 0; i < c.chunk_count; ++i) {
@@ -152,29 +219,6 @@ bool LeaseKeeper::pass(ThreadRecord& thread, PoolCursor& cursor) {
             look_at(c.first_chunk + i, now);
         }
     }
-    // In the order in which they were sent.
-    std::sort(parked_.begin(), parked_.end(), [](const Parked& a, const Parked& b) {
-        return std::tie(a.queue, a.sequence) < std::tie(b.queue, b.sequence);
-    });
-    bool any = false;
-    for (const Parked& p : parked_) {
-        if (next_[p.queue] <= now + kFullAgainUs) {
-            continue;  // the lane is full: in order
-        }
-        const Status status = hand_out(queues_[p.queue], p.chunk, p.word, thread, cursor);
-        any = any || status == Status::ok;
-        if (status == Status::queue_full) {
-            next_[p.queue] = now + kFullAgainUs;
-        }
-    }
-    for (std::size_t i = 0; i < queues_.size(); ++i) {
-        if (next_[i] != kNever) {
-            look_by(directory_->entry(queues_[i].found.entry), next_[i]);
-        }
-        unpin(queues_[i]);
-    }
-    queues_.clear();
-    return any;
 }
 
 Status LeaseKeeper::hand_out(const LeasedQueue& queue,
@@ -197,9 +241,8 @@ Status LeaseKeeper::hand_out(const LeasedQueue& queue,
     if (status == Status::ok) {
         const Ring& ring = queue.ring;
         wake(ring.control().items, threads_, [&] { return lane.readable() || ring.readable(); });
-    } else if (status != Status::none) {
-        look_by(directory_->entry(queue.found.entry), lease_clock_us() + kFullAgainUs);
-        return Status::queue_full;
+    } else if (status == Status::queue_full) {
+        leave_more(queue);
     }
     return status;
 }
@@ -275,7 +318,7 @@ Status LeaseKeeper::bury(const LeasedQueue& queue,
             .dropped.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
     }
     if (dead) {
-        unpin(*dead);
+        static_cast<void>(unpin(*dead));
     }
     return Status::ok;
 }

@@ -6,8 +6,10 @@
 //              entry's `lease_look` says when the next pass is worth its while: set by the first lease
 //              (0 -> its end) and by whoever parks something for later; a pass begins by setting it to 0,
 //              so that leases that begin meanwhile set it again, and ends by lowering it to what it saw.
-//   Who        the janitor of each process that uses such a queue, when it is time, after each death, and
-//              every 5 s whatever `lease_look` says.
+//              What finds no room in the returns lane stays parked; whoever empties that lane comes back for it.
+//   Who        whoever polls such a queue, finds nothing and sees that it is time; and the janitor of every
+//              process of the domain, when it is time, after each death that it reaps, and every 5 s whatever
+//              `lease_look` says.
 //   Threads    any number in any process; two passes at once disturb nobody, each step is one CAS.
 //   Crash      killed in a pass: the next death's pass, this one's, does all of it again.
 //   Cost       a pass reads every chunk's word: about a millisecond for the default 24 MiB.
@@ -39,20 +41,22 @@ class LeaseKeeper {
 
     // The queue that a leased chunk belongs to, if it still exists, pinned: `unpin` it.
     [[nodiscard]] std::optional<LeasedQueue> pin(std::uint32_t chunk) const;
-    void unpin(const LeasedQueue& queue) const { directory_->detach(queue.found.entry); }
+    // Whether it was removed meanwhile: then the directory is to be tidied.
+    [[nodiscard]] bool unpin(const LeasedQueue& queue) const;
 
     // Whether any queue of the domain has leases.
     [[nodiscard]] bool any() const noexcept;
     // When a pass is worth its while, in us of the lease clock; ~0: never.
     [[nodiscard]] std::uint64_t next_look() const noexcept;
-    // Not later than `us`.
-    static void look_by(DirectoryEntry& entry, std::uint64_t us) noexcept;
+    // Not later than `us`. Whether that is earlier than it was.
+    static bool look_by(DirectoryEntry& entry, std::uint64_t us) noexcept;
 
-    // One pass over everything. Returns whether anything was handed out again.
-    bool pass(ThreadRecord& thread, PoolCursor& cursor);
+    // One pass over everything. Without a thread's record leases end, and consumers hand out themselves.
+    // Returns whether a queue was removed meanwhile: then the directory is to be tidied.
+    bool pass(ThreadRecord* thread, PoolCursor* cursor);
 
     // Hands a parked message out again, or buries it if it was delivered often enough. ok, queue_full
-    // (PARKED, looked at again in a moment), none (another was faster).
+    // (PARKED, for who empties the lane), none (another was faster), corrupt.
     Status hand_out(const LeasedQueue& queue,
                     std::uint32_t chunk,
                     std::uint64_t parked,
@@ -78,7 +82,9 @@ class LeaseKeeper {
     [[nodiscard]] std::vector<LeasedQueue> pin_all() const;
     [[nodiscard]] std::optional<LeasedQueue> open(const Found& found) const;
     [[nodiscard]] std::optional<LeasedQueue> dead_letters(const LeasedQueue& queue) const;
+    void look_at_all();
     void look_at(std::uint32_t chunk, std::uint64_t now_us);
+    void leave_more(const LeasedQueue& queue) const noexcept;
     bool make_room(const LeasedQueue& queue, PoolCursor& cursor) const;
 
     ChunkPool* pool_ = nullptr;

@@ -39,6 +39,11 @@ constexpr bool moment_names(std::uint64_t moment, std::uint64_t generation) {
 }
 constexpr std::uint64_t moment_us(std::uint64_t moment) { return moment & kMomentMax; }
 
+// An entry's `lease_look`: when the next pass over its leases is worth its while, in us, 0 = never; and
+// whether more is parked than its returns lane had room for: then the pass comes when that is empty.
+inline constexpr std::uint64_t kMoreParked = 1ULL << 63U;
+constexpr std::uint64_t look_us(std::uint64_t look) { return look & ~kMoreParked; }
+
 // The generation of a lease:40 | 0:12 | its holder's process slot:12. Never 0: generations begin at 1.
 constexpr std::uint64_t make_reader(std::uint64_t generation, std::uint32_t holder) {
     return (generation << 24) | (holder & 0xFFFU);

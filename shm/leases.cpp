@@ -74,7 +74,8 @@ void Leases::note(std::uint32_t chunk, std::uint64_t generation) const noexcept 
         if (reader.load(std::memory_order_relaxed) == 0) {
             SHM_STEP("lease.note");
             // LE1: pairs with LE2. Who ends this lease has seen the note, and all that we wrote before.
-            reader.store(make_reader(generation, me_), std::memory_order_release);
+            // seq_cst: the note, then its holder's look at `lease_look` (LE7).
+            reader.store(make_reader(generation, me_), std::memory_order_seq_cst);
             return;
         }
     }
@@ -202,10 +203,12 @@ Status Leases::extend(std::uint32_t chunk,
     SHM_STEP("lease.extend.deadline");
     // relaxed: names its generation
     block(chunk).deadline.store(make_moment(generation + 1, until_us), std::memory_order_relaxed);
-    if (Word* note = note_of(chunk, generation)) {
+    if (Word* old = note_of(chunk, generation)) {
         SHM_STEP("lease.extend.note");
         // LE1: pairs with LE2.
-        note->store(make_reader(generation + 1, me_), std::memory_order_release);
+        old->store(make_reader(generation + 1, me_), std::memory_order_seq_cst);
+    } else {
+        note(chunk, generation + 1);  // there may be a place now
     }
     return Status::ok;
 }
@@ -216,11 +219,12 @@ Status Leases::park(std::uint32_t chunk,
                     std::uint64_t due_us,
                     std::uint64_t* parked) const noexcept {
     const std::uint64_t generation = word_generation(claimed);
-    *parked = make_parked(reason, (generation + 1) & kGenerationMask);
+    // By two: a time that is stored in vain names no generation that an expiry makes.
+    *parked = make_parked(reason, (generation + 2) & kGenerationMask);
     if (due_us != 0) {
         SHM_STEP("lease.park.due");
         // relaxed: names its generation; published by the CAS below
-        block(chunk).due.store(make_moment(generation + 1, due_us), std::memory_order_relaxed);
+        block(chunk).due.store(make_moment(generation + 2, due_us), std::memory_order_relaxed);
     }
     take_note_away(chunk, generation);  // from here on the lease does not expire
     std::uint64_t expected = claimed;
@@ -286,23 +290,28 @@ bool Leases::expire(std::uint32_t chunk,
         std::memory_order_relaxed);  // failure: it ended otherwise
 }
 
-// The note of a dead consumer keeps the chunk, unless another helper has taken it away; then the CAS
-// fails, whatever the chunk is used for by then.
-void Leases::forget_reader(std::uint32_t chunk, std::uint32_t dead) const noexcept {
-    bool any = false;
+// A note of the dead, seen while the chunk's word is `seen`, keeps the chunk until it is taken away: the CAS
+// meets it, or nothing.
+bool Leases::forget_reader(std::uint32_t chunk,
+                           std::uint64_t seen,
+                           std::uint32_t dead) const noexcept {
     for (Word& reader : block(chunk).readers) {
-        std::uint64_t seen = glance(reader);
-        if (seen != 0 && (seen & 0xFFFFFFU) == dead && !bug(Bug::readers_not_forgotten)) {
-            SHM_STEP("lease.forget.reader");
-            // LE4: pairs with LE3.
-            reader.compare_exchange_strong(seen, 0, std::memory_order_seq_cst);
-            any = true;
+        std::uint64_t note = glance(reader);
+        if (note == 0 || (note & 0xFFFFFFU) != dead || bug(Bug::readers_not_forgotten)) {
+            continue;
         }
-    }
-    if (any) {
+        SHM_STEP("lease.forget.look");
+        // R4: pairs with ring_inline.hpp:C0. The chunk has not had its next life at the glance.
+        if (word(chunk).load(std::memory_order_seq_cst) != seen) {
+            return false;
+        }
+        SHM_STEP("lease.forget.reader");
+        // LE4: pairs with LE3.
+        reader.compare_exchange_strong(note, 0, std::memory_order_seq_cst);
         // LE4: pairs with LE3.
         free_if_unread(chunk, word(chunk).load(std::memory_order_seq_cst));
     }
+    return true;
 }
 
 bool Leases::park_for_dead(std::uint32_t chunk, std::uint64_t seen) const noexcept {

@@ -17,7 +17,9 @@
 //              messages are never copied for a redelivery, and a redelivery never waits for memory.
 //   Time       coarse monotonic clock, microseconds. Who looks for expired leases only reads the chunk
 //              before its CAS: the chunk may have its next life by then. A lease whose note or deadline
-//              does not name the word's generation has not been noted yet, and does not expire.
+//              does not name the word's generation has not been noted yet, and does not expire; neither does
+//              one that found no place for its note, because two holders of expired leases are still
+//              reading (then the message waits for this consumer, or its death).
 //   Threads    any number. Progress: lock-free; one exception: who is stopped between the CAS and
 //              the next steps of a claim, a return or a move keeps that one message until it goes on or dies.
 //   Crash      PARKED is nobody's, and found by a pass over all chunks (`lease_keeper.hpp`): after each
@@ -25,7 +27,7 @@
 //              if this was its first offer, else it parks it. MOVING, CLAIMED: the reaper parks it, and
 //              takes the notes of the dead away.
 //   Checked by tests/crash/lease_steps_test.cpp and tests/crash/lease_kills_test.cpp. Not seen by
-//              tests/tools/memory_orders_test.py, which has no driver for leases: LE1 to LE6; x86: each is a
+//              tests/tools/memory_orders_test.py, which has no driver for leases: LE1 to LE10; x86: each is a
 //              locked instruction or a load.
 
 #include "telpher/lease.hpp"
@@ -124,8 +126,10 @@ class Leases {
     bool settle(std::uint32_t chunk, std::uint64_t seen) const noexcept;
     // Frees a LINGERING chunk if nobody reads it.
     void free_if_unread(std::uint32_t chunk, std::uint64_t seen) const noexcept;
-    // For reapers: process slot `dead` reads nothing any more.
-    void forget_reader(std::uint32_t chunk, std::uint32_t dead) const noexcept;
+    // For reapers: process slot `dead` reads nothing any more. False: the word is not `seen` any more.
+    [[nodiscard]] bool forget_reader(std::uint32_t chunk,
+                                     std::uint64_t seen,
+                                     std::uint32_t dead) const noexcept;
     // For reapers: CLAIMED, MOVING or OFFERED of the dead -> PARKED. False: the word has changed.
     bool park_for_dead(std::uint32_t chunk, std::uint64_t seen) const noexcept;
     // Whether an OFFERED word is the first offer of its message.

@@ -86,6 +86,13 @@ bool Reaper::sweep(std::uint64_t identity) {
     if (!complete) {
         return false;
     }
+    // Behind the last one, so that they are handed out together, in order; and whoever parked them.
+    const std::uint32_t used = directory_->used();
+    for (std::uint32_t i = 0; i < used; ++i) {
+        if (directory_->live_and_leased(i)) {
+            LeaseKeeper::look_by(directory_->entry(i), 1);
+        }
+    }
     sweep_waiters(identity);
     for (ThreadRecord& thread : threads_) {
         std::uint64_t expected = identity;
@@ -197,12 +204,21 @@ Reaper::Settled Reaper::sweep_leased(std::uint32_t chunk,
     if (!block && dest_lane(dest) != Lane::leased) {
         return Settled::no;
     }
-    leases_.forget_reader(chunk, slot);
-    if (state == ChunkState::lingering || state == ChunkState::parked || word_owner(seen) != slot) {
+    if (!leases_.forget_reader(chunk, seen, slot)) {
+        return Settled::again;
+    }
+    if (state == ChunkState::lingering) {
+        leases_.free_if_unread(chunk, seen);  // who was to free it may be the dead
+        return Settled::yes;
+    }
+    if (state != ChunkState::parked && word_owner(seen) != slot) {
         return Settled::yes;
     }
     const auto found = directory_->pinned(dest_entry(dest));
     const bool exists = found && found->generation == dest_generation(dest);
+    if (state == ChunkState::parked) {
+        return exists || leases_.settle(chunk, seen) ? Settled::yes : Settled::again;
+    }
     if (state == ChunkState::offered) {
         const std::uint64_t ref = make_ref(word_generation(seen), chunk);
         if (std::find(inflight.begin(), inflight.end(), ref) == inflight.end()) {
@@ -218,7 +234,6 @@ Reaper::Settled Reaper::sweep_leased(std::uint32_t chunk,
         }
     }
     if (exists && found->state == EntryState::live && !bug(Bug::reaper_frees_leased)) {
-        LeaseKeeper::look_by(directory_->entry(found->entry), 1);
         return leases_.park_for_dead(chunk, seen) ? Settled::yes : Settled::again;
     }
     SHM_STEP("reap.leased");

@@ -58,7 +58,7 @@ Result<ThreadContext*> Attachment::context() {
     if (context == nullptr) {
         auto made = make_context();
         if (!made) {
-            check_deaths();  // the dead may hold all records
+            static_cast<void>(reap_deaths());  // the dead may hold all records
             made = make_context();
         }
         if (!made) {

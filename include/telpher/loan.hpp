@@ -193,7 +193,7 @@ class Delivery : public MessageView {
     // Refuses the message: it goes to the queue's dead letters, and is dropped and counted where there are
     // none.
     //
-    //   errors  as nack
+    //   errors  as nack, and limit_reached (threads: nothing changed)
     Result<void> reject() { return detail::reject(held_); }
 
     // Circular queues: how many messages were dropped since the delivery before this one. Each drop

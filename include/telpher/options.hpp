@@ -102,8 +102,9 @@ struct QueueOptions {
     std::uint32_t deliveries_max = 0;
     // at_least_once: the queue that messages go to which were refused, were delivered too often, or whose
     // time has passed. Made with the queue unless it exists: circular, so that the oldest dead letter goes
-    // when it is full (counted as dropped), at_least_once, of the same capacity. Empty: they are dropped,
-    // and counted.
+    // when it is full (counted as dropped), at_least_once, of the same capacity. One that exists and is
+    // bounded drops the letters for which it has no room, and counts them. Empty: they are dropped, and
+    // counted.
     std::string dead_letter{};
 };
 

@@ -32,10 +32,13 @@ struct QueueStatus {
     std::uint32_t consumers = 0;  // attached processes that have polled
     DeliveryMode delivery = DeliveryMode::at_most_once;
     // at_least_once:
-    std::uint64_t leased = 0;         // messages with consumers now
-    std::uint64_t delayed = 0;        // given back, and handed out again later; not in `depth`
-    std::uint64_t lease_expired = 0;  // leases whose consumers said nothing in time
-    std::uint64_t dead_lettered = 0;  // refused, delivered too often, or their time had passed
+    Duration lease{};
+    std::uint32_t deliveries_max = 0;  // 0: any number
+    std::string dead_letter;           // the queue of its dead letters; empty: it has none
+    std::uint64_t leased = 0;          // messages with consumers now
+    std::uint64_t delayed = 0;         // given back, and handed out again later; not in `depth`
+    std::uint64_t lease_expired = 0;   // leases whose consumers said nothing in time
+    std::uint64_t dead_lettered = 0;   // refused, delivered too often, or their time had passed
     std::optional<std::chrono::milliseconds>
         oldest_age{};  // of the message at the head, none when empty
     bool removed = false;

@@ -95,32 +95,39 @@ Status drop(Held& held, shm::ThreadContext* context) noexcept {
 
 }  // namespace
 
-// Killed between PARKED and the lane: whoever reaps us hands the message out.
+// Killed between PARKED and the lane: whoever reaps us hands the message out. A thread without a record, as
+// one that ends, leaves that to the janitor.
 Status return_lease(Held& held, ReturnReason reason, std::uint64_t due_us) noexcept {
     shm::Attachment& memory = *held.memory;
-    auto made = memory.context();
-    shm::ThreadContext* context = made ? *made : nullptr;
+    shm::ThreadContext* context = memory.known_context();
     const shm::LeaseKeeper keeper = memory.keeper();
     const auto queue = keeper.pin(held.chunk);
     if (!queue) {
         return drop(held, context);
     }
     shm::DirectoryEntry& entry = memory.directory().entry(queue->found.entry);
+    bool earlier = false;
     if (due_us != 0) {
-        shm::LeaseKeeper::look_by(entry,
-                                  due_us);  // first: who is killed in it leaves it to be found
+        // First: who is killed in it leaves it to be found.
+        earlier = shm::LeaseKeeper::look_by(entry, due_us);
     }
     std::uint64_t parked = 0;
     const Status status = memory.leases().park(held.chunk, held.lease, reason, due_us, &parked);
-    if (status == Status::ok && due_us == 0 && context != nullptr) {
-        static_cast<void>(
-            keeper.hand_out(*queue, held.chunk, parked, *context->record, context->cursor));
-    } else if (status == Status::ok && due_us < shm::lease_clock_us() + kJanitorKnowsUs) {
-        shm::LeaseKeeper::look_by(entry, std::max<std::uint64_t>(due_us, 1));
+    if (status == Status::ok && due_us == 0) {
+        const Status out =
+            context != nullptr
+                ? keeper.hand_out(*queue, held.chunk, parked, *context->record, context->cursor)
+                : Status::limit_reached;
+        earlier = out == Status::queue_full ||
+                  (out == Status::limit_reached && shm::LeaseKeeper::look_by(entry, 1));
+    }
+    if (earlier && due_us < shm::lease_clock_us() + kJanitorKnowsUs) {
         memory.poke_janitor();
     }
-    keeper.unpin(*queue);
-    let_go(held, context);
+    if (keeper.unpin(*queue)) {
+        memory.tidy_directory();
+    }
+    let_go(held, context);  // last: with the last delivery the attachment may end
     return status;
 }
 
@@ -137,7 +144,9 @@ Status bury_lease(Held& held, ReturnReason reason) noexcept {
     }
     const Status status = keeper.bury(
         *queue, held.chunk, held.lease, reason, *(*context)->record, (*context)->cursor);
-    keeper.unpin(*queue);
+    if (keeper.unpin(*queue)) {
+        memory.tidy_directory();
+    }
     let_go(held, *context);
     return status;
 }
@@ -146,15 +155,15 @@ Result<void> acknowledge(Held& held) {
     if (held.memory == nullptr) {
         return not_ours();
     }
+    if (held.chunk != kRemoteChunk && held.memory->forked()) {
+        return Status::forked;
+    }
     if (held.lease == 0) {
         give_back(held);
         return {};
     }
     if (held.chunk == kRemoteChunk) {
         return settled(held, RemoteMemory::lease(held).ack());
-    }
-    if (held.memory->forked()) {
-        return Status::forked;
     }
     shm::Attachment& memory = *held.memory;
     shm::ThreadContext* context = memory.known_context();
@@ -200,11 +209,10 @@ Result<void> extend(Held& held, Duration duration) {
     }
     const std::uint64_t until = from_now_us(duration);
     const Status status = memory.leases().extend(held.chunk, held.lease, until);
-    if (status == Status::ok && exists) {
-        shm::LeaseKeeper::look_by(memory.directory().entry(found->entry), until);
-        if (until < shm::lease_clock_us() + kJanitorKnowsUs) {
-            memory.poke_janitor();
-        }
+    if (status == Status::ok && exists &&
+        shm::LeaseKeeper::look_by(memory.directory().entry(found->entry), until) &&
+        until < shm::lease_clock_us() + kJanitorKnowsUs) {
+        memory.poke_janitor();
     }
     return outcome(status);
 }

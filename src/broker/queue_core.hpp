@@ -160,6 +160,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     }
     void begin_lease(Delivery& delivery, std::uint64_t claimed) noexcept;
     void measure_leases(QueueStatus& status) const;
+    // Nothing is there: whether a pass over the leases may have brought something.
+    [[nodiscard]] bool look_for_parked() noexcept;
     [[nodiscard]] Status view(std::uint32_t chunk, MessageView& view, Error* error) const;
     [[nodiscard]] Status take(shm::ThreadContext& context, Delivery& delivery, Error* error);
     [[nodiscard]] Status poll_into(Delivery& delivery,

@@ -23,14 +23,24 @@ void QueueCore::begin_lease(Delivery& delivery, std::uint64_t claimed) noexcept 
     delivery.deliveries_ = begun.deliveries;
     delivery.reason_ = begun.reason;
     shm::DirectoryEntry& entry = attachment_.directory().entry(found_.entry);
-    // LE7: pairs with shm/lease_keeper.cpp:LE8. Our claim, then this look; the pass's store, then its look at
+    // LE7: pairs with shm/lease_keeper.cpp:LE8. Our note, then this look; the pass's store, then its look at
     // the chunk: in the single order of seq_cst one of us sees the other.
-    if (entry.lease_look.load(std::memory_order_seq_cst) == 0) [[unlikely]] {
-        shm::LeaseKeeper::look_by(entry, until);
-        if (lease_us < kJanitorKnowsUs) {
+    const std::uint64_t look = shm::look_us(entry.lease_look.load(std::memory_order_seq_cst));
+    if (look == 0 || look > until) [[unlikely]] {
+        if (shm::LeaseKeeper::look_by(entry, until) && lease_us < kJanitorKnowsUs) {
             attachment_.poke_janitor();
         }
     }
+}
+
+// A busy janitor, or another thread at it: it is being looked for.
+bool QueueCore::look_for_parked() noexcept {
+    // LE10: pairs with shm/lease_keeper.cpp:LE9. The lane was emptied, then this look; the mark, then its look
+    // at the lane.
+    const std::uint64_t look =
+        attachment_.directory().entry(found_.entry).lease_look.load(std::memory_order_seq_cst);
+    const bool due = shm::look_us(look) != 0 && shm::look_us(look) <= shm::lease_clock_us();
+    return (due || (look & shm::kMoreParked) != 0) && attachment_.keep_leases();
 }
 
 void QueueCore::discard(shm::ThreadContext& context,
@@ -54,7 +64,9 @@ void QueueCore::discard_expired(shm::ThreadContext& context,
     if (const auto queue = keeper.pin(chunk)) {
         static_cast<void>(keeper.bury(
             *queue, chunk, claimed, ReturnReason::expired, *context.record, context.cursor));
-        keeper.unpin(*queue);
+        if (keeper.unpin(*queue)) {
+            attachment_.tidy_directory();
+        }
     } else {
         discard(context, chunk, claimed);
     }
@@ -83,6 +95,15 @@ void QueueCore::measure_leases(QueueStatus& status) const {
     status.dead_lettered =
         entry.dead_lettered.load(std::memory_order_relaxed);  // relaxed: as above
     status.delivery = static_cast<DeliveryMode>(found_.info.delivery);
+    status.lease = Duration(static_cast<std::int64_t>(found_.info.lease_ns));
+    status.deliveries_max = found_.info.deliveries_max;
+    if (found_.info.dead_letter_entry != 0) {
+        const auto dead = attachment_.directory().at(found_.info.dead_letter_entry - 1);
+        if (dead &&
+            static_cast<std::uint32_t>(dead->generation) == found_.info.dead_letter_generation) {
+            status.dead_letter = dead->name();
+        }
+    }
 }
 
 }  // namespace telpher::detail

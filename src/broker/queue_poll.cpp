@@ -33,6 +33,9 @@ Status QueueCore::take(shm::ThreadContext& context, Delivery& delivery, Error* e
         std::uint64_t position = 0;
         std::uint64_t claimed = 0;
         Status status = claim(&chunk, &position, &claimed);
+        if (status == Status::queue_empty && leased_ && look_for_parked()) {
+            status = claim(&chunk, &position, &claimed);
+        }
         if (status != Status::ok) {
             return status;
         }

@@ -25,6 +25,9 @@ Status QueueCore::claim(std::uint32_t* chunk,
         const Status status = lane_.claim(attachment_.slot(), chunk, &place, claimed);
         if (status == Status::ok) {
             *position = kReturned;
+            if (leased_ && !lane_.maybe_readable()) {
+                static_cast<void>(look_for_parked());  // there may be more than fitted
+            }
             SHM_STEP("queue.returned.count");
             // relaxed: a statistic
             attachment_.directory()
@@ -85,12 +88,20 @@ Status QueueCore::put_back(Delivery& delivery) noexcept {
 // Nobody has read it: this delivery does not count. Killed behind the count and before the word says
 // PARKED: the count is one short.
 Status QueueCore::put_back_lease(Delivery& delivery) noexcept {
-    shm::Word& count = attachment_.leases().block(delivery.held_.chunk).count;
-    // relaxed, both: the chunk is ours, or kept by our note; of a lease that expired one count may be lost
-    const std::uint64_t seen = count.load(std::memory_order_relaxed);
+    const shm::Leases leases = attachment_.leases();
+    // relaxed: written before it was OFFERED to us, which we claimed
+    const std::uint64_t dest =
+        attachment_.pool().header(delivery.held_.chunk)->dest.load(std::memory_order_relaxed);
+    if (delivery.held_.lease == 0 || dest != found_.dest()) {
+        return Status::bad_request;
+    }
+    shm::Word& count = leases.block(delivery.held_.chunk).count;
+    // relaxed, both: the chunk is ours, or kept by our note. A CAS: of a lease that expired another counts.
+    std::uint64_t seen = count.load(std::memory_order_relaxed);
     SHM_STEP("queue.unread.count");
-    if (delivery.held_.lease != 0 && shm::count_deliveries(seen) != 0) {
-        count.store(seen - 1, std::memory_order_relaxed);  // relaxed: as above
+    if (shm::count_deliveries(seen) != 0) {
+        count.compare_exchange_strong(
+            seen, seen - 1, std::memory_order_relaxed);  // relaxed: as above
     }
     const Status status = return_lease(delivery.held_, ReturnReason::unread, 0);
     // In any case it is not ours any more.

@@ -104,6 +104,14 @@ Result<Queue> DomainCore::create_queue(std::string_view name, const QueueOptions
                      "queue '" + std::string(name) + "' exists with " + describe(*found) +
                          ", asked for " + describe(options)};
     }
+    if (!created && (found->info.dead_letter_entry != spec.dead_letter_entry ||
+                     found->info.dead_letter_generation != spec.dead_letter_generation)) {
+        return Error{Status::mismatch,
+                     0,
+                     "the dead letters of queue '" + std::string(name) + "' went to a queue '" +
+                         options.dead_letter + "' that was removed; remove '" + std::string(name) +
+                         "', too, and make both anew"};
+    }
     return QueueCore::open(shared_from_this(), *found, created);
 }
 

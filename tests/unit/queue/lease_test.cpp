@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <thread>
@@ -226,13 +227,67 @@ TEST_F(LeaseTest, more_may_be_leased_than_its_returns_lane_holds) {
     held.clear();
     std::vector<bool> seen(kMany);
     for (int i = 0; i < kMany; ++i) {
-        auto again = queue.poll(10s);
+        auto again = queue.poll(1s);  // no waiting for the janitor's next look
         ASSERT_TRUE(again) << i;
         seen[static_cast<std::size_t>(std::stoi(std::string(again->text())))] = true;
         EXPECT_TRUE(again->ack());
     }
     EXPECT_EQ(std::count(seen.begin(), seen.end(), true), kMany);
     EXPECT_EQ(next(queue), "queue_empty");
+}
+
+TEST_F(LeaseTest, what_is_due_is_found_by_a_poll_that_does_not_wait) {
+    EXPECT_TRUE(queue_.poll().value().nack(1ms));
+    EXPECT_EQ(next(queue_), "2");
+    EXPECT_EQ(next(queue_), "3");
+    std::this_thread::sleep_for(20ms);
+    EXPECT_EQ(next(queue_), "1");
+}
+
+// Each nack falls due within milliseconds of the last.
+TEST_F(LeaseTest, a_stream_of_delays_starves_nothing) {
+    Queue queue = make("stream", {.capacity = 512});
+    std::uint32_t again = 0;
+    for (int i = 0; i < 300; ++i) {
+        ASSERT_TRUE(queue.offer(Message::text("n", "x")));
+        auto delivery = queue.poll();
+        ASSERT_TRUE(delivery);
+        if (delivery->deliveries() > 1) {
+            ++again;
+            EXPECT_TRUE(delivery->ack());
+        } else {
+            EXPECT_TRUE(delivery->nack(20ms));
+        }
+        std::this_thread::sleep_for(1ms);
+    }
+    EXPECT_GT(again, 50U);
+    static_cast<void>(queue_.purge());
+}
+
+TEST_F(LeaseTest, a_short_lease_is_noticed_beside_a_long_delay) {
+    Queue queue = make("short", {.capacity = 8, .lease = 50ms});
+    ASSERT_TRUE(queue.offer(Message::text("n", "later")));
+    EXPECT_TRUE(queue.poll().value().nack(std::chrono::hours(1)));
+    ASSERT_TRUE(queue.offer(Message::text("n", "now")));
+    const auto start = std::chrono::steady_clock::now();
+    Delivery held = queue.poll().value();
+    EXPECT_EQ(next(queue, 10s), "now");
+    EXPECT_LT(std::chrono::steady_clock::now() - start, 2s);
+    EXPECT_EQ(held.ack().status(), Status::lease_expired);
+    static_cast<void>(queue_.purge());
+}
+
+// Released by a destructor of the ending thread, which has no record any more.
+TEST_F(LeaseTest, what_an_ending_thread_holds_comes_back) {
+    for (int i = 0; i < 50; ++i) {
+        std::thread([this] {
+            thread_local Delivery kept;
+            kept = queue_.poll(10s).value();
+        }).join();
+    }
+    std::vector<std::string> all = {next(queue_, 10s), next(queue_, 10s), next(queue_, 10s)};
+    std::sort(all.begin(), all.end());
+    EXPECT_EQ(all, (std::vector<std::string>{"1", "2", "3"}));
 }
 
 TEST_F(LeaseTest, of_a_removed_queue_they_are_dropped_and_end) {

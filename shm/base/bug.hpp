@@ -31,11 +31,11 @@ enum class Bug {
     reaper_frees_calls,        // a reaper frees what the dead server had claimed, and tells nobody
     caller_not_checked,        // nobody looks whether the caller of an answered call still lives
     second_chunk_kept,         // who frees an answer forgets the chunk that it names
-    acknowledged_by_store,     // a consumer acknowledges by a store, whoever has the message by then
-    readers_not_noted,         // nobody looks who reads under a lease that expired
-    readers_not_forgotten,     // a reaper leaves the notes of dead readers
-    reaper_frees_leased,       // a reaper frees what the dead had leased
-    parked_not_sought,         // after a death nobody looks for what was parked
+    acknowledged_by_store,  // a consumer acknowledges by a store, whoever has the message by then
+    readers_not_noted,      // nobody looks who reads under a lease that expired
+    readers_not_forgotten,  // a reaper leaves the notes of dead readers
+    reaper_frees_leased,    // a reaper frees what the dead had leased
+    parked_not_sought,      // after a death nobody looks for what was parked
 };
 #ifdef TELPHER_STEPS
 inline Bug seeded_bug = Bug::none;

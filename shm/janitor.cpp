@@ -76,10 +76,8 @@ bool Attachment::keep_leases() {
     }
     if (keeper().any()) {
         auto mine = context();
-        ThreadContext* context = mine ? *mine : nullptr;
         try {
-            if (keeper().pass(context != nullptr ? context->record : nullptr,
-                              context != nullptr ? &context->cursor : nullptr)) {
+            if (keeper().pass(mine ? *mine : nullptr)) {
                 tidy_directory();
             }
         } catch (const std::bad_alloc&) {

@@ -155,7 +155,7 @@ void LeaseKeeper::look_at(std::uint32_t chunk, std::uint64_t now_us) {
     parked_.push_back({at, sequence, chunk, parked});
 }
 
-bool LeaseKeeper::pass(ThreadRecord* thread, PoolCursor* cursor) {
+bool LeaseKeeper::pass(ThreadContext* context) {
     if (bug(Bug::parked_not_sought)) {
         return false;
     }
@@ -175,11 +175,10 @@ bool LeaseKeeper::pass(ThreadRecord* thread, PoolCursor* cursor) {
         if (p.queue == full) {
             continue;  // in order
         }
-        if (thread == nullptr) {
+        if (context == nullptr) {
             leave_more(queues_[p.queue]);
             full = p.queue;
-        } else if (hand_out(queues_[p.queue], p.chunk, p.word, *thread, *cursor) ==
-                   Status::queue_full) {
+        } else if (hand_out(queues_[p.queue], p.chunk, p.word, *context) == Status::queue_full) {
             full = p.queue;
         }
     }
@@ -224,20 +223,18 @@ void LeaseKeeper::look_at_all() {
 Status LeaseKeeper::hand_out(const LeasedQueue& queue,
                              std::uint32_t chunk,
                              std::uint64_t parked,
-                             ThreadRecord& thread,
-                             PoolCursor& cursor) const {
+                             ThreadContext& context) const {
     const std::uint64_t dead = leases_.dead_seen(chunk);
     if (dead != 0 && dead_entry(dead) == queue.found.entry) {
         // It was on its way, and its mover died.
-        return bury(
-            queue, chunk, parked, static_cast<ReturnReason>(dead_reason(dead)), thread, cursor);
+        return bury(queue, chunk, parked, static_cast<ReturnReason>(dead_reason(dead)), context);
     }
     if (queue.found.info.deliveries_max != 0 &&
         leases_.deliveries_seen(chunk) >= queue.found.info.deliveries_max) {
-        return bury(queue, chunk, parked, ReturnReason::too_many_deliveries, thread, cursor);
+        return bury(queue, chunk, parked, ReturnReason::too_many_deliveries, context);
     }
     Ring lane = queue.lane;
-    const Status status = leases_.bring_back(chunk, parked, lane, thread);
+    const Status status = leases_.bring_back(chunk, parked, lane, *context.record);
     if (status == Status::ok) {
         const Ring& ring = queue.ring;
         wake(ring.control().items, threads_, [&] { return lane.readable() || ring.readable(); });
@@ -277,12 +274,30 @@ bool LeaseKeeper::make_room(const LeasedQueue& queue, PoolCursor& cursor) const 
     return status == Status::ok || status == Status::queue_empty;
 }
 
+// The letter and its note, into the dead letters' ring. The oldest make room where they may.
+Status LeaseKeeper::send_letter(LeasedQueue& dead,
+                                std::uint32_t chunk,
+                                std::uint64_t& taken,
+                                std::uint64_t note,
+                                ThreadContext& context) const {
+    SHM_STEP("lease.bury.note");
+    // relaxed: published by the commit
+    leases_.block(chunk).dead.store(note, std::memory_order_relaxed);
+    for (std::uint32_t round = 0; round < kDropRoundsMax; ++round) {
+        const Status status =
+            leases_.carry(chunk, taken, dead.ring, dead.found.dest(), *context.record);
+        if (status != Status::queue_full || !make_room(dead, context.cursor)) {
+            return status;
+        }
+    }
+    return Status::corrupt;
+}
+
 Status LeaseKeeper::bury(const LeasedQueue& queue,
                          std::uint32_t chunk,
                          std::uint64_t seen,
                          ReturnReason reason,
-                         ThreadRecord& thread,
-                         PoolCursor& cursor) const {
+                         ThreadContext& context) const {
     DirectoryEntry& entry = directory_->entry(queue.found.entry);
     if (!leases_.take(chunk, seen)) {
         if (word_state(seen) == ChunkState::claimed) {
@@ -293,17 +308,9 @@ Status LeaseKeeper::bury(const LeasedQueue& queue,
     auto dead = dead_letters(queue);
     Status status = Status::queue_not_found;
     if (dead) {
-        SHM_STEP("lease.bury.note");
         const std::uint64_t note = make_dead(
             wall_coarse_ns() / 1'000'000, queue.found.entry, static_cast<std::uint8_t>(reason));
-        // relaxed: published by the commit
-        leases_.block(chunk).dead.store(note, std::memory_order_relaxed);
-        for (std::uint32_t round = 0; round < kDropRoundsMax; ++round) {
-            status = leases_.carry(chunk, seen, dead->ring, dead->found.dest(), thread);
-            if (status != Status::queue_full || !make_room(*dead, cursor)) {
-                break;
-            }
-        }
+        status = send_letter(*dead, chunk, seen, note, context);
     }
     SHM_STEP("lease.bury.count");
     if (status == Status::ok) {

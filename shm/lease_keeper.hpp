@@ -17,6 +17,7 @@
 #include "shm/directory.hpp"
 #include "shm/doorbell.hpp"
 #include "shm/leases.hpp"
+#include "shm/thread_context.hpp"
 
 #include <optional>
 #include <vector>
@@ -53,15 +54,14 @@ class LeaseKeeper {
 
     // One pass over everything. Without a thread's record leases end, and consumers hand out themselves.
     // Returns whether a queue was removed meanwhile: then the directory is to be tidied.
-    bool pass(ThreadRecord* thread, PoolCursor* cursor);
+    bool pass(ThreadContext* context);
 
     // Hands a parked message out again, or buries it if it was delivered often enough. ok, queue_full
     // (PARKED, for who empties the lane), none (another was faster), corrupt.
     Status hand_out(const LeasedQueue& queue,
                     std::uint32_t chunk,
                     std::uint64_t parked,
-                    ThreadRecord& thread,
-                    PoolCursor& cursor) const;
+                    ThreadContext& context) const;
     // Brings a message that is CLAIMED by us or PARKED to the queue's dead letters; without such a queue
     // it is dropped, and counted. ok, lease_expired (another was faster).
     //   crash  killed in it: the message is parked in this queue, or in the dead letters'
@@ -69,8 +69,7 @@ class LeaseKeeper {
                 std::uint32_t chunk,
                 std::uint64_t seen,
                 ReturnReason reason,
-                ThreadRecord& thread,
-                PoolCursor& cursor) const;
+                ThreadContext& context) const;
 
   private:
     struct Parked {
@@ -84,6 +83,11 @@ class LeaseKeeper {
     [[nodiscard]] std::optional<LeasedQueue> dead_letters(const LeasedQueue& queue) const;
     void look_at_all();
     void look_at(std::uint32_t chunk, std::uint64_t now_us);
+    [[nodiscard]] Status send_letter(LeasedQueue& dead,
+                                     std::uint32_t chunk,
+                                     std::uint64_t& taken,
+                                     std::uint64_t note,
+                                     ThreadContext& context) const;
     void leave_more(const LeasedQueue& queue) const noexcept;
     bool make_room(const LeasedQueue& queue, PoolCursor& cursor) const;
 

@@ -123,19 +123,7 @@ bool Reaper::sweep_chunk(std::uint32_t chunk,
         // its caller's life.
         std::uint64_t seen = word.load(std::memory_order_seq_cst);
         const ChunkState state = word_state(seen);
-        if (state == ChunkState::retired &&
-            (word_owner(seen) == slot || word_owner(seen) == kNobodysChunk)) {
-            directory_->free_retired(chunk, word_owner(seen));
-            return true;
-        }
-        if (state == ChunkState::replied || state == ChunkState::failed ||
-            state == ChunkState::orphaned) {
-            if (settle_call(chunk, seen, slot)) {
-                return true;
-            }
-            continue;
-        }
-        if (const Settled done = sweep_leased(chunk, seen, slot, inflight); done != Settled::no) {
+        if (const Settled done = sweep_special(chunk, seen, slot, inflight); done != Settled::no) {
             if (done == Settled::again) {
                 continue;
             }
@@ -186,62 +174,6 @@ bool Reaper::sweep_chunk(std::uint32_t chunk,
             return true;
         }
     }
-}
-
-// A chunk of a queue with leases: what the dead read, held or carried. `no`: it is none, or as any other.
-Reaper::Settled Reaper::sweep_leased(std::uint32_t chunk,
-                                     std::uint64_t seen,
-                                     std::uint32_t slot,
-                                     std::span<const std::uint64_t> inflight) {
-    const ChunkState state = word_state(seen);
-    const bool block = state == ChunkState::lingering || state == ChunkState::parked ||
-                       state == ChunkState::moving;
-    if (!block && state != ChunkState::claimed && state != ChunkState::offered) {
-        return Settled::no;
-    }
-    // relaxed: written before OFFERED (K1)
-    const std::uint64_t dest = pool_->header(chunk)->dest.load(std::memory_order_relaxed);
-    if (!block && dest_lane(dest) != Lane::leased) {
-        return Settled::no;
-    }
-    if (!leases_.forget_reader(chunk, seen, slot)) {
-        return Settled::again;
-    }
-    if (state == ChunkState::lingering) {
-        leases_.free_if_unread(chunk, seen);  // who was to free it may be the dead
-        return Settled::yes;
-    }
-    if (state != ChunkState::parked && word_owner(seen) != slot) {
-        return Settled::yes;
-    }
-    const auto found = directory_->pinned(dest_entry(dest));
-    const bool exists = found && found->generation == dest_generation(dest);
-    if (state == ChunkState::parked) {
-        return exists || leases_.settle(chunk, seen) ? Settled::yes : Settled::again;
-    }
-    if (state == ChunkState::offered) {
-        const std::uint64_t ref = make_ref(word_generation(seen), chunk);
-        if (std::find(inflight.begin(), inflight.end(), ref) == inflight.end()) {
-            return Settled::yes;
-        }
-        const auto ring = exists ? directory_->ring(*found) : std::nullopt;
-        const auto lane = exists ? directory_->returns_lane(*found) : std::nullopt;
-        if ((ring && ring->holds(ref)) || (lane && lane->holds(ref))) {
-            return Settled::yes;
-        }
-        if (leases_.first_offer(chunk, seen)) {
-            return Settled::no;  // it had not been sent
-        }
-    }
-    if (exists && found->state == EntryState::live && !bug(Bug::reaper_frees_leased)) {
-        return leases_.park_for_dead(chunk, seen) ? Settled::yes : Settled::again;
-    }
-    SHM_STEP("reap.leased");
-    if (!leases_.settle(chunk, seen)) {
-        return Settled::again;
-    }
-    count_abandoned(dest);
-    return Settled::yes;
 }
 
 // An answer, or a call whose caller gave up. Whoever died: an answer that nobody will read any more was

@@ -52,6 +52,10 @@ class Reaper {
                                    std::uint32_t slot,
                                    std::span<const std::uint64_t> inflight);
     enum class Settled { no, yes, again };
+    [[nodiscard]] Settled sweep_special(std::uint32_t chunk,
+                                        std::uint64_t seen,
+                                        std::uint32_t slot,
+                                        std::span<const std::uint64_t> inflight);
     [[nodiscard]] Settled sweep_leased(std::uint32_t chunk,
                                        std::uint64_t seen,
                                        std::uint32_t slot,

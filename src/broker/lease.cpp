@@ -114,10 +114,9 @@ Status return_lease(Held& held, ReturnReason reason, std::uint64_t due_us) noexc
     std::uint64_t parked = 0;
     const Status status = memory.leases().park(held.chunk, held.lease, reason, due_us, &parked);
     if (status == Status::ok && due_us == 0) {
-        const Status out =
-            context != nullptr
-                ? keeper.hand_out(*queue, held.chunk, parked, *context->record, context->cursor)
-                : Status::limit_reached;
+        const Status out = context != nullptr
+                               ? keeper.hand_out(*queue, held.chunk, parked, *context)
+                               : Status::limit_reached;
         earlier = out == Status::queue_full ||
                   (out == Status::limit_reached && shm::LeaseKeeper::look_by(entry, 1));
     }
@@ -142,8 +141,7 @@ Status bury_lease(Held& held, ReturnReason reason) noexcept {
     if (!queue) {
         return drop(held, *context);
     }
-    const Status status = keeper.bury(
-        *queue, held.chunk, held.lease, reason, *(*context)->record, (*context)->cursor);
+    const Status status = keeper.bury(*queue, held.chunk, held.lease, reason, **context);
     if (keeper.unpin(*queue)) {
         memory.tidy_directory();
     }

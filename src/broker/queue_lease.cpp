@@ -62,8 +62,7 @@ void QueueCore::discard_expired(shm::ThreadContext& context,
     }
     const shm::LeaseKeeper keeper = attachment_.keeper();
     if (const auto queue = keeper.pin(chunk)) {
-        static_cast<void>(keeper.bury(
-            *queue, chunk, claimed, ReturnReason::expired, *context.record, context.cursor));
+        static_cast<void>(keeper.bury(*queue, chunk, claimed, ReturnReason::expired, context));
         if (keeper.unpin(*queue)) {
             attachment_.tidy_directory();
         }

@@ -10,6 +10,7 @@
 
 #include "src/wire/codec.hpp"
 
+#include <bit>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -66,7 +67,7 @@ class RemoteMemory {
     static void free(Held& held) noexcept;
     // The lease of a delivery that is one.
     [[nodiscard]] static RemoteLease& lease(const Held& held) noexcept {
-        return *reinterpret_cast<RemoteLease*>(held.lease);
+        return *std::bit_cast<RemoteLease*>(held.lease);
     }
     // It was settled: what is left is memory.
     static void end_lease(Held& held) noexcept;

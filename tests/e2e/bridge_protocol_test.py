@@ -9,14 +9,26 @@ import tempfile
 import time
 
 from _cli import LIMIT_S, OK, CliTest, main, wait_until
-from _wire import (ACK, CALL, CANCEL, CLOSE, COMMAND, CONFIRM, CREDIT, DELIVERY, END, FUNCTION, GOODBYE, HELLO, HEARTBEAT, MORE, OFFER,
+from _wire import (ACK, CALL, CANCEL, CLOSE, COMMAND, CONFIRM, CREDIT, DELIVERY, END, FUNCTION, GOODBYE, HELLO, HEARTBEAT, LEASE,
+                   LEASED, MORE, OFFER,
                    ONEWAY, OPEN, POLL, PREFACE, PUBLISH, PUT_BACK, REFUSED, RESPONSE, RESULT, SAMPLE, SECOND, SUBSCRIBE,
                    TOPIC, UNSUBSCRIBE, WATCH, WELCOME, Wire, frame, hello, message)
 
 # include/telpher/status.hpp
 (Q_EMPTY, Q_FULL, TIMED_OUT, CLOSED, CANCELLED) = (2, 3, 4, 6, 9)
 (BAD, Q_NOT_FOUND, F_NOT_FOUND, NOT_PERMITTED, TOO_LARGE, LIMIT) = (16, 17, 19, 24, 25, 26)
+LEASE_EXPIRED = 8
 VERSION = 49
+
+
+def text(name):
+    """As commands have them."""
+    return struct.pack("<H", len(name)) + name.encode()
+
+
+def command(wire, name, arguments=b""):
+    answer = wire.answer(wire.operate(COMMAND, message(arguments, topic=name)))
+    return answer.payload() if answer.kind == RESPONSE else answer.status()
 
 
 class Bridge(CliTest):
@@ -101,22 +113,55 @@ class Bridge(CliTest):
         again.correlation = waiting
         self.assertEqual(again.answer(again.operate(WATCH, room, channel=9)).status(), BAD)
 
+    def test_leases(self):
+        """A message of a queue with leases comes behind its LEASE, and is settled by its poll's number and its id."""
+        def poll():
+            correlation = wire.operate(POLL, channel=3, argument=SECOND)
+            lease, delivery = wire.answer(correlation), wire.answer(correlation)
+            self.assertEqual((lease.kind, delivery.kind, delivery.flags), (LEASE, DELIVERY, LEASED))
+            wire.send(frame(CONFIRM, correlation=correlation))
+            return correlation, delivery, struct.unpack_from("<IBBHq", lease.body)
+
+        def settle(correlation, delivery, verb, duration=0, other=0):
+            prefix, counter = struct.unpack_from("<QQ", delivery.body, 8)
+            return command(wire, "settle", struct.pack("<QQQBq", correlation, prefix, counter + other, verb, duration))
+
+        wire = self.wire()
+        made = struct.pack("<IBQBqI", 8, 0, 0, 1, 30 * SECOND, 3) + text("letters")
+        self.assertEqual(command(wire, "create_queue", text("leased") + made), b"\x01")
+        wire.open(3, "leased")
+        wire.offer(3, "first")
+        correlation, delivery, told = poll()
+        self.assertEqual((delivery.text(), told), ("first", (1, 0, 0, 0, 0)))
+        self.assertEqual(settle(correlation, delivery, 1, other=1), LEASE_EXPIRED)
+        self.assertEqual(settle(correlation, delivery, 9), BAD)
+        self.assertEqual(settle(correlation, delivery, 3, SECOND), b"")
+        self.assertEqual(settle(correlation, delivery, 2, -1), BAD)
+        self.assertEqual(settle(correlation, delivery, 2), b"")
+        self.assertEqual(settle(correlation, delivery, 1), LEASE_EXPIRED)
+        correlation, delivery, told = poll()
+        self.assertEqual(told, (2, 1, 0, 0, 0))
+        wire.send(frame(PUT_BACK, correlation=correlation))
+        correlation, delivery, told = poll()
+        self.assertEqual(told, (3, 1, 0, 0, 0))
+        wire.goodbye()
+        wire = self.wire()
+        wire.open(3, "letters")
+        correlation, delivery, told = poll()
+        self.assertEqual((told[0], told[2], told[3]), (4, 7, len("leased")))
+        self.assertEqual(settle(correlation, delivery, 1), b"")
+
     def test_commands(self):
         """As the document lays them out: a text is bytes u16 and the bytes."""
-        def text(name):
-            return struct.pack("<H", len(name)) + name.encode()
-
-        def command(wire, name, arguments=b""):
-            answer = wire.answer(wire.operate(COMMAND, message(arguments, topic=name)))
-            return answer.payload() if answer.kind == RESPONSE else answer.status()
-
         wire = self.wire()
         self.assertEqual(command(wire, "create_queue", text("made") + struct.pack("<IBQBqIH", 7, 1, 0, 0, 0, 0, 0)), b"\x01")
         self.assertEqual(command(wire, "create_queue", text("made") + struct.pack("<IBQBqIH", 7, 1, 0, 0, 0, 0, 0)), b"\x00")
         status = command(wire, "queue_status", text("made"))
         self.assertTrue(status.startswith(text("made") + text("circular") + struct.pack("<I", 7)), status)
-        self.assertEqual(struct.unpack_from("<7Q", status, len(status) - 13 - 56), (0,) * 7)
-        self.assertEqual(struct.unpack_from("<Iq?", status, len(status) - 13), (0, -1, False))
+        counts, lease = len(status) - 47 - 13 - 56, len(status) - 47
+        self.assertEqual(struct.unpack_from("<7Q", status, counts), (0,) * 7)
+        self.assertEqual(struct.unpack_from("<Iq?", status, lease - 13), (0, -1, False))
+        self.assertEqual(struct.unpack_from("<BqIH4Q", status, lease), (0,) * 8)
         self.assertEqual(struct.unpack_from("<I", command(wire, "queues")), (2,))
         self.assertEqual((command(wire, "exists", text("made")), command(wire, "exists", text("none"))), (b"\x01", b"\x00"))
         wire.open(1, "orders")

@@ -27,7 +27,12 @@ class Commands : public testing::Test {
         if (topic) {
             out.field(std::uint32_t{0});
         }
-        out(number, std::uint64_t{0}, std::uint32_t{4}, std::uint64_t{0});
+        out(number, std::uint64_t{0});
+        if (topic) {
+            out(std::uint32_t{4}, std::uint64_t{0});
+        } else {
+            out(DeliveryMode::at_most_once, Duration{}, std::uint32_t{0}, std::string());
+        }
         return out;
     }
     test::ScratchDomain domain_;

@@ -152,3 +152,13 @@ class Wire:
 
     def close(self):
         self.socket.close()
+
+
+def text(name):
+    """As commands have them."""
+    return struct.pack("<H", len(name)) + name.encode()
+
+
+def command(wire, name, arguments=b""):
+    answer = wire.answer(wire.operate(COMMAND, message(arguments, topic=name)))
+    return answer.payload() if answer.kind == RESPONSE else answer.status()

@@ -12,7 +12,7 @@
 //              `lease_look` says.
 //   Threads    any number in any process; two passes at once disturb nobody, each step is one CAS.
 //   Crash      killed in a pass: the next death's pass, this one's, does all of it again.
-//   Cost       a pass reads every chunk's word: about a millisecond for the default 24 MiB.
+//   Cost       a pass reads every chunk's word: 0.3 ms for the 55,000 chunks of the default 24 MiB (ARCHITECTURE.md, 48).
 
 #include "shm/directory.hpp"
 #include "shm/doorbell.hpp"

@@ -126,6 +126,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     [[nodiscard]] std::span<ThreadRecord> threads() noexcept { return threads_; }
     [[nodiscard]] Calls calls() noexcept { return {&pool_, &processes_, threads_}; }
     [[nodiscard]] Leases leases() noexcept { return {&pool_, slot_}; }
+    [[nodiscard]] IdempotencyStore& idempotency() noexcept { return directory_.idempotency(); }
     [[nodiscard]] LeaseKeeper keeper() noexcept { return {&pool_, &directory_, threads_, slot_}; }
     [[nodiscard]] WaiterMap& pool_waiters() noexcept { return *pool_waiters_; }
     [[nodiscard]] std::uint32_t slot() const noexcept { return slot_; }

@@ -26,6 +26,7 @@ class Auditor {
         }
         check_chunks();
         check_threads();
+        audit_idempotency(a_, audit_.problems);
         return std::move(audit_);
     }
 
@@ -177,6 +178,10 @@ class Auditor {
                 return queue_exists(chunk) ? std::string() : "is PARKED, and its queue is gone";
             case ChunkState::lingering:
                 return has_live_reader(chunk) ? std::string() : "LINGERS, and nobody reads it";
+            case ChunkState::kept:
+                return a_.idempotency().keeps(chunk, word)
+                           ? std::string()
+                           : "is KEPT, and no record of the idempotency store names it";
             case ChunkState::owned:
             case ChunkState::moving:
             case ChunkState::claimed:
@@ -320,6 +325,9 @@ class Auditor {
                 break;
             case ChunkState::lingering:
                 ++audit_.lingering;
+                break;
+            case ChunkState::kept:
+                ++audit_.kept;
                 break;
             case ChunkState::replied:
             case ChunkState::failed:

@@ -23,11 +23,14 @@ struct Audit {
     std::uint64_t retired = 0;
     std::uint64_t parked = 0;  // or on their way to the dead letters
     std::uint64_t lingering = 0;
+    std::uint64_t kept = 0;         // responses that the idempotency store keeps
     std::uint64_t ended_calls = 0;  // answered, failed or orphaned, and not given back yet
     std::uint32_t queues = 0;
     std::uint32_t processes = 0;
 };
 
 Audit audit(Attachment& attachment);
+// The part of the idempotency store: one record for each key, at a place of its own, at work for a live process.
+void audit_idempotency(Attachment& attachment, std::vector<std::string>& problems);
 
 }  // namespace telpher::shm

@@ -56,6 +56,18 @@ class Calls {
               std::uint64_t client,
               std::uint64_t thread,
               std::uint64_t deadline_ns) const noexcept;
+    // Whose request it is, for the idempotency store; behind `open`.
+    void sign(std::uint32_t chunk, std::uint64_t principal, std::uint64_t origin) const noexcept {
+        // relaxed, both: published with the rest of the block
+        block(chunk).principal.store(principal, std::memory_order_relaxed);
+        block(chunk).origin.store(origin, std::memory_order_relaxed);  // relaxed: as above
+    }
+    // Of a REPLIED call: whether its server has put it off.
+    [[nodiscard]] bool deferred(std::uint32_t chunk) const noexcept {
+        // relaxed: written before REPLIED, which the caller has seen
+        return block(chunk).outcome.load(std::memory_order_relaxed) == kCallDeferred;
+    }
+
     enum class Look { pending, replied, failed, lost };  // lost: damage, the word is not ours
     [[nodiscard]] Look look(std::uint32_t chunk, std::uint32_t me) const noexcept;
     // The same after saying `awaits_call`: its answer rings, or is seen here.

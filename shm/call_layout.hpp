@@ -11,15 +11,22 @@ namespace telpher::shm {
 // Behind the header of a chunk that carries a call: a request, or a response that did not fit into
 // its request's chunk. Written by the caller before the request is OFFERED, then by who has it CLAIMED.
 struct CallBlock {
-    Word client;    // identity of the caller's process
-    Word thread;    // thread record whose doorbell the answer rings:32 | flags:32
-    Word deadline;  // coarse monotonic clock, ns; work is not started after it; ~0 = none
-    Word reply;     // reference of the chunk that holds the response; kNoRef: this one does
-    Word outcome;   // status of the answer; a message is there only if it is 0 (ok)
-    Word error_id;  // names the server's account of what went wrong
-    Word reserved[2];
+    Word client;     // identity of the caller's process
+    Word thread;     // thread record whose doorbell the answer rings:32 | flags:32
+    Word deadline;   // coarse monotonic clock, ns; work is not started after it; ~0 = none
+    Word reply;      // reference of the chunk that holds the response; kNoRef: this one does
+    Word outcome;    // 0: ok, and a message is there; else make_outcome
+    Word error_id;   // names the server's account of what went wrong
+    Word principal;  // whose call it is: a user, or a number of a remote client's name
+    Word origin;     // a number of the remote client's session; 0 = of the caller's process itself
 };
 static_assert(sizeof(CallBlock) == 64, "payloads keep their alignment to the chunk's lines");
+// An answer without a message: status:8 | 0 or 1 + Outcome, where the status leaves that open:8. The status
+// `duplicate` of kCallDeferred: a request of the same id is running; its caller sends it again, later.
+constexpr std::uint64_t make_outcome(std::uint8_t status, std::uint8_t effect) {
+    return static_cast<std::uint64_t>(effect) << 8U | status;
+}
+inline constexpr std::uint64_t kCallDeferred = 1ULL << 16U;
 inline constexpr std::uint32_t kCallOneway = 1;  // nobody waits for an answer
 inline constexpr std::size_t kCallMessageOffset = kMessageOffset + sizeof(CallBlock);
 constexpr std::uint64_t make_call_thread(std::uint32_t thread, std::uint32_t flags) {

@@ -83,6 +83,7 @@ void Directory::start(Segment* segment, ChunkPool* pool, std::uint32_t slot) noe
                 segment->threads_max()};
     entry_count_ = segment->destinations_max();
     rings_ = segment->region(RegionKind::rings);
+    idempotency_ = IdempotencyStore(segment->region(RegionKind::idempotency), pool, slot);
     attach_counts_.assign(entry_count_, 0);
     serve_counts_.assign(entry_count_, 0);
 }
@@ -282,6 +283,12 @@ Found Directory::write_entry(std::uint32_t index,
     info.deliveries_max = spec.deliveries_max;
     info.dead_letter_entry = spec.dead_letter_entry;
     info.dead_letter_generation = spec.dead_letter_generation;
+    info.idempotency = spec.idempotency.on;
+    info.idempotency_scope = spec.idempotency.scope;
+    info.idempotency_flags = spec.idempotency.flags;
+    info.idempotency_entries_max = spec.idempotency.entries_max;
+    info.idempotency_bytes_max = spec.idempotency.bytes_max;
+    info.idempotency_ttl_ns = spec.idempotency.ttl_ns;
     info.options_hash = spec.options_hash;
     info.created_ns = read_clock(CLOCK_REALTIME);
     DirectoryEntry& e = entries_[index];
@@ -303,7 +310,11 @@ Found Directory::write_entry(std::uint32_t index,
                           &e.timed_out,
                           &e.lease_look,
                           &e.lease_expired,
-                          &e.dead_lettered}) {
+                          &e.dead_lettered,
+                          &e.duplicates,
+                          &e.replays,
+                          &e.conflicts,
+                          &e.evicted}) {
         counter->store(0, std::memory_order_relaxed);  // relaxed: published by E6
     }
     for (Word& bits : e.consumers) {

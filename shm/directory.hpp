@@ -19,6 +19,7 @@
 #include "telpher/result.hpp"
 
 #include "shm/chunk_pool.hpp"
+#include "shm/idempotency.hpp"
 #include "shm/layout.hpp"
 #include "shm/ring.hpp"
 #include "shm/segment.hpp"
@@ -54,6 +55,16 @@ struct Found {
     }
 };
 
+// What a destination remembers of requests. All zero: nothing.
+struct IdempotencySpec {
+    std::uint8_t on = 0;
+    std::uint8_t scope = 0;  // IdempotencyScope
+    std::uint8_t flags = 0;  // kIdempotency...
+    std::uint32_t entries_max = 0;
+    std::uint64_t bytes_max = 0;
+    std::uint64_t ttl_ns = 0;
+};
+
 struct DestinationSpec {
     std::string_view name;
     Kind kind = Kind::queue;
@@ -73,6 +84,7 @@ struct DestinationSpec {
     std::uint32_t deliveries_max = 0;  // 0 = any number
     std::uint32_t dead_letter_entry = 0;
     std::uint32_t dead_letter_generation = 0;
+    IdempotencySpec idempotency{};
 };
 
 class Directory {
@@ -185,6 +197,7 @@ class Directory {
         return entries_[index];
     }
     [[nodiscard]] std::uint32_t used() const noexcept;
+    [[nodiscard]] IdempotencyStore& idempotency() noexcept { return idempotency_; }
     // A first look: whether entry `index` is a queue with leases.
     [[nodiscard]] bool live_and_leased(std::uint32_t index) const noexcept {
         // E5: pairs with E6 (directory.cpp:E6).
@@ -237,6 +250,7 @@ class Directory {
     std::uint32_t entry_count_ = 0;
     std::uint32_t slot_ = 0;
     std::span<std::byte> rings_;
+    IdempotencyStore idempotency_;
     std::mutex mutex_;           // the directory lock among our threads
     std::mutex attached_mutex_;  // guards the counts below
     std::vector<std::uint32_t> attach_counts_;

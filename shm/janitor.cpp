@@ -204,6 +204,7 @@ void Attachment::janitor() {
             rescan_after = now + kRescanMs * kUsPerMs;
             check_deaths();  // the whole table, by locks: processes nobody could watch
             tidy_orphans();
+            idempotency().sweep(monotonic_coarse_ns());
         }
         if (rescan || (keeper().next_look() <= now && keep_after <= now)) {
             // A pass over all chunks takes a millisecond or more: nine times as long goes to others.

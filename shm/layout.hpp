@@ -156,7 +156,10 @@ constexpr std::uint64_t make_entry_word(EntryState state, std::uint64_t generati
 constexpr EntryState entry_state(std::uint64_t word) { return static_cast<EntryState>(word >> 56); }
 constexpr std::uint64_t entry_generation(std::uint64_t word) { return word & ((1ULL << 40) - 1); }
 
-inline constexpr std::uint8_t kEntryIdempotent = 1;  // functions: a request may run twice
+inline constexpr std::uint8_t kEntryIdempotent = 1;      // functions: a request may run twice
+inline constexpr std::uint8_t kIdempotencyEvicts = 1;    // when full: the oldest outcome goes
+inline constexpr std::uint8_t kIdempotencyReruns = 2;    // what is uncertain runs again
+inline constexpr std::uint8_t kIdempotencyRequired = 4;  // requests need an id
 
 // The control block of a destination: what `create` fixed, immutable while LIVE or CLOSED. Read and
 // written as 45 words, each atomically (directory.cpp), because readers take no lock.
@@ -187,9 +190,15 @@ struct EntryInfo {
     std::uint64_t subscribers_offset;  // topics: the table of subscribers
     std::uint64_t disconnect_after;    // topics: what a subscriber may lose before it is ended
     std::uint32_t subscribers_max;
-    std::uint32_t history;  // topics: messages kept for those who come later
-    std::uint8_t policy;    // topics: what becomes of a slow subscriber
-    std::uint8_t reserved[103];
+    std::uint32_t history;     // topics: messages kept for those who come later
+    std::uint8_t policy;       // topics: what becomes of a slow subscriber
+    std::uint8_t idempotency;  // 1: requests are remembered; the next five say how
+    std::uint8_t idempotency_scope;
+    std::uint8_t idempotency_flags;         // kIdempotency...
+    std::uint32_t idempotency_entries_max;  // 0 = any
+    std::uint64_t idempotency_bytes_max;    // 0 = any
+    std::uint64_t idempotency_ttl_ns;
+    std::uint8_t reserved[80];
     char name[104];
 };
 static_assert(sizeof(EntryInfo) == 360);
@@ -209,7 +218,11 @@ struct alignas(kLinePair) DirectoryEntry {
     Word timed_out;      // functions: callers that gave up
     Word lease_expired;  // leases that ended because their holder said nothing
     Word dead_lettered;  // messages that went to the dead letters
-    std::uint64_t pad2[6];
+    Word duplicates;     // requests that came again
+    Word replays;        // of these, answered with the first outcome
+    Word conflicts;      // of these, with another content
+    Word evicted;        // outcomes forgotten before their time
+    std::uint64_t pad2[2];
     Word attached[kProcessesMax /
                   64];  // processes that hold a handle: the ring is not recycled under them
     Word consumers[kProcessesMax / 64];  // processes that polled
@@ -236,9 +249,8 @@ enum class RegionKind : std::uint32_t {
     chunks = 6,
     pool_waiters = 7,
     data_segments = 8,
-    // reserved for what arrives later: idempotency table, histograms, settings, delay tables,
-    // access rules
     idempotency = 16,
+    // reserved for what arrives later: histograms, settings, delay tables, access rules
     histograms = 17,
     settings = 18,
     delays = 19,

@@ -72,6 +72,10 @@ bool Reaper::sweep(std::uint64_t identity) {
     for (const std::uint64_t victim : victims) {
         retire_victim(victim);
     }
+    // Before any chunk: what the dead was offering is told from its chunk.
+    if (!bug(Bug::records_reaped_last)) {
+        directory_->idempotency().reap(slot, *directory_);
+    }
     if (bug(Bug::attached_cleared_first)) {
         clear_attached(slot);
     }
@@ -85,6 +89,9 @@ bool Reaper::sweep(std::uint64_t identity) {
     }
     if (!complete) {
         return false;
+    }
+    if (bug(Bug::records_reaped_last)) {
+        directory_->idempotency().reap(slot, *directory_);
     }
     // Behind the last one, so that they are handed out together, in order; and whoever parked them.
     const std::uint32_t used = directory_->used();
@@ -133,6 +140,9 @@ bool Reaper::sweep_chunk(std::uint32_t chunk,
             (word_owner(seen) != slot &&
              !(bug(Bug::reap_claimed_by_anybody) && state == ChunkState::claimed))) {
             return true;
+        }
+        if (state == ChunkState::owned && directory_->idempotency().adopt(chunk, seen)) {
+            continue;
         }
         SHM_STEP("reap.chunk");
         if (state == ChunkState::offered) {

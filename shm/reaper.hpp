@@ -5,7 +5,8 @@
 //              the dead and named by one of its in-flight words is freed unless its ring holds it,
 //              or, on its way into a returns lane, committed there; other OFFERED chunks are committed and stay.
 //              Requests that the dead had CLAIMED become FAILED, and their callers hear of it; answers
-//              without a caller, whoever's, are freed (call.hpp). Then thread records, then waiters, then
+//              without a caller, whoever's, are freed (call.hpp). What the dead ran or offered for the
+//              idempotency store is resolved before (idempotency.hpp); a response that it keeps stays. Then thread records, then waiters, then
 //              (last) the attached bits, which keep rings in place while in-flight words are being
 //              resolved.
 //              Messages that the dead had leased, or carried on their way back, are parked: a pass of the

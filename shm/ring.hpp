@@ -49,11 +49,14 @@ class Ring {
          ChunkPool* pool) noexcept;
 
     // Puts `chunk`, OWNED by `me`, at the tail. ok (position in `*position`), queue_full,
-    // queue_not_found (closed), corrupt. On any failure the chunk is OWNED by `me` again.
+    // queue_not_found (closed), corrupt. On any failure the chunk is OWNED by `me` again. `note`, if any,
+    // names the chunk as it is OFFERED, from before that until after the CAS, and kNoRef before a failed
+    // attempt is undone (idempotency.hpp).
     [[nodiscard]] Status commit(std::uint32_t chunk,
                                 std::uint32_t me,
                                 ThreadRecord& thread,
-                                std::uint64_t* position) noexcept;
+                                std::uint64_t* position,
+                                Word* note = nullptr) noexcept;
     // Takes the oldest chunk. ok (`*chunk`, `*position`), queue_empty, queue_not_found (closed and
     // drained), out_of_memory (it lies in a data segment that this process cannot map: it stays),
     // corrupt.

@@ -108,7 +108,8 @@ inline Status Ring::insert(std::uint64_t& t, std::uint64_t ref) noexcept {
 inline Status Ring::commit(std::uint32_t chunk,
                            std::uint32_t me,
                            ThreadRecord& thread,
-                           std::uint64_t* position) noexcept {
+                           std::uint64_t* position,
+                           Word* note) noexcept {
     ChunkHeader& header = *pool_->header(chunk);
     // relaxed: the word is ours (OWNED), nobody else changes it
     const std::uint64_t generation =
@@ -120,6 +121,10 @@ inline Status Ring::commit(std::uint32_t chunk,
     }
     SHM_STEP("ring.commit.inflight");
     thread.inflight.store(mine, std::memory_order_relaxed);  // relaxed: published by C0
+    if (note != nullptr && !bug(Bug::offer_not_noted)) [[unlikely]] {
+        SHM_STEP("ring.commit.note");
+        note->store(mine, std::memory_order_relaxed);  // relaxed: published by C0
+    }
     SHM_STEP("ring.commit.offered");
     // C0: pairs with R4 and the reaper's load of the word (reaper.cpp:K1). Whoever sees OFFERED
     // sees the message, its destination and our in-flight word.
@@ -143,6 +148,11 @@ inline Status Ring::commit(std::uint32_t chunk,
     }
     if (status == Status::queue_full) {
         raise(control_->tail, t);  // whoever committed up to here may not have lived to say so
+    }
+    if (note != nullptr) [[unlikely]] {
+        SHM_STEP("ring.commit.unnote");
+        // Before the chunk is a loan again: then a later offer of it may look like this one.
+        note->store(kNoRef, std::memory_order_relaxed);  // relaxed: published by C2
     }
     SHM_STEP("ring.commit.undo");
     // C2: pairs with the reaper's load (reaper.cpp:K1). The chunk is a loan again.

@@ -52,6 +52,7 @@ struct SegmentPlan {
     std::uint64_t segment_bytes_max = 4ULL << 30U;  // with all data segments
     std::uint64_t process_bytes_max = 0;            // in loans and deliveries; 0 = any
     std::uint32_t temporary_queues_max = 50;        // of one client
+    std::uint32_t idempotency_records = 1U << 15;
     std::uint64_t options_hash = 0;
 };
 

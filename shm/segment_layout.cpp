@@ -1,5 +1,6 @@
 // Laying out a new segment, and checking the layout of one that was found.
 
+#include "shm/idempotency_layout.hpp"
 #include "shm/segment.hpp"
 
 #include <algorithm>
@@ -17,6 +18,9 @@ struct Share {
 // class has room for a header beside a payload of that power of two.
 constexpr std::array<Share, 8> kShares = {
     {{128, 14}, {256, 12}, {384, 10}, {512, 10}, {1152, 14}, {4224, 14}, {16512, 13}, {65664, 13}}};
+
+// Bit k: kind k. Each of them is there.
+constexpr std::uint32_t kKnownRegions = 0b1'1111'1110U | 1U << 16U;
 
 // What limits.message_bytes may be.
 constexpr std::uint64_t kMessageBytesMin = 2048;
@@ -53,6 +57,8 @@ std::uint64_t region_bytes_min(const SegmentHeader& h, RegionKind kind) {
             return 2 * sizeof(WaiterMap);
         case RegionKind::data_segments:
             return sizeof(DataSegment) * kDataSegmentsMax;
+        case RegionKind::idempotency:
+            return idempotency_bytes(kRecordsMin);
         default:
             return 1;
     }
@@ -86,9 +92,7 @@ Result<void> check_regions(const SegmentHeader& h) {
                            std::to_string(r.bytes) + " bytes lies outside the segment of " +
                            std::to_string(h.segment_bytes));
         }
-        const bool known = r.kind >= static_cast<std::uint32_t>(RegionKind::processes) &&
-                           r.kind <= static_cast<std::uint32_t>(RegionKind::data_segments);
-        if (!known) {
+        if (r.kind >= 32 || (kKnownRegions >> r.kind & 1U) == 0) {
             if ((r.flags & kRegionRequired) != 0) {
                 return Error{Status::version_mismatch,
                              0,
@@ -105,8 +109,7 @@ Result<void> check_regions(const SegmentHeader& h) {
         }
         seen |= 1U << r.kind;
     }
-    constexpr std::uint32_t kAll = 0b1'1111'1110;  // kinds 1..8
-    if (seen != kAll) {
+    if (seen != kKnownRegions) {
         return damaged("a required region is missing");
     }
     return {};
@@ -222,6 +225,7 @@ Result<void> plan_layout(const SegmentPlan& plan, SegmentHeader& header) {
         {"limits.pool_bytes", plan.pool_bytes, 1ULL << 20U, 1ULL << 40U},
         {"limits.temporary_queues", plan.temporary_queues_max, 0, kDestinationsMax},
         {"limits.segment_bytes", plan.segment_bytes_max, 0, kSegmentBytesMaxHighest},
+        {"limits.idempotency_entries", plan.idempotency_records, kRecordsMin, kRecordsMax},
     };
     for (const Range& r : ranges) {
         if (r.value < r.low || r.value > r.high) {
@@ -262,6 +266,7 @@ Result<void> plan_layout(const SegmentPlan& plan, SegmentHeader& header) {
     writer.add(RegionKind::pool_waiters, region_bytes_min(header, RegionKind::pool_waiters));
     writer.add(RegionKind::data_segments, region_bytes_min(header, RegionKind::data_segments));
     writer.add(RegionKind::slab_hints, first / kSlabChunks);
+    writer.add(RegionKind::idempotency, idempotency_bytes(plan.idempotency_records));
     writer.add(RegionKind::rings, plan.ring_bytes);
     const std::uint64_t chunks_at = writer.offset();
     writer.add(RegionKind::chunks, bytes);

@@ -24,6 +24,8 @@ struct alignas(kLinePair) ThreadContext {
     std::uint32_t call_rest = 0;  // pauses before the first look for a call's answer
     std::uint64_t id_prefix = 0;  // of message ids
     std::uint64_t id_counter = 0;
+    Word* note =
+        nullptr;  // where its offers note their chunk: one that the idempotency store knows
 };
 
 // Adds to a counter with one writer, without a locked instruction.

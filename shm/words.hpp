@@ -31,6 +31,8 @@ inline constexpr std::uint32_t kChunksMax =
     (1U << 24) - 2;  // a reference has 24 bits, all ones = CLOSED
 inline constexpr std::uint32_t kRegionsMax = 32;
 inline constexpr std::uint32_t kDataSegmentsMax = 48;
+inline constexpr std::uint32_t kRecordsMin = 64;        // of the idempotency store
+inline constexpr std::uint32_t kRecordsMax = 1U << 20;  // a kept chunk names its record by 24 bits
 inline constexpr std::uint32_t kPoolClassesMax = kClassesMax + kDataSegmentsMax;
 inline constexpr std::uint64_t kChunkBytesMax = 1ULL << 30;
 inline constexpr std::uint32_t kCapacityMax = 1U << 24;
@@ -48,7 +50,8 @@ enum class ChunkState : std::uint8_t {
     moving = 7,     // on its way to the dead letters; its mover's                     (leases)
     replied = 8,    // a call that was answered, or the chunk its answer lies in; the caller's
     failed = 9,     // a call whose server died; the caller's
-    orphaned = 10   // a call whose caller gave up; the server's that has it
+    orphaned = 10,  // a call whose caller gave up; the server's that has it
+    kept = 11       // a response that the idempotency store keeps; a record's
 };
 // Owner of a RETIRED chunk that anybody may free; of any other, its owner does, or the owner's reaper.
 inline constexpr std::uint32_t kNobodysChunk = 0xFFF;

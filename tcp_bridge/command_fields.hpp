@@ -125,6 +125,37 @@ class FieldReader {
     ByteReader in_;
 };
 
+// `T` is const for a writer.
+template <typename Io, typename T>
+requires std::is_same_v<std::remove_const_t<T>, std::optional<Idempotency>>
+void fields(Io& io, T& options) {
+    bool on = options.has_value();
+    Idempotency values = options.value_or(Idempotency{});
+    io(on,
+       values.scope,
+       values.when_full,
+       values.when_uncertain,
+       values.required,
+       values.ttl,
+       values.entries_max,
+       values.bytes_max);
+    if constexpr (!std::is_const_v<T>) {
+        options = on ? std::optional(values) : std::nullopt;
+    }
+}
+
+template <typename Io, typename T>
+requires std::is_same_v<std::remove_const_t<T>, IdempotencyFigures>
+void fields(Io& io, T& figures) {
+    io(figures.on,
+       figures.entries,
+       figures.bytes,
+       figures.duplicates,
+       figures.replays,
+       figures.conflicts,
+       figures.evicted);
+}
+
 // `Options` is const for a writer.
 template <typename Io, typename T>
 requires std::is_same_v<std::remove_const_t<T>, QueueOptions>
@@ -136,6 +167,7 @@ void fields(Io& io, T& options) {
        options.lease,
        options.deliveries_max,
        options.dead_letter);
+    fields(io, options.idempotency);
 }
 
 template <typename Io, typename T>
@@ -174,6 +206,7 @@ void fields(Io& io, T& status) {
        status.delayed,
        status.lease_expired,
        status.dead_lettered);
+    fields(io, status.idempotency);
 }
 
 template <typename Io, typename T>
@@ -208,6 +241,7 @@ void fields(Io& io, T& status) {
        status.abandoned,
        status.redelivered,
        status.dropped);
+    fields(io, status.idempotency);
 }
 
 template <typename Io, typename T>
@@ -242,7 +276,8 @@ void fields(Io& io, T& report) {
        report.queues,
        report.processes,
        report.chunks_parked,
-       report.chunks_lingering);
+       report.chunks_lingering,
+       report.chunks_kept);
 }
 
 }  // namespace telpher::bridge

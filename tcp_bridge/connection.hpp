@@ -87,7 +87,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     Socket socket_;
     const std::string peer_;
     const std::string address_;
-    std::string principal_ = "anonymous";
+    std::string principal_{kAnonymous};
     State state_ = State::greeting;
     bool chosen_ = false;  // plain or not: the first byte told
     bool prefaced_ = false;

@@ -238,6 +238,7 @@ void ServerSession::run(const FrameHead& head, Channel* channel, std::span<const
 }
 
 void ServerSession::run_offer(const FrameHead& head, Channel& channel, const MessageView& message) {
+    const detail::OriginScope scope(origin_);
     detail::QueueCore& core = detail::QueueCore::of(channel.queue);
     // relaxed: our own operations are counted before this call. Those that wait already go first.
     if (core.pending(detail::OperationKind::offer).load(std::memory_order_relaxed) == 0) {
@@ -297,6 +298,7 @@ void ServerSession::run_publish(const FrameHead& head, Channel& channel, Message
 }
 
 void ServerSession::run_call(const FrameHead& head, Channel* channel, const Message& message) {
+    const detail::OriginScope scope(origin_);
     const Duration timeout = duration_of(head.argument);
     if ((head.flags & kFlagOneway) != 0) {
         // Without waiting for room: the I/O thread has others to serve.

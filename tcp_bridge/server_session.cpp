@@ -1,5 +1,7 @@
 #include "tcp_bridge/server_session.hpp"
 
+#include "shm/base/clock.hpp"
+#include "shm/base/os.hpp"
 #include "src/broker/queue_core.hpp"
 #include "src/wire/codec.hpp"
 #include "tcp_bridge/byte_cursor.hpp"
@@ -31,6 +33,16 @@ bool is_operation(FrameType type) {
     }
 }
 
+// To the idempotency store a session is a client, and its peer's name its principal; who has proved none is
+// the bridge's own user.
+detail::Origin origin_of(std::string_view principal) {
+    std::uint64_t client = 0;
+    if (!shm::fill_random(&client, sizeof client)) {
+        client = shm::monotonic_ns();  // unique enough among the sessions of one bridge
+    }
+    return {client | 1U, principal == kAnonymous ? 0 : shm::name_hash(principal) | 1ULL << 63U};
+}
+
 }  // namespace
 
 ServerSession::ServerSession(Client client,
@@ -45,6 +57,7 @@ ServerSession::ServerSession(Client client,
       limits_(limits),
       authorize_(std::move(authorize)),
       principal_(std::move(principal)),
+      origin_(origin_of(principal_)),
       parts_(limits_.message_bytes_max, 2 * limits_.message_bytes_max + (1U << 20U)) {}
 
 ServerSession::~ServerSession() { end(); }

@@ -12,6 +12,7 @@
 
 #include "telpher/client.hpp"
 
+#include "src/broker/request_origin.hpp"
 #include "tcp_bridge/bodies.hpp"
 #include "tcp_bridge/body_codec.hpp"
 #include "tcp_bridge/inbox.hpp"
@@ -46,6 +47,9 @@ struct SessionLimits {
 // May `principal` do `verb` to `destination`? In front of every operation.
 using Authorize = std::function<bool(
     std::string_view principal, std::string_view verb, std::string_view destination)>;
+
+// Who has proved no name.
+inline constexpr std::string_view kAnonymous = "anonymous";
 
 class ServerSession : public std::enable_shared_from_this<ServerSession> {
   public:
@@ -174,6 +178,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     const SessionLimits limits_;
     const Authorize authorize_;
     const std::string principal_;
+    const detail::Origin origin_;  // of its requests, to the idempotency store
     SendQueue out_;
     PartAssembler parts_;
     BodyCodec codec_{nullptr};

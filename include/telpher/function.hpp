@@ -41,6 +41,10 @@ struct ServeOptions {
     // A request may run twice: when the process that runs it dies, another one gets it. The same for all
     // who serve the name. Otherwise its caller hears peer_died.
     bool idempotent = false;
+    // Requests that carry a request id are remembered: one that comes again gets the first one's response,
+    // marked as replayed, and its handler does not run. The same for all who serve the name, but for the
+    // fingerprint. Nothing: each request runs.
+    std::optional<Idempotency> idempotency{};
     // A response whose caller has given up; on the thread that ran the handler.
     std::function<void(const Message& response)> on_late{};
     // A handler that threw or returned an error, or whose response could not be sent; on the thread that
@@ -53,8 +57,9 @@ struct SendOptions {
         wait_for_server{};   // how long to wait for somebody who serves the name; 0 = do not wait
     std::stop_token stop{};  // cancels: `cancelled`. Not for send_async: cancel its future
     std::optional<RetryPolicy> retry{};  // instead of the Client's or Server's; not for send_async
-    // The function may run twice for this request: it is retried though it may have run. A request id
-    // alone does not make it so.
+    // The function may run twice for this request: it is retried though it may have run. A request id makes
+    // it so where the function remembers its requests (ServeOptions::idempotency); there a request that has
+    // none and is retried gets one.
     bool idempotent = false;
     RetryReport* report = nullptr;  // filled if there is a policy
 };
@@ -74,6 +79,7 @@ struct FunctionStatus {
     std::uint64_t abandoned = 0;    // begun by a process that died
     std::uint64_t redelivered = 0;  // given to another process after that
     std::uint64_t dropped = 0;      // one-way requests left over when the function ended
+    IdempotencyFigures idempotency{};
 };
 
 // Serving one name: from `serve` until it is stopped or destroyed. Move-only.

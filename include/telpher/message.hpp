@@ -95,6 +95,9 @@ class Message : public MessageFields<Message> {
     // are retried.
     Message& with_attempt(std::uint32_t attempt) &;
     Message& with_no_retry(bool on = true) &;
+    // Set by the runtime: a response that was sent before, a request that had begun before.
+    Message& with_replayed(bool on = true) &;
+    Message& with_rerun(bool on = true) &;
     // Confirmed only when it is on disk; needs a durable queue.
     Message& durable(bool on = true) &;
     // No response is wanted.

@@ -129,6 +129,8 @@ enum class ExtensionId : std::uint8_t {
     type = 10,
     attempt = 11,
     no_retry = 12,
+    replayed = 21,
+    rerun = 22,
 };
 
 // Where the pieces of a message are: what every accessor reads. One cache line.
@@ -221,6 +223,14 @@ class MessageFields {
     // Whether somebody further up retries: what a handler calls for it is not retried (retry.hpp).
     [[nodiscard]] bool no_retry() const noexcept {
         return !extension(detail::ExtensionId::no_retry).empty();
+    }
+    // Of a response: the first one to this request id, again (idempotency.hpp).
+    [[nodiscard]] bool replayed() const noexcept {
+        return !extension(detail::ExtensionId::replayed).empty();
+    }
+    // Of a request in its handler: it had begun before, and nobody knows how that ended (idempotency.hpp).
+    [[nodiscard]] bool rerun() const noexcept {
+        return !extension(detail::ExtensionId::rerun).empty();
     }
     [[nodiscard]] std::string_view topic() const noexcept {
         const auto& pieces = parts();

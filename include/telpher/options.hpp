@@ -1,6 +1,7 @@
 #pragma once
 // Every option and every limit, with units and defaults. Plain structs for designated initialisers.
 
+#include "telpher/idempotency.hpp"
 #include "telpher/lease.hpp"
 #include "telpher/retry.hpp"
 
@@ -38,6 +39,8 @@ struct DomainLimits {
     // What one process may hold in loans and deliveries, in memory taken; 0 = no limit.
     std::size_t process_bytes = 0;
     std::uint32_t temporary_queues = 50;  // of one Server or Client, 0..4096
+    // Requests that all destinations together remember (idempotency.hpp), 64..1'048'576; 72 bytes each.
+    std::uint32_t idempotency_entries = 1U << 15U;
 };
 
 struct ServerOptions {
@@ -106,6 +109,9 @@ struct QueueOptions {
     // bounded drops the letters for which it has no room, and counts them. Empty: they are dropped, and
     // counted.
     std::string dead_letter{};
+    // Messages that carry a request id are remembered: one that is offered again is accepted again, with
+    // the first one's sequence number, and not enqueued. Nothing: each offer is a new message.
+    std::optional<Idempotency> idempotency{};
 };
 
 struct TemporaryQueueOptions {

@@ -42,6 +42,7 @@ struct QueueStatus {
     std::optional<std::chrono::milliseconds>
         oldest_age{};  // of the message at the head, none when empty
     bool removed = false;
+    IdempotencyFigures idempotency{};
 };
 
 class Messages;

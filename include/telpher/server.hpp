@@ -44,6 +44,7 @@ struct VerifyReport {
     std::uint64_t chunks_answered = 0;   // calls that have ended, and were not given back yet
     std::uint64_t chunks_retired = 0;    // taken out of topics, and perhaps still read
     std::uint64_t chunks_parked = 0;     // leased before, to be handed out again
+    std::uint64_t chunks_kept = 0;       // responses that are remembered (idempotency.hpp)
     std::uint64_t chunks_lingering = 0;  // done with, and read under leases that expired
     std::uint32_t queues = 0;
     std::uint32_t processes = 0;

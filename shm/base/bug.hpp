@@ -36,6 +36,11 @@ enum class Bug {
     readers_not_forgotten,  // a reaper leaves the notes of dead readers
     reaper_frees_leased,    // a reaper frees what the dead had leased
     parked_not_sought,      // after a death nobody looks for what was parked
+    proposal_not_checked,   // who proposes a request does not look whether another did
+    response_not_kept,      // a reaper frees a response that a record names
+    uncertain_forgotten,    // a reaper forgets what the dead ran
+    offer_not_noted,        // an offer does not say which chunk it commits
+    records_reaped_last,    // a reaper frees chunks before it looks what became of offers
 };
 #ifdef TELPHER_STEPS
 inline Bug seeded_bug = Bug::none;

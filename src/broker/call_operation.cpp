@@ -1,9 +1,18 @@
 #include "src/broker/call_operation.hpp"
 
+#include "shm/base/clock.hpp"
 #include "src/broker/parker.hpp"
 #include "src/client/domain_core.hpp"
 
+#include <algorithm>
+
 namespace telpher::detail {
+namespace {
+
+// As CallTarget::call.
+constexpr std::uint64_t kLongestRestNs = 16'000'000;
+
+}  // namespace
 
 CallOperation::CallOperation(Result<Message> outcome) : Operation(nullptr) {
     result.emplace(std::move(outcome));
@@ -51,9 +60,29 @@ Result<Future<Message>> CallOperation::start(std::shared_ptr<DomainCore> domain,
 
 // Nobody changes the target and the chunk's number, and a look at the chunk does no harm when the call
 // was withdrawn.
-bool CallOperation::ready() const noexcept { return target_->moved_last(chunk_); }
+bool CallOperation::ready() const noexcept {
+    if (again_ns_ == 0) [[likely]] {
+        return target_->moved_last(chunk_);
+    }
+    const bool due = shm::monotonic_ns() >= again_ns_;
+    if (!due) {
+        awaits_->look_by(again_ns_);
+    }
+    return due;
+}
 
 Status CallOperation::run() {
+    if (again_ns_ != 0) {
+        again_ns_ = 0;
+        if (auto sent = target_->send_again(chunk_, awaits_->context()); !sent) {
+            result.emplace(sent.error());
+            return sent.status();
+        }
+    } else if (target_->deferred(chunk_)) {
+        again_ns_ = shm::monotonic_ns() + rest_ns_;
+        rest_ns_ = std::min(2 * rest_ns_, kLongestRestNs);
+        return Status::queue_empty;
+    }
     auto outcome = target_->advance(chunk_, awaits_->context(), attempts_);
     const Status status = outcome.status();
     if (status != Status::queue_empty) {

@@ -46,6 +46,9 @@ class CallOperation : public Operation {
     Parker* awaits_ = nullptr;
     std::uint32_t chunk_ = shm::kNoChunk;
     std::uint32_t attempts_ = 1;
+    std::uint64_t again_ns_ =
+        0;  // when it is sent again: one of its id runs elsewhere; 0: it does not
+    std::uint64_t rest_ns_ = 500'000;
 };
 
 Future<Message> ready_future(Result<Message> result);

@@ -38,7 +38,9 @@ FunctionStatus function_status(shm::Attachment& attachment,
 }
 
 Result<FunctionStatus> CallTarget::status() const {
-    return function_status(*attachment_, found_, ring_, lane_);
+    FunctionStatus status = function_status(*attachment_, found_, ring_, lane_);
+    status.idempotency = memory_.figures();
+    return status;
 }
 
 }  // namespace telpher::detail

@@ -1,15 +1,22 @@
 #include "src/broker/call_target.hpp"
 
+#include "src/broker/request_origin.hpp"
 #include "src/wire/codec.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
-#include <cstdio>
+#include <thread>
 
 namespace telpher::detail {
 namespace {
 
 // The coarse clock lags by that much: a deadline by it is never early.
 constexpr std::uint64_t kCoarseNs = 10'000'000;
+
+// Between two looks whether a request of the same id still runs elsewhere.
+constexpr Duration kFirstRest = std::chrono::microseconds(500);
+constexpr Duration kLongestRest = std::chrono::milliseconds(16);
 
 std::uint64_t coarse_deadline(Duration timeout) noexcept {
     const std::uint64_t now = shm::monotonic_coarse_ns() + kCoarseNs;
@@ -30,7 +37,9 @@ CallTarget::CallTarget(std::shared_ptr<shm::Attachment> attachment,
       calls_(attachment_->calls()),
       found_(found),
       slot_(attachment_->slot()),
-      idempotent_((found.info.flags & shm::kEntryIdempotent) != 0),
+      memory_(*attachment_, found),
+      resends_((found.info.flags & shm::kEntryIdempotent) != 0 || memory_.reruns()),
+      user_(getuid()),
       source_(*attachment_, {nullptr, &closed}, sizeof(shm::CallBlock)) {}
 
 CallTarget::~CallTarget() {
@@ -117,6 +126,7 @@ Result<std::uint32_t> CallTarget::begin(const Message& request,
     const bool oneway = (shm::call_flags(thread) & shm::kCallOneway) != 0;
     calls_.open(
         chunk, attachment_->identity(), thread, oneway ? ~0ULL : coarse_deadline(options.timeout));
+    calls_.sign(chunk, t_origin.principal != 0 ? t_origin.principal : user_, t_origin.client);
     const auto out = calls_.message(chunk).first(bytes);
     const wire::Stamp stamp{MessageId{context.id_prefix, ++context.id_counter},
                             shm::wall_coarse_ns(),
@@ -195,6 +205,7 @@ Result<Message> CallTarget::call(const Message& request, const CallOptions& opti
     }
     const std::uint32_t chunk = *sent;
     std::uint32_t attempts = 1;
+    Duration rest = kFirstRest;
     CallWait waiting(*attachment_, *context, options, clock);
     for (;;) {
         const Status status = waiting.wait(
@@ -213,7 +224,18 @@ Result<Message> CallTarget::call(const Message& request, const CallOptions& opti
             continue;
         }
         if (calls_.look(chunk, slot_) == shm::Calls::Look::replied) [[likely]] {
-            return take(chunk, *context);
+            if (!calls_.deferred(chunk)) [[likely]] {
+                return take(chunk, *context);
+            }
+            if (const Status ended = pause(rest, options, clock); ended != Status::ok) {
+                release(chunk);
+                return Error{ended, 0, kRunsElsewhere, Outcome::may_have_happened};
+            }
+            rest = std::min(2 * rest, kLongestRest);
+            if (auto sent_again = send_again(chunk, *context); !sent_again) {
+                return sent_again.error();
+            }
+            continue;
         }
         auto result = advance(chunk, *context, attempts);
         if (result.status() != Status::queue_empty) {
@@ -231,13 +253,14 @@ Result<Message> CallTarget::advance(std::uint32_t chunk,
             return gone() && calls_.queued(chunk) ? give_up(chunk, Status::function_not_found)
                                                   : Result<Message>(Status::queue_empty);
         case shm::Calls::Look::replied:
-            return take(chunk, context);
+            return calls_.deferred(chunk) ? Result<Message>(Status::queue_empty)
+                                          : take(chunk, context);
         case shm::Calls::Look::lost:
             return Error{Status::corrupt, 0, "the word of a call of " + label() + " is damaged"};
         case shm::Calls::Look::failed:
             break;
     }
-    if (!idempotent_ || attempts >= kAttemptsMax || gone()) {
+    if (!resends_ || attempts >= kAttemptsMax || gone()) {
         return failed(chunk);
     }
     ++attempts;
@@ -251,6 +274,36 @@ Result<Message> CallTarget::advance(std::uint32_t chunk,
         return lane_.readable() || ring_.readable();
     });
     return Status::queue_empty;
+}
+
+// A request of its id runs elsewhere: who waits for that keeps no server.
+Status CallTarget::pause(Duration time, const CallOptions& options, CallClock& clock) const {
+    const Duration left = clock.left();
+    if (left.count() == 0) {
+        return Status::timed_out;
+    }
+    std::this_thread::sleep_for(std::min(time, left));
+    if (options.stop->stop_requested()) {
+        return Status::cancelled;
+    }
+    // relaxed: a moment's truth, looked at again
+    return options.closed->load(std::memory_order_relaxed) ? Status::closed : attachment_->usable();
+}
+
+// The chunk is ours, and holds the request as it was sent. Killed before the commit: the reaper frees it.
+Result<void> CallTarget::send_again(std::uint32_t chunk, shm::ThreadContext& context) {
+    calls_.reopen(chunk);
+    std::uint64_t place = 0;
+    const Status status = ring_.commit(chunk, slot_, *context.record, &place);
+    if (status != Status::ok) {
+        release(chunk);
+        return Error{status == Status::queue_full ? Status::timed_out : Status::function_not_found,
+                     0,
+                     kRunsElsewhere,
+                     Outcome::may_have_happened};
+    }
+    shm::wake(ring_.control().items, attachment_->threads(), [this] { return ring_.readable(); });
+    return {};
 }
 
 Result<Message> CallTarget::failed(std::uint32_t chunk) {
@@ -309,75 +362,6 @@ Result<Message> CallTarget::give_up(std::uint32_t chunk, Status reason) {
                  0,
                  "a server of " + label() + " had begun, and may go on",
                  Outcome::may_have_happened};
-}
-
-// ---- the answer --------------------------------------------------------------------------------
-
-// Killed before the second chunk is freed, or between: REPLIED, and swept with it.
-Result<Message> CallTarget::take(std::uint32_t chunk, shm::ThreadContext& context) {
-    const shm::CallBlock& block = calls_.block(chunk);
-    // relaxed, both: written before REPLIED, which we have seen
-    const std::uint64_t outcome = block.outcome.load(std::memory_order_relaxed);
-    shm::ChunkPool& pool = attachment_->pool();
-    if (outcome != 0) [[unlikely]] {
-        const std::uint64_t error_id =
-            block.error_id.load(std::memory_order_relaxed);  // relaxed: as above
-        calls_.free_second(chunk);
-        pool.release(chunk, slot_, context.cursor);
-        return answered_with(static_cast<Status>(outcome & 0xFFU), error_id);
-    }
-    const std::uint32_t from = calls_.response(chunk, slot_);
-    if (from == shm::kNoChunk) [[unlikely]] {
-        pool.release(chunk, slot_, context.cursor);
-        return Error{Status::out_of_memory,
-                     0,
-                     "the response of " + label() +
-                         " lies in a data segment that cannot be mapped into this process",
-                     Outcome::happened};
-    }
-    Result<Message> result(std::in_place);
-    // To be read now, and written by the next call.
-    const auto* line = reinterpret_cast<const std::byte*>(pool.header(from));
-    shm::prefetch_for_write(line + shm::kCacheLine);
-    shm::prefetch_for_write(line + 2 * shm::kCacheLine);
-    MessageView view;
-    if (wire::decode_in_place(calls_.message(from), view)) [[likely]] {
-        result->assign(view);
-    } else if (auto rare = wire::decode(calls_.message(from)); rare) {
-        result->assign(*rare);
-    } else {
-        result = rare.error();
-    }
-    if (from != chunk) {
-        SHM_STEP("call.take.second");
-        pool.release(from, slot_, context.cursor);
-    }
-    SHM_STEP("call.take.release");
-    pool.release(chunk, slot_, context.cursor);
-    return result;
-}
-
-Error CallTarget::answered_with(Status outcome, std::uint64_t error_id) const {
-    char id[32] = {};
-    std::snprintf(id, sizeof id, "%016llx", static_cast<unsigned long long>(error_id));
-    switch (outcome) {
-        case Status::handler_error:
-            return {outcome, 0, "the handler of " + label() + " failed, error id " + id};
-        case Status::timed_out:
-            return {outcome,
-                    0,
-                    "its time had passed before a server of " + label() + " began",
-                    Outcome::did_not_happen};
-        case Status::message_too_large:
-        case Status::out_of_memory:
-        case Status::bad_request:
-            return {outcome,
-                    0,
-                    "the response of " + label() + " could not be sent, error id " + id,
-                    Outcome::happened};
-        default:
-            return {outcome, 0, "from a server of " + label()};
-    }
 }
 
 }  // namespace telpher::detail

@@ -14,6 +14,7 @@
 #include "shm/call.hpp"
 #include "src/broker/call_wait.hpp"
 #include "src/broker/chunk_source.hpp"
+#include "src/broker/request_memory.hpp"
 
 #include <memory>
 #include <string>
@@ -23,6 +24,7 @@ namespace telpher::detail {
 // How often a request is given to a further server after the one that had begun it died: a request
 // that kills its servers must end.
 inline constexpr std::uint32_t kAttemptsMax = 4;
+inline constexpr const char* kRunsElsewhere = "a request of the same id was under way elsewhere";
 
 class CallTarget {
   public:
@@ -55,6 +57,14 @@ class CallTarget {
     Result<Message> advance(std::uint32_t chunk,
                             shm::ThreadContext& context,
                             std::uint32_t& attempts);
+    // Of an answered call: whether a request of its id runs elsewhere. Then it is sent again after a pause.
+    [[nodiscard]] bool deferred(std::uint32_t chunk) const noexcept {
+        return calls_.look(chunk, slot_) == shm::Calls::Look::replied && calls_.deferred(chunk);
+    }
+    // Sends a deferred call again. ok, or why not: the call is over.
+    Result<void> send_again(std::uint32_t chunk, shm::ThreadContext& context);
+    // Whether requests with an id may be sent again, whatever became of them.
+    [[nodiscard]] bool remembers() const noexcept { return memory_.on(); }
     // Gives the call up because of `reason`; its result, if that came meanwhile; `queue_empty` if a
     // server has it that was thought gone (function_not_found).
     Result<Message> give_up(std::uint32_t chunk, Status reason);
@@ -74,9 +84,11 @@ class CallTarget {
                                 const CallOptions& options,
                                 CallClock& clock);
     [[nodiscard]] Error refused(Status status) const;
+    [[nodiscard]] Status pause(Duration time, const CallOptions& options, CallClock& clock) const;
     Result<Message> take(std::uint32_t chunk, shm::ThreadContext& context);
     Result<Message> failed(std::uint32_t chunk);
-    [[nodiscard]] Error answered_with(Status outcome, std::uint64_t error_id) const;
+    [[nodiscard]] Error answered_with(std::uint64_t word, std::uint64_t error_id) const;
+    [[nodiscard]] Error remembered_as(Status status, Outcome effect, std::uint64_t error_id) const;
     void release(std::uint32_t chunk) noexcept;
     [[nodiscard]] shm::DirectoryEntry& entry() const noexcept {
         return attachment_->directory().entry(found_.entry);
@@ -89,7 +101,9 @@ class CallTarget {
     shm::Calls calls_;
     const shm::Found found_;
     const std::uint32_t slot_;
-    const bool idempotent_;
+    RequestMemory memory_;      // its options, and its figures
+    const bool resends_;        // a request whose server died goes to another one
+    const std::uint64_t user_;  // of this process
     ChunkSource source_;
 };
 

@@ -338,6 +338,7 @@ void PollOperation::put_back() noexcept {
 }
 
 Status OfferOperation::run() {
+    const OriginScope scope(origin);
     auto sent = core()->offer(message, {}, {});
     const Status status = sent.status();
     if (status != Status::queue_full && status != Status::out_of_memory) {

@@ -19,6 +19,7 @@
 #include "telpher/result.hpp"
 
 #include "shm/attachment.hpp"
+#include "src/broker/request_origin.hpp"
 
 #include <boost/intrusive/list.hpp>
 #include <boost/intrusive/set.hpp>
@@ -207,6 +208,7 @@ class OfferOperation : public Operation {
     Status run() override;
     void fail(Status status) override { result.emplace(status); }
     Message message;
+    Origin origin{};  // of who asked for it
     std::optional<Result<std::uint64_t>> result;
 
   protected:

@@ -202,6 +202,8 @@ void Parker::sleep(std::uint32_t seen, std::uint64_t until_ns) {
         longest = kMemoryLookNs;
     }
     std::uint64_t until = std::min(until_ns, now + longest);
+    until = std::min(until, look_by_ns_);
+    look_by_ns_ = ~0ULL;
     if (!deadlines_.empty()) {
         until = std::min(until, deadlines_.begin()->deadline_ns);
     }

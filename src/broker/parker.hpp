@@ -111,6 +111,8 @@ class Parker : public std::enable_shared_from_this<Parker> {
     [[nodiscard]] std::uint32_t thread_index() const noexcept { return context_->index; }
     // For its thread alone.
     [[nodiscard]] shm::ThreadContext& context() const noexcept { return *context_; }
+    // The same: no sleep beyond that moment, this time.
+    void look_by(std::uint64_t ns) noexcept { look_by_ns_ = ns < look_by_ns_ ? ns : look_by_ns_; }
     [[nodiscard]] static bool on_thread_of(const Parker* parker) noexcept;
     // On the parker's thread: serves everybody until `operation` is over. Returns whether it is.
     bool help(const Operation& operation, std::uint64_t deadline_ns);
@@ -167,7 +169,8 @@ class Parker : public std::enable_shared_from_this<Parker> {
     // coroutines resumed. No sleep before that.
     bool changed_ = false;
     bool starving_ = false;
-    bool idle_ = false;  // the last sleep ended by time
+    std::uint64_t look_by_ns_ = ~0ULL;  // monotonic
+    bool idle_ = false;                 // the last sleep ended by time
     std::vector<Operation*> resumes_;
 };
 

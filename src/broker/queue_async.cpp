@@ -72,6 +72,7 @@ Future<std::uint64_t> QueueCore::offer_async(Message message,
     }
     auto* operation = new OfferOperation(shared_from_this(), **parker, OperationKind::offer);
     operation->message = std::move(message);
+    operation->origin = t_origin;
     operation->submit(timeout, stop);
     if (refuse({}) != Status::ok) {
         (*parker)->look_at_all();  // closed meanwhile: its sweep may have been before

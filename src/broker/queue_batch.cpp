@@ -55,8 +55,8 @@ Result<std::size_t> QueueCore::offer_n(std::span<const Message> messages,
     std::size_t accepted = 0;
     std::size_t unannounced = 0;
     for (const Message& message : messages) {
-        if (budget_ == 0 && message.check() && offer_quietly(**context, message) == Status::ok)
-            [[likely]] {
+        if (budget_ == 0 && !memory_.on() && message.check() &&
+            offer_quietly(**context, message) == Status::ok) [[likely]] {
             ++accepted;
             ++unannounced;
             continue;

@@ -2,6 +2,8 @@
 
 #include "src/client/domain_core.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 namespace telpher::detail {
@@ -29,7 +31,9 @@ QueueCore::QueueCore(std::shared_ptr<DomainCore> domain,
       created_(created),
       circular_(found.info.kind == static_cast<std::uint8_t>(shm::Kind::circular)),
       foreign_(found.info.owner != 0 && found.info.owner != attachment_.identity()),
-      budget_(found.info.byte_budget) {}
+      budget_(found.info.byte_budget),
+      memory_(attachment_, found),
+      user_(getuid()) {}
 
 QueueCore::~QueueCore() {
     if (attachment_.forked()) {
@@ -168,10 +172,19 @@ template <typename Fields>
 Result<std::uint64_t> QueueCore::offer_checked(const Fields& message,
                                                Duration timeout,
                                                const std::stop_token& stop) {
-    Status status = refuse(timeout);
-    if (status != Status::ok) [[unlikely]] {
+    if (const Status status = refuse(timeout); status != Status::ok) [[unlikely]] {
         return explain(status, timeout);
     }
+    if (memory_.on()) [[unlikely]] {
+        return offer_once(MessageView(message.parts()), timeout, stop);
+    }
+    return offer_new(message, timeout, stop);
+}
+
+template <typename Fields>
+Result<std::uint64_t> QueueCore::offer_new(const Fields& message,
+                                           Duration timeout,
+                                           const std::stop_token& stop) {
     shm::ThreadContext* context = attachment_.quick_context();
     if (context == nullptr) [[unlikely]] {
         auto made = attachment_.context();
@@ -201,7 +214,7 @@ Result<std::uint64_t> QueueCore::offer_checked(const Fields& message,
     }
     wire::encode(message, stamp(*context), message_in(chunk).first(bytes));
     std::uint64_t position = 0;
-    status = send(*context, chunk, timeout, stop, &position);
+    const Status status = send(*context, chunk, timeout, stop, &position);
     if (status == Status::ok) [[likely]] {
         return found_.info.sequence_base + position + 1;
     }
@@ -209,10 +222,18 @@ Result<std::uint64_t> QueueCore::offer_checked(const Fields& message,
     return explain(status, timeout);
 }
 
+// For queue_once.cpp.
+template Result<std::uint64_t> QueueCore::offer_new(const MessageView& message,
+                                                    Duration timeout,
+                                                    const std::stop_token& stop);
+
 Result<std::uint64_t> QueueCore::offer(Loan& loan, Duration timeout, const std::stop_token& stop) {
     if (!loan) {
         return Error{
             Status::bad_request, 0, "the loan is empty: it was offered already, or never taken"};
+    }
+    if (memory_.required()) {
+        return RequestMemory::id_missing("queue '" + name_ + "'");  // a loan has none
     }
     if (loan.held_.memory != &attachment_) {
         return Error{Status::bad_request, 0, "the loan was taken from another domain"};
@@ -263,7 +284,8 @@ Status QueueCore::commit(shm::ThreadContext& context,
     if (leased_) {
         attachment_.leases().open(chunk);
     }
-    const Status status = ring_.commit(chunk, attachment_.slot(), *context.record, position);
+    const Status status =
+        ring_.commit(chunk, attachment_.slot(), *context.record, position, context.note);
     if (status == Status::ok) [[likely]] {
         shm::wake(
             ring_.control().items, attachment_.threads(), [this] { return ring_.readable(); });

@@ -13,6 +13,7 @@
 #include "src/broker/byte_meter.hpp"
 #include "src/broker/chunk_source.hpp"
 #include "src/broker/operation.hpp"
+#include "src/broker/request_memory.hpp"
 #include "src/broker/waiter.hpp"
 #include "src/broker/watch.hpp"
 #include "src/wire/codec.hpp"
@@ -106,6 +107,15 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     [[nodiscard]] bool created() const { return created_; }
 
   private:
+    // Of a queue that remembers its messages.
+    Result<std::uint64_t> offer_once(const MessageView& message,
+                                     Duration timeout,
+                                     const std::stop_token& stop);
+    [[nodiscard]] Status pause_for_another(const std::stop_token& stop) const;
+    template <typename Fields>
+    Result<std::uint64_t> offer_new(const Fields& message,
+                                    Duration timeout,
+                                    const std::stop_token& stop);
     template <typename Fields>
     Result<std::uint64_t> offer_checked(const Fields& message,
                                         Duration timeout,
@@ -196,6 +206,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     bool foreign_;  // a temporary queue of another process: not ours to consume
     std::uint64_t budget_;
     ByteMeter meter_;
+    RequestMemory memory_;
+    const std::uint64_t user_;  // of this process
     std::atomic<bool> consumer_noted_{false};
     std::atomic<bool> closed_{false};
     std::atomic<std::uint32_t> polls_pending_{0};  // asynchronous ones of this handle

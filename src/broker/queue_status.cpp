@@ -82,6 +82,7 @@ Result<QueueStatus> QueueCore::status() const {
     if (leased_) {
         measure_leases(status);
     }
+    status.idempotency = memory_.figures();
     if (circular_) {  // a drop is a claim, too
         status.polled -= std::min(status.polled, status.dropped);
     }

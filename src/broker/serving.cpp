@@ -38,10 +38,12 @@ Serving::Serving(std::shared_ptr<DomainCore> domain,
       calls_(attachment_.calls()),
       found_(found),
       name_(found.name() == kDefaultFunction ? std::string() : found.name()),
-      idempotent_((found.info.flags & shm::kEntryIdempotent) != 0),
+      memory_(attachment_, found),
+      whole_((found.info.flags & shm::kEntryIdempotent) != 0 || memory_.reruns()),
       handler_(std::move(handler)),
       options_(options),
-      source_(attachment_, {}, sizeof(shm::CallBlock)) {}
+      source_(attachment_, {}, sizeof(shm::CallBlock)),
+      kept_(attachment_, {}) {}
 
 Serving::~Serving() {
     if (attachment_.forked()) {
@@ -166,7 +168,9 @@ Result<FunctionStatus> Serving::status() const {
     if (const Status status = attachment_.usable(); status != Status::ok) {
         return status;
     }
-    return function_status(attachment_, found_, ring_, lane_);
+    FunctionStatus status = function_status(attachment_, found_, ring_, lane_);
+    status.idempotency = memory_.figures();
+    return status;
 }
 
 // ---- the threads -------------------------------------------------------------------------------

@@ -12,6 +12,7 @@
 #include "shm/attachment.hpp"
 #include "shm/call.hpp"
 #include "src/broker/chunk_source.hpp"
+#include "src/broker/request_memory.hpp"
 #include "src/broker/waiter.hpp"
 
 #include <atomic>
@@ -53,6 +54,9 @@ class Serving : public std::enable_shared_from_this<Serving> {
     struct Work {
         shm::ThreadContext& context;
         Message request{};
+        bool thrown = false;  // the handler threw
+        // What is remembered of the request; nothing: nothing is.
+        std::optional<RequestMemory::Answer> remembered{};
     };
 
     Result<void> start_threads(std::uint32_t count);
@@ -62,10 +66,29 @@ class Serving : public std::enable_shared_from_this<Serving> {
     void serve(Work& work, std::uint32_t chunk);
     // Whether the request is to be begun; answered or freed if not.
     [[nodiscard]] bool begin(Work& work, std::uint32_t chunk, MessageView& view, bool oneway);
+    [[nodiscard]] Result<Message> handle(Work& work, const MessageView& view);
+    void fail(Work& work, std::uint32_t chunk, const Error& error, bool oneway);
+    // Of a function that remembers its requests: whether this one is to run; answered or freed if not.
+    [[nodiscard]] bool recall(Work& work,
+                              std::uint32_t chunk,
+                              const MessageView& view,
+                              bool oneway);
+    void turn_away(Work& work,
+                   std::uint32_t chunk,
+                   const RequestMemory::Answer& answer,
+                   bool oneway);
+    void replay(Work& work, std::uint32_t chunk, const RequestMemory::Answer& answer, bool oneway);
+    void remember(Work& work, Message* response);
+    void remember_failure(Work& work, const Error& error, std::uint64_t error_id);
+    [[nodiscard]] std::string id_of(const Message& request) const;
     void respond(Work& work, std::uint32_t chunk, const MessageView& view, Message& response);
     [[nodiscard]] Result<void> put_response(Work& work, std::uint32_t chunk, Message& response);
     void answer(Work& work, std::uint32_t chunk, const Message* response);
     void refuse(Work& work, std::uint32_t chunk, Status outcome, std::uint64_t error_id);
+    void answer_without(Work& work,
+                        std::uint32_t chunk,
+                        std::uint64_t outcome,
+                        std::uint64_t error_id);
     std::uint64_t report(Work& work, Status status, const std::string& text) noexcept;
     void count(shm::Word& counter) const noexcept;
 
@@ -76,10 +99,12 @@ class Serving : public std::enable_shared_from_this<Serving> {
     shm::Calls calls_;
     const shm::Found found_;
     const std::string name_;
-    const bool idempotent_;
+    RequestMemory memory_;
+    const bool whole_;  // requests stay as they are: another server may have to run them
     Handler handler_;
     ServeOptions options_;
     ChunkSource source_;  // for responses; no close ends its wait, and they are sent after all
+    ChunkSource kept_;    // for those that are remembered
     std::atomic<bool> stopping_{false};
     std::atomic<std::uint32_t> running_{0};
     std::mutex threads_mutex_;  // guards threads_, and is held by who joins them

@@ -29,28 +29,45 @@ void Serving::serve(Work& work, std::uint32_t chunk) {
     if (!begin(work, chunk, view, oneway)) [[unlikely]] {
         return;
     }
-    Status failed = Status::handler_error;
-    std::string text;
+    if (memory_.on() && !recall(work, chunk, view, oneway)) [[unlikely]] {
+        return;
+    }
+    Result<Message> response = handle(work, view);
+    if (!response) [[unlikely]] {
+        fail(work, chunk, response.error(), oneway);
+        return;
+    }
+    if (oneway) {
+        if (work.remembered) [[unlikely]] {
+            remember(work, nullptr);
+        }
+        attachment_.pool().release(chunk, attachment_.slot(), work.context.cursor);
+    } else {
+        respond(work, chunk, view, *response);
+    }
+}
+
+Result<Message> Serving::handle(Work& work, const MessageView& view) {
     // Most requests have no extension, and are spared the look into it.
     const RetryChain chain(view.head().extension_bytes != 0 && view.no_retry());
+    work.thrown = false;
     try {
-        Result<Message> response = handler_(work.request);
-        if (response) [[likely]] {
-            if (oneway) {
-                attachment_.pool().release(chunk, attachment_.slot(), work.context.cursor);
-            } else {
-                respond(work, chunk, view, *response);
-            }
-            return;
-        }
-        failed = response.status();
-        text = to_string(response.error());
+        return handler_(work.request);
     } catch (const std::exception& thrown) {
-        text = thrown.what();
+        work.thrown = true;
+        return Error{Status::handler_error, 0, thrown.what()};
     } catch (...) {
-        text = "something that is no std::exception was thrown";
+        work.thrown = true;
+        return Error{Status::handler_error, 0, "something that is no std::exception was thrown"};
     }
-    const std::uint64_t error_id = report(work, failed, text);
+}
+
+void Serving::fail(Work& work, std::uint32_t chunk, const Error& error, bool oneway) {
+    const std::uint64_t error_id =
+        report(work, error.status, work.thrown ? error.detail : to_string(error));
+    if (work.remembered) [[unlikely]] {
+        remember_failure(work, error, error_id);
+    }
     if (oneway) {
         count(attachment_.directory().entry(found_.entry).errors);
         attachment_.pool().release(chunk, attachment_.slot(), work.context.cursor);
@@ -105,6 +122,9 @@ void Serving::respond(Work& work, std::uint32_t chunk, const MessageView& view, 
         response.with_attempt(1).with_no_retry(false);  // of a handler that returned its request
     }
     response.without_timeout().with_response_status(Status::ok);
+    if (work.remembered) [[unlikely]] {
+        remember(work, &response);
+    }
     if (auto put = put_response(work, chunk, response); !put) [[unlikely]] {
         const std::uint64_t error_id = report(work, put.status(), to_string(put.error()));
         refuse(work, chunk, put.status(), error_id);
@@ -124,7 +144,7 @@ Result<void> Serving::put_response(Work& work, std::uint32_t chunk, Message& res
                             MessageType::response};
     const std::size_t bytes = wire::encoded_bytes(response);
     const auto own = calls_.message(chunk);
-    if (!idempotent_ && bytes <= own.size()) [[likely]] {
+    if (!whole_ && bytes <= own.size()) [[likely]] {
         wire::encode(response, stamp, own.first(bytes));
         return {};
     }
@@ -160,19 +180,26 @@ void Serving::answer(Work& work, std::uint32_t chunk, const Message* response) {
 }
 
 void Serving::refuse(Work& work, std::uint32_t chunk, Status outcome, std::uint64_t error_id) {
+    count(attachment_.directory().entry(found_.entry).errors);
+    answer_without(work, chunk, shm::make_outcome(static_cast<std::uint8_t>(outcome), 0), error_id);
+}
+
+void Serving::answer_without(Work& work,
+                             std::uint32_t chunk,
+                             std::uint64_t outcome,
+                             std::uint64_t error_id) {
     shm::CallBlock& block = calls_.block(chunk);
     // relaxed, both: ours until the answer, which publishes them
     block.error_id.store(error_id, std::memory_order_relaxed);
-    block.outcome.store(static_cast<std::uint64_t>(outcome),
-                        std::memory_order_relaxed);  // relaxed: as above
-    count(attachment_.directory().entry(found_.entry).errors);
+    block.outcome.store(outcome, std::memory_order_relaxed);  // relaxed: as above
     answer(work, chunk, nullptr);
 }
 
 // Tells the server's log; returns the error id.
 std::uint64_t Serving::report(Work& work, Status status, const std::string& text) noexcept {
+    // 55 bits: a record of a failure has room for that many.
     const std::uint64_t error_id =
-        (work.context.id_prefix ^ ++work.context.id_counter) * 0x9E3779B97F4A7C15ULL;
+        (work.context.id_prefix ^ ++work.context.id_counter) * 0x9E3779B97F4A7C15ULL >> 9U;
     if (options_.on_error) {
         try {
             options_.on_error({name_, error_id, status, text});

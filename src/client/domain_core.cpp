@@ -258,6 +258,7 @@ Result<VerifyReport> DomainCore::verify() const {
     report.chunks_answered = audit.ended_calls;
     report.chunks_parked = audit.parked;
     report.chunks_lingering = audit.lingering;
+    report.chunks_kept = audit.kept;
     report.queues = audit.queues;
     report.processes = audit.processes;
     return report;

@@ -5,6 +5,7 @@
 #include "telpher/client.hpp"
 #include "telpher/server.hpp"
 
+#include "shm/base/os.hpp"
 #include "src/broker/call_operation.hpp"
 #include "src/broker/serving.hpp"
 #include "src/client/domain_core.hpp"
@@ -114,11 +115,32 @@ bool is_special(const SendOptions& options, bool retries) noexcept {
             static_cast<unsigned>(detail::t_no_retry)) != 0;
 }
 
+Result<bool> remembers(const Ends& to, std::string_view function) {
+    if (to.core != nullptr) {
+        return to.core->functions().remembers(function);
+    }
+    if (to.remote == nullptr) {
+        return Status::closed;
+    }
+    const auto status = to.remote->admin()->function_status(function);
+    return status ? Result<bool>(status->idempotency.on) : Result<bool>(status.error());
+}
+
+// Unique, and the same for all attempts of one call.
+std::string new_request_id() {
+    std::uint64_t words[2] = {};
+    if (!shm::fill_random(words, sizeof words)) {
+        return {};  // then it has none
+    }
+    return to_string(MessageId{words[0], words[1]});
+}
+
 // `once(request, timeout)` as often as the policy says. Its requests tell the handler which attempt they
 // are, and that nothing below needs to retry. Of one-way requests nobody waits for the handler, so that
 // only a caller further up may repeat them.
 template <typename T, typename Once>
-Result<T> send_with_retries(detail::Retrier* retrier,
+Result<T> send_with_retries(const Ends& to,
+                            detail::Retrier* retrier,
                             const SendOptions& options,
                             detail::RetryTask task,
                             const Message& request,
@@ -131,6 +153,13 @@ Result<T> send_with_retries(detail::Retrier* retrier,
                                                  task.kind == detail::RetryKind::call);
     Message marked(request);
     marked.with_no_retry(no_retry);
+    if (policy != nullptr && !retrier->forked() && policy->attempts_max > 1 &&
+        retrier->remembers(task.kind, task.name, [&] { return remembers(to, task.name); })) {
+        if (marked.request_id().empty()) {
+            marked.with_request_id(new_request_id());
+        }
+        task.idempotent = task.idempotent || !marked.request_id().empty();
+    }
     return detail::with_retries<T>(
         retrier, options.retry, task, [&](std::uint32_t attempt, Duration timeout) {
             return once(marked.with_attempt(attempt), timeout);
@@ -150,7 +179,8 @@ Result<T> send_with_retries(detail::Retrier* retrier,
         if (!is_special(options, retries_)) [[likely]] {                                 \
             return send_once(to, function, request, timeout, options);                   \
         }                                                                                \
-        return send_with_retries<Message>(retrier_.get(),                                \
+        return send_with_retries<Message>(to,                                            \
+                                          retrier_.get(),                                \
                                           options,                                       \
                                           {detail::RetryKind::call, function, timeout},  \
                                           request,                                       \
@@ -181,7 +211,8 @@ Result<T> send_with_retries(detail::Retrier* retrier,
         if (!is_special(options, retries_)) [[likely]] {                                 \
             return send_oneway_once(to, function, request, timeout, options);            \
         }                                                                                \
-        return send_with_retries<void>(retrier_.get(),                                   \
+        return send_with_retries<void>(to,                                               \
+                                       retrier_.get(),                                   \
                                        options,                                          \
                                        {detail::RetryKind::oneway, function, timeout},   \
                                        request,                                          \

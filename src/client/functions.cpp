@@ -4,6 +4,7 @@
 #include "src/broker/parker.hpp"
 #include "src/broker/serving.hpp"
 #include "src/client/domain_core.hpp"
+#include "src/client/idempotency_spec.hpp"
 #include "src/wire/names.hpp"
 
 #include <algorithm>
@@ -28,12 +29,14 @@ std::uint64_t options_hash(const ServeOptions& options) {
          {std::uint64_t{options.inflight_max}, std::uint64_t{options.idempotent ? 1U : 0U}}) {
         hash = (hash ^ value) * 0x100000001b3ULL;
     }
-    return hash;
+    return idempotency_hash(hash, options.idempotency);
 }
 
-std::string describe(std::uint32_t inflight_max, bool idempotent) {
+std::string describe(std::uint32_t inflight_max,
+                     bool idempotent,
+                     const shm::IdempotencySpec& idempotency) {
     return "inflight_max " + std::to_string(inflight_max) +
-           (idempotent ? " and idempotent" : " and not idempotent");
+           (idempotent ? " and idempotent" : " and not idempotent") + detail::describe(idempotency);
 }
 
 Result<void> check_options(const ServeOptions& options) {
@@ -49,7 +52,7 @@ Result<void> check_options(const ServeOptions& options) {
                      "inflight_max is " + std::to_string(options.inflight_max) +
                          ", allowed are 1.." + std::to_string(shm::kCapacityMax - 1)};
     }
-    return {};
+    return check_idempotency(options.idempotency);
 }
 
 // kDefaultFunction stands for the function without a name, and no name can be it.
@@ -79,6 +82,7 @@ Result<Function> Functions::serve(std::string_view name,
     spec.capacity = options.inflight_max;
     spec.options_hash = options_hash(options);
     spec.flags = options.idempotent ? shm::kEntryIdempotent : 0;
+    spec.idempotency = idempotency_spec(options.idempotency);
     bool created = false;
     shm::Attachment& attachment = domain_.attachment();
     auto found = attachment.directory().create(spec, &created);
@@ -91,12 +95,16 @@ Result<Function> Functions::serve(std::string_view name,
     }
     if (!created && found->info.options_hash != spec.options_hash) {
         attachment.directory().stop_serving(found->entry);
-        return Error{
-            Status::mismatch,
-            0,
-            "others serve it with " +
-                describe(found->info.capacity, (found->info.flags & shm::kEntryIdempotent) != 0) +
-                ", asked for " + describe(options.inflight_max, options.idempotent)};
+        return Error{Status::mismatch,
+                     0,
+                     "others serve it with " +
+                         describe(found->info.capacity,
+                                  (found->info.flags & shm::kEntryIdempotent) != 0,
+                                  idempotency_spec(found->info)) +
+                         ", asked for " +
+                         describe(options.inflight_max,
+                                  options.idempotent,
+                                  idempotency_spec(options.idempotency))};
     }
     auto serving = Serving::start(domain_.shared_from_this(), *found, std::move(handler), options);
     if (!serving) {
@@ -215,6 +223,12 @@ Result<void> Functions::send_oneway(std::string_view name,
 Result<FunctionStatus> Functions::status(std::string_view name) {
     return with_target<FunctionStatus>(
         name, {}, {}, [](const std::shared_ptr<CallTarget>& to) { return to->status(); });
+}
+
+Result<bool> Functions::remembers(std::string_view name) {
+    return with_target<bool>(name, {}, {}, [](const std::shared_ptr<CallTarget>& to) {
+        return Result<bool>(to->remembers());
+    });
 }
 
 Future<Message> Functions::send_async(std::string_view name,

@@ -41,6 +41,8 @@ class Functions {
                              Duration timeout,
                              const SendOptions& options);
     Result<FunctionStatus> status(std::string_view name);
+    // Whether it remembers requests. Errors: as status.
+    Result<bool> remembers(std::string_view name);
 
   private:
     Result<std::shared_ptr<CallTarget>> target(std::string_view name, const SendOptions& options);

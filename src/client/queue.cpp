@@ -40,11 +40,17 @@ constexpr std::size_t kAlignedFrom = 4096;
 Result<std::uint64_t> Queue::offer(const Message& message,
                                    Duration timeout,
                                    const RetryOptions& options) {
+    detail::RetryTask task = detail::task_of(detail::RetryKind::offer, name(), timeout, options);
+    if (!message.request_id().empty() && retrier_ != nullptr && !retrier_->forked() &&
+        retrier_->policy(options.retry) != nullptr) {
+        task.idempotent =
+            task.idempotent || retrier_->remembers(task.kind, task.name, [this]() -> Result<bool> {
+                const auto now = status();
+                return now ? Result<bool>(now->idempotency.on) : Result<bool>(now.error());
+            });
+    }
     return detail::with_retries<std::uint64_t>(
-        retrier_.get(),
-        options.retry,
-        detail::task_of(detail::RetryKind::offer, name(), timeout, options),
-        [&](std::uint32_t /*attempt*/, Duration left) {
+        retrier_.get(), options.retry, task, [&](std::uint32_t /*attempt*/, Duration left) {
             if (core_ != nullptr) {
                 return core_->offer(message, left, options.stop);
             }

@@ -1,5 +1,6 @@
 #include "src/client/queue_spec.hpp"
 
+#include "src/client/idempotency_spec.hpp"
 #include "src/wire/names.hpp"
 
 namespace telpher::detail {
@@ -30,7 +31,7 @@ std::uint64_t options_hash(const QueueOptions& options) {
             add(static_cast<unsigned char>(c));
         }
     }
-    return hash;
+    return idempotency_hash(hash, options.idempotency);
 }
 
 Error out_of_range(std::string_view option, const std::string& value, std::string_view allowed) {
@@ -51,6 +52,14 @@ Result<void> check_queue_options(std::string_view name, const QueueOptions& opti
         return out_of_range("delivery",
                             std::to_string(static_cast<unsigned>(options.delivery)),
                             "at_most_once (0) and at_least_once (1)");
+    }
+    if (auto sound = check_idempotency(options.idempotency); !sound) {
+        return sound;
+    }
+    if (options.idempotency && options.idempotency->fingerprint) {
+        return Error{Status::bad_request,
+                     0,
+                     "idempotency.fingerprint is for functions; messages to a queue need an id"};
     }
     if (options.delivery == DeliveryMode::at_most_once) {
         if (options.lease.count() != 0 || options.deliveries_max != 0 ||
@@ -94,6 +103,7 @@ shm::DestinationSpec queue_spec(std::string_view name, const QueueOptions& optio
         spec.lease_ns = static_cast<std::uint64_t>(lease_of(options).count());
         spec.deliveries_max = options.deliveries_max;
     }
+    spec.idempotency = idempotency_spec(options.idempotency);
     return spec;
 }
 
@@ -111,7 +121,7 @@ std::string describe(const QueueOptions& options) {
                 (options.dead_letter.empty() ? "no dead letters"
                                              : "dead letters '" + options.dead_letter + "'");
     }
-    return text;
+    return text + describe(idempotency_spec(options.idempotency));
 }
 
 std::string describe(const shm::Found& found) {
@@ -129,7 +139,7 @@ std::string describe(const shm::Found& found) {
                 std::to_string(info.deliveries_max) + ", " +
                 (info.dead_letter_entry == 0 ? "no dead letters" : "dead letters of its own");
     }
-    return text;
+    return text + describe(idempotency_spec(info));
 }
 
 }  // namespace telpher::detail

@@ -13,6 +13,7 @@
 #include "src/client/retry_run.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <map>
 #include <memory>
@@ -55,6 +56,21 @@ class Retrier {
     }
     [[nodiscard]] bool forked() const noexcept;
     void close() noexcept;
+    // Whether a destination remembers requests, so that one with an id may be repeated. `ask()`: a Result of
+    // that, asked for at most every few seconds; while it fails, nothing is known: no.
+    template <typename Ask>
+    [[nodiscard]] bool remembers(RetryKind kind, std::string_view name, Ask&& ask) {
+        const auto known = destination(kind, name);
+        const Duration now = std::chrono::steady_clock::now().time_since_epoch();
+        if (const auto found = known->remembers(now)) {
+            return *found;
+        }
+        const Result<bool> answer = ask();
+        if (answer) {
+            known->found_out(*answer, now);
+        }
+        return answer && *answer;
+    }
     // What is shared by those who use it; null for `connect`, which has no connection to share it by.
     [[nodiscard]] std::shared_ptr<RetryDestination> destination(RetryKind kind,
                                                                 std::string_view name);

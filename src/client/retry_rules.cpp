@@ -70,8 +70,8 @@ bool retryable(RetryKind kind,
     if (!passes.contains(error.status) || never_passes(error.status)) {
         return false;
     }
-    // The one place that decides what may run twice. A request id alone does not: no server looks it up
-    // before it runs a handler. Where one does, a request with an id belongs beside `idempotent` here.
+    // The one place that decides what may run twice. A request id alone does not: `idempotent` is set for it
+    // only where the destination remembers its requests (Retrier::remembers).
     return outcome_of(kind, error) == Outcome::did_not_happen || idempotent;
 }
 

@@ -8,6 +8,8 @@ namespace {
 
 // Sums of a ratio like 0.1 are exact in millionths, not in binary fractions.
 constexpr std::uint64_t kToken = 1'000'000;
+// A destination of that name may be another one since.
+constexpr Duration kRemembersFor = std::chrono::seconds(5);
 
 std::uint64_t most_of(const RetryBudget& budget) noexcept {
     return std::uint64_t{budget.burst} * kToken;
@@ -93,6 +95,17 @@ Error RetryDestination::refusal(Duration now) const {
         text += "a probe is on its way; not sent";
     }
     return {Status::overloaded, 0, std::move(text), Outcome::did_not_happen};
+}
+
+std::optional<bool> RetryDestination::remembers(Duration now) const {
+    const std::lock_guard hold(mutex_);
+    return now < remembers_until_ ? std::optional(remembers_) : std::nullopt;
+}
+
+void RetryDestination::found_out(bool remembers, Duration now) {
+    const std::lock_guard hold(mutex_);
+    remembers_ = remembers;
+    remembers_until_ = now + kRemembersFor;
 }
 
 RetryDestination::State RetryDestination::state() const {

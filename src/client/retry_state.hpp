@@ -40,6 +40,11 @@ class RetryDestination {
     [[nodiscard]] Error refusal(Duration now) const;
     [[nodiscard]] State state() const;
 
+    // ---- whether it remembers requests (idempotency.hpp) ----
+    // What was found out not long before `now`; nothing: ask.
+    [[nodiscard]] std::optional<bool> remembers(Duration now) const;
+    void found_out(bool remembers, Duration now);
+
   private:
     void open(const CircuitBreaker& breaker, Duration now);
 
@@ -50,6 +55,8 @@ class RetryDestination {
     std::uint32_t failures_ = 0;  // in a row
     bool probing_ = false;
     Duration open_until_{};
+    bool remembers_ = false;
+    Duration remembers_until_{};  // 0: nobody has asked
 };
 
 }  // namespace telpher::detail

@@ -23,6 +23,7 @@ shm::SegmentPlan plan_of(std::string_view name, const ServerOptions& options) {
     plan.segment_bytes_max = limits.segment_bytes;
     plan.process_bytes_max = limits.process_bytes;
     plan.temporary_queues_max = limits.temporary_queues;
+    plan.idempotency_records = limits.idempotency_entries;
     // Recognises the same limits at a later open. FNV-1a.
     std::uint64_t hash = 0xcbf29ce484222325ULL;
     for (const std::uint64_t value : {std::uint64_t{limits.processes},
@@ -33,7 +34,8 @@ shm::SegmentPlan plan_of(std::string_view name, const ServerOptions& options) {
                                       std::uint64_t{limits.pool_bytes},
                                       std::uint64_t{limits.segment_bytes},
                                       std::uint64_t{limits.process_bytes},
-                                      std::uint64_t{limits.temporary_queues}}) {
+                                      std::uint64_t{limits.temporary_queues},
+                                      std::uint64_t{limits.idempotency_entries}}) {
         hash = (hash ^ value) * 0x100000001b3ULL;
     }
     plan.options_hash = hash;

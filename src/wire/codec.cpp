@@ -56,8 +56,9 @@ Result<void> check_entry(const ExtensionEntry& entry) {
         wanted = kTypeEntryBytes;
     } else if (entry.id == ExtensionId::attempt) {
         wanted = kAttemptEntryBytes;
-    } else if (entry.id == ExtensionId::no_retry) {
-        wanted = kNoRetryEntryBytes;
+    } else if (entry.id == ExtensionId::no_retry || entry.id == ExtensionId::replayed ||
+               entry.id == ExtensionId::rerun) {
+        wanted = kMarkEntryBytes;
     }
     if (entry.bytes.size() != wanted) {
         return corrupt("extension entry " + number(static_cast<std::size_t>(entry.id)) + " is " +

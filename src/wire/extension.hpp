@@ -18,7 +18,7 @@ inline constexpr std::size_t kEntryHeadBytes = 3;
 inline constexpr std::size_t kTimeoutEntryBytes = 4;  // u32, milliseconds
 inline constexpr std::size_t kTypeEntryBytes = 12;    // u64 id, u32 sizeof
 inline constexpr std::size_t kAttemptEntryBytes = 4;  // u32
-inline constexpr std::size_t kNoRetryEntryBytes = 1;  // 1
+inline constexpr std::size_t kMarkEntryBytes = 1;     // 1: no_retry, replayed, rerun
 
 struct ExtensionEntry {
     detail::ExtensionId id{};

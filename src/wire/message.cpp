@@ -45,6 +45,8 @@ CheckedField field_of(ExtensionId id) noexcept {
         case ExtensionId::type:
         case ExtensionId::attempt:
         case ExtensionId::no_retry:
+        case ExtensionId::replayed:
+        case ExtensionId::rerun:
             break;
     }
     return CheckedField::timeout;
@@ -204,19 +206,6 @@ Message& Message::without_timeout() & {
     } else if (!extension_.empty()) {
         set_extension(ExtensionId::timeout_ms, {});
     }
-    return *this;
-}
-
-Message& Message::with_attempt(std::uint32_t attempt) & {
-    std::array<char, wire::kAttemptEntryBytes> bytes{};
-    std::memcpy(bytes.data(), &attempt, sizeof attempt);
-    set_extension(ExtensionId::attempt,
-                  attempt > 1 ? std::string_view(bytes.data(), bytes.size()) : std::string_view());
-    return *this;
-}
-
-Message& Message::with_no_retry(bool on) & {
-    set_extension(ExtensionId::no_retry, on ? std::string_view("\x01", 1) : std::string_view());
     return *this;
 }
 

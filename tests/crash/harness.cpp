@@ -100,7 +100,8 @@ ServerOptions small_options(Lifetime lifetime) {
                                   .message_bytes = std::size_t{64} << 10U,
                                   .ring_bytes = std::size_t{64} << 10U,
                                   .pool_bytes = std::size_t{1} << 20U,
-                                  .segment_bytes = 0};
+                                  .segment_bytes = 0,
+                                  .idempotency_entries = 64};
     return options;
 }
 

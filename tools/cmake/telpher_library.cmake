@@ -2,6 +2,7 @@
 
 find_package(Threads REQUIRED)
 find_package(Boost 1.74 REQUIRED)  # headers only
+find_path(TELPHER_XXHASH_DIR xxhash.h REQUIRED DOC "xxHash, used as a header (libxxhash-dev)")
 
 file(GLOB telpher_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/telpher/*.hpp)
 file(GLOB telpher_local_sources CONFIGURE_DEPENDS

@@ -19,7 +19,8 @@ inline DomainLimits small_limits() {
             .message_bytes = 65'520,
             .ring_bytes = 128U << 10U,
             .pool_bytes = 1U << 20U,
-            .segment_bytes = 0};
+            .segment_bytes = 0,
+            .idempotency_entries = 64};
 }
 
 class ScratchDomain {

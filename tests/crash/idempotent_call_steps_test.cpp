@@ -1,0 +1,242 @@
+// Goal:   a server killed or stopped at any step of a remembered call leaves a request that was not begun,
+//         that is done with its response, or that is uncertain: a caller who repeats it hears the truth, and
+//         its effect happens once.
+// Method: as call_steps_test.cpp: the serving thread suffers at its n-th step, then another server comes,
+//         and the call is repeated until it is answered.
+
+#include "tests/crash/step_victim.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+namespace telpher::crash {
+namespace {
+
+using namespace std::chrono_literals;
+using Fate = StepVictim::Fate;
+using End = StepVictim::End;
+
+constexpr const char* kServe = "telpher-serve";
+
+class IdempotentCallSteps : public ::testing::Test {
+  protected:
+    IdempotentCallSteps()
+        : watchdog_(280),
+          domain_(::testing::UnitTest::GetInstance()->current_test_info()->name()),
+          server_(open()) {}
+    ~IdempotentCallSteps() override { StepVictim::seed_bug(shm::Bug::none); }
+
+    static Message request(std::uint32_t number) {
+        return Message::text("pay", std::to_string(number))
+            .with_request_id("id-" + std::to_string(number));
+    }
+    // Books the payment; of one that had begun before only if it is not in the books.
+    Result<Message> book(const Message& asked) {
+        if (!asked.rerun() || booked_->load() == 0) {
+            booked_->fetch_add(1);
+        }
+        reruns_->fetch_add(asked.rerun() ? 1 : 0);
+        return Message::text("booked", asked.text());
+    }
+    Function serve(Server& server, WhenUncertain policy) {
+        return server
+            .serve("pay",
+                   [this](const Message& asked) { return book(asked); },
+                   {.inflight_max = 8,
+                    .idempotency =
+                        Idempotency{.scope = IdempotencyScope::global, .when_uncertain = policy}})
+            .value();
+    }
+    VictimRole serving(WhenUncertain policy) {
+        return {.prepare =
+                    [this, policy] {
+                        auto* server = new Server(domain_.open());  // never closed
+                        auto* function = new Function(serve(*server, policy));
+                        std::this_thread::sleep_for(2ms);  // it sleeps
+                        return function->running();
+                    },
+                .act =
+                    [this] {
+                        serves_->store(true);
+                        while (!answered_->load()) {
+                            std::this_thread::sleep_for(100us);
+                        }
+                        std::this_thread::sleep_for(3ms);  // it sleeps again
+                    },
+                .thread = kServe};
+    }
+    // The first attempt, from here, when the victim serves.
+    std::jthread call_when_served(std::uint32_t number, Duration timeout) {
+        serves_->store(false);
+        answered_->store(false);
+        return std::jthread([this, number, timeout] {
+            while (!serves_->load()) {
+                std::this_thread::sleep_for(100us);
+            }
+            first_ = server_.send("pay", request(number), timeout);
+            answered_->store(true);
+        });
+    }
+    void expect_sound() {
+        VerifyReport report;
+        for (int i = 0; i < 2000; ++i) {
+            report = server_.verify().value();
+            if (report.chunks_offered + report.chunks_claimed + report.chunks_answered == 0 &&
+                report.processes == 1 && report.problems.empty()) {
+                return;
+            }
+            std::this_thread::sleep_for(1ms);
+        }
+        ADD_FAILURE() << report.chunks_claimed << " claimed, " << report.chunks_answered
+                      << " answered, " << report.processes << " processes; "
+                      << (report.problems.empty() ? "" : report.problems.front());
+    }
+    // `again`: the answer to the request when it is repeated behind the death.
+    void expect_once(const Result<Message>& again, std::uint32_t number, WhenUncertain policy) {
+        const std::string text = std::to_string(number);
+        if (again) {
+            EXPECT_EQ(again->text(), text);
+            EXPECT_EQ(booked_->load(), 1);
+        } else {
+            EXPECT_EQ(policy, WhenUncertain::report) << to_string(again.error());
+            EXPECT_EQ(again.status(), Status::peer_died);
+            EXPECT_EQ(again.error().outcome(), Outcome::may_have_happened);
+            EXPECT_LE(booked_->load(), 1);
+        }
+        if (first_) {
+            EXPECT_EQ(first_->text(), text);
+            ASSERT_TRUE(again) << "who heard it hears it again";
+            EXPECT_TRUE(again->replayed());
+        }
+        expect_sound();
+    }
+    void kill_server(WhenUncertain policy) {
+        bool met = true;
+        std::uint32_t kills = 0;
+        for (std::uint32_t n = 1; met; ++n) {
+            booked_->store(0);
+            std::jthread caller = call_when_served(n, 10s);
+            const End end = victim_.run(serving(policy), Fate::killed, n);
+            ASSERT_NE(end, End::failed);
+            met = end == End::met_fate;
+            kills += met ? 1U : 0U;
+            victim_.child().kill();
+            Function other = serve(server_, policy);
+            serves_->store(true);  // killed before it served: the other one does
+            caller.join();
+            const auto again = server_.send("pay", request(n), 10s, {.wait_for_server = 1s});
+            expect_once(again, n, policy);
+            ASSERT_FALSE(HasFailure()) << "killed at step " << n << ", " << victim_.where();
+        }
+        EXPECT_GE(kills, 40U);
+    }
+
+    // With room for one request of each step.
+    Server open() {
+        domain_.limits().idempotency_entries = 1024;
+        return domain_.open();
+    }
+
+    Watchdog watchdog_;
+    ScratchDomain domain_;
+    Server server_;
+    StepVictim victim_;
+    Shared<std::atomic<int>> booked_;
+    Shared<std::atomic<int>> reruns_;
+    Shared<std::atomic<bool>> serves_;
+    Shared<std::atomic<bool>> answered_;
+    Result<Message> first_{Status::none};
+};
+
+TEST_F(IdempotentCallSteps, the_server_killed_what_is_uncertain_is_reported) {
+    kill_server(WhenUncertain::report);
+}
+TEST_F(IdempotentCallSteps, the_server_killed_what_is_uncertain_runs_again) {
+    kill_server(WhenUncertain::rerun);
+    EXPECT_GE(reruns_->load(), 3);
+}
+
+// Stopped at each step, the first caller gives up; another server takes the repeated request, which waits
+// while the first is under way.
+TEST_F(IdempotentCallSteps, the_server_stopped) {
+    bool stopped = true;
+    for (std::uint32_t n = 1; stopped; ++n) {
+        booked_->store(0);
+        std::jthread caller = call_when_served(n, 30ms);
+        const End end = victim_.run(serving(WhenUncertain::report), Fate::stopped, n);
+        ASSERT_NE(end, End::failed);
+        stopped = end == End::met_fate;
+        Function other = serve(server_, WhenUncertain::report);
+        serves_->store(true);
+        caller.join();
+        const auto meanwhile = server_.send("pay", request(n), 20ms);
+        EXPECT_TRUE(meanwhile || meanwhile.status() == Status::timed_out)
+            << to_string(meanwhile.error());
+        ASSERT_TRUE(!stopped || victim_.let_finish(10s)) << "it does not go on";
+        const auto again = server_.send("pay", request(n), 10s);
+        EXPECT_TRUE(again) << to_string(again.error());
+        EXPECT_EQ(booked_->load(), 1);
+        victim_.child().kill();
+        expect_sound();
+        ASSERT_FALSE(HasFailure()) << "stopped at step " << n << ", " << victim_.where();
+    }
+}
+
+// The request is done; the server dies while it answers a duplicate.
+TEST_F(IdempotentCallSteps, the_server_killed_in_a_replay) {
+    bool met = true;
+    for (std::uint32_t n = 1; met; ++n) {
+        booked_->store(0);
+        {
+            Function first = serve(server_, WhenUncertain::report);
+            ASSERT_TRUE(server_.send("pay", request(n), 10s));
+        }
+        std::jthread caller = call_when_served(n, 10s);
+        const End end = victim_.run(serving(WhenUncertain::report), Fate::killed, n);
+        ASSERT_NE(end, End::failed);
+        met = end == End::met_fate;
+        victim_.child().kill();
+        Function other = serve(server_, WhenUncertain::report);
+        serves_->store(true);
+        caller.join();
+        EXPECT_TRUE(!first_ || first_->replayed());
+        const auto again = server_.send("pay", request(n), 10s);
+        ASSERT_TRUE(again) << to_string(again.error());
+        EXPECT_TRUE(again->replayed());
+        EXPECT_EQ(booked_->load(), 1);
+        expect_sound();
+        ASSERT_FALSE(HasFailure()) << "killed at step " << n << ", " << victim_.where();
+    }
+}
+
+// ---- the harness sees mistakes -------------------------------------------------------------------
+
+TEST_F(IdempotentCallSteps, catches_a_reaper_that_frees_what_is_remembered) {
+    StepVictim::seed_bug(shm::Bug::response_not_kept);
+    std::jthread caller = call_when_served(1, 10s);
+    ASSERT_EQ(victim_.run(serving(WhenUncertain::report), Fate::killed, 1, "idempotency.keep"),
+              End::met_fate);
+    victim_.child().kill();
+    Function other = serve(server_, WhenUncertain::report);
+    caller.join();
+    EXPECT_EQ(server_.send("pay", request(1), 10s).status(), Status::duplicate)
+        << "the mistake is seen: done, and its response is lost";
+}
+
+TEST_F(IdempotentCallSteps, catches_a_reaper_that_forgets_what_ran) {
+    StepVictim::seed_bug(shm::Bug::uncertain_forgotten);
+    std::jthread caller = call_when_served(1, 10s);
+    ASSERT_EQ(victim_.run(serving(WhenUncertain::report), Fate::killed, 1, "idempotency.store"),
+              End::met_fate);
+    victim_.child().kill();
+    Function other = serve(server_, WhenUncertain::report);
+    caller.join();
+    EXPECT_TRUE(server_.send("pay", request(1), 10s));
+    EXPECT_EQ(booked_->load(), 2) << "the mistake is seen";
+}
+
+}  // namespace
+}  // namespace telpher::crash

@@ -269,6 +269,8 @@ Result<std::shared_ptr<Attachment>> Attachment::adopt(Segment segment, std::uint
     a.threads_ = {reinterpret_cast<ThreadRecord*>(a.segment_.region(RegionKind::threads).data()),
                   a.segment_.threads_max()};
     a.pool_waiters_ = &a.segment_.pool_waiters();
+    a.settings_ =
+        Settings(reinterpret_cast<SettingsBlock*>(a.segment_.region(RegionKind::settings).data()));
     a.directory_.start(&a.segment_, &a.pool_, slot);
     a.reaper_.start(&a.processes_, a.threads_, &a.directory_, &a.pool_);
     watch_forks(&Attachment::close_in_child);

@@ -18,6 +18,7 @@
 #include "shm/process_table.hpp"
 #include "shm/reaper.hpp"
 #include "shm/segment.hpp"
+#include "shm/settings.hpp"
 #include "shm/thread_context.hpp"
 
 #include <memory>
@@ -129,6 +130,8 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     [[nodiscard]] IdempotencyStore& idempotency() noexcept { return directory_.idempotency(); }
     [[nodiscard]] LeaseKeeper keeper() noexcept { return {&pool_, &directory_, threads_, slot_}; }
     [[nodiscard]] WaiterMap& pool_waiters() noexcept { return *pool_waiters_; }
+    [[nodiscard]] const Settings& settings() const noexcept { return settings_; }
+    [[nodiscard]] Settings& settings() noexcept { return settings_; }
     [[nodiscard]] std::uint32_t slot() const noexcept { return slot_; }
     [[nodiscard]] std::uint64_t identity() const noexcept { return identity_; }
 
@@ -166,6 +169,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     Reaper reaper_;
     std::span<ThreadRecord> threads_;
     WaiterMap* pool_waiters_ = nullptr;
+    Settings settings_;
     std::uint32_t slot_ = kProcessesMax;
     std::uint64_t identity_ = 0;
     std::uint64_t serial_ = 0;  // never reused in this process

@@ -27,6 +27,7 @@ class Auditor {
         check_chunks();
         check_threads();
         audit_idempotency(a_, audit_.problems);
+        check_settings();
         return std::move(audit_);
     }
 
@@ -63,6 +64,9 @@ class Auditor {
         if (!ring || !a_.directory().returns_lane(found)) {
             report(name + ": its control block points outside the rings' memory");
             return;
+        }
+        if (found.family() == Family::function && a_.directory().latency(found) == nullptr) {
+            report(name + ": its histogram lies elsewhere than behind its rings");
         }
         // R2: pairs with ring_inline.hpp:R1. Hints first: they must not lead what is read later.
         const std::uint64_t head_hint = ring->control().head.load(std::memory_order_acquire);
@@ -336,6 +340,16 @@ class Auditor {
                 break;
             default:
                 break;
+        }
+    }
+
+    // Each is one word, so that no kill leaves half a one.
+    void check_settings() {
+        for (std::uint32_t i = 0; i < kSettings; ++i) {
+            if (!a_.settings().sound(i)) {
+                report(std::string("setting ") + kSettingRules[i].name +
+                       " is out of its range, and counts as not set");
+            }
         }
     }
 

@@ -246,7 +246,10 @@ Directory::Shape Directory::shape_of(const DestinationSpec& spec) {
         return {slots, 0, ring_bytes(slots) + topic_bytes(spec.subscribers_max)};
     }
     const std::uint64_t slots = std::max<std::uint64_t>(2, std::bit_ceil(capacity + 1));
-    return {slots, returns_slots(slots), ring_bytes(slots) + ring_bytes(returns_slots(slots))};
+    const std::uint64_t latency = spec.kind == Kind::function ? sizeof(LatencyCounts) : 0;
+    return {slots,
+            returns_slots(slots),
+            ring_bytes(slots) + ring_bytes(returns_slots(slots)) + latency};
 }
 
 // Turns a free entry into a LIVE one: CREATING, contents, ring, LIVE. Killed before LIVE: `mend`
@@ -267,6 +270,10 @@ Found Directory::write_entry(std::uint32_t index,
     if (shape.second_slots != 0) {
         info.returns_offset = offset + ring_bytes(shape.slots);
         info.returns_max = static_cast<std::uint32_t>(shape.second_slots) - 1;
+    }
+    if (spec.kind == Kind::function) {
+        info.histogram_offset =
+            info.returns_offset + ring_bytes(shape.second_slots);  // zeroed with the rings
     }
     if (spec.kind == Kind::topic) {
         info.subscribers_offset = offset + ring_bytes(shape.slots);

@@ -43,6 +43,18 @@ std::optional<Ring> Directory::returns_lane(const Found& found) const noexcept {
                 pool_);
 }
 
+LatencyCounts* Directory::latency(const Found& found) const noexcept {
+    const EntryInfo& info = found.info;
+    const std::uint64_t rings =
+        ring_bytes(info.slots) + ring_bytes(std::uint64_t{info.returns_max} + 1);
+    if (found.family() != Family::function || !returns_lane(found) ||
+        info.histogram_offset != info.ring_offset + rings ||
+        info.ring_bytes < rings + sizeof(LatencyCounts)) {
+        return nullptr;
+    }
+    return reinterpret_cast<LatencyCounts*>(segment_->base() + info.histogram_offset);
+}
+
 std::optional<TopicRing> Directory::topic(const Found& found) const noexcept {
     const EntryInfo& info = found.info;
     const auto plain = ring(found);

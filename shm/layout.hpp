@@ -6,6 +6,8 @@
 //              `abi_hash()`, so that two builds that disagree refuse each other at attach.
 //   Hostile    any byte may be damaged by a buggy peer: readers copy a scalar once and check it.
 
+#include "shm/latency_layout.hpp"
+#include "shm/settings_layout.hpp"
 #include "shm/words.hpp"
 
 #include <atomic>
@@ -173,7 +175,7 @@ struct EntryInfo {
     std::uint32_t slots;     // power of two >= capacity + 1
     std::uint32_t returns_max;
     std::uint64_t ring_offset;     // from the segment's start
-    std::uint64_t ring_bytes;      // of both rings
+    std::uint64_t ring_bytes;      // of both rings, and what lies behind them
     std::uint64_t returns_offset;  // ring of the returns lane, of returns_max + 1 slots
     std::uint64_t byte_budget;     // 0 = none
     std::uint64_t lease_ns;
@@ -182,9 +184,9 @@ struct EntryInfo {
     std::uint32_t dead_letter_entry;       // directory index + 1, 0 = none
     std::uint32_t dead_letter_generation;  // low bits of that entry's generation
     std::uint64_t durable_log_id;
-    std::uint64_t sequence_base;  // sequence = sequence_base + position + 1
-    std::uint64_t histogram_offset;
-    std::uint64_t owner;  // identity of the process that a temporary queue dies with
+    std::uint64_t sequence_base;     // sequence = sequence_base + position + 1
+    std::uint64_t histogram_offset;  // functions: LatencyCounts, behind both rings
+    std::uint64_t owner;             // identity of the process that a temporary queue dies with
     std::uint64_t options_hash;
     std::uint64_t created_ns;          // wall clock
     std::uint64_t subscribers_offset;  // topics: the table of subscribers
@@ -250,7 +252,8 @@ enum class RegionKind : std::uint32_t {
     pool_waiters = 7,
     data_segments = 8,
     idempotency = 16,
-    // reserved for what arrives later: histograms, settings, delay tables, access rules
+    // reserved for what arrives later: delay tables, access rules; histograms lie behind the rings of their
+    // functions instead
     histograms = 17,
     settings = 18,
     delays = 19,
@@ -367,6 +370,9 @@ constexpr std::uint64_t abi_hash() {
                                         sizeof(DataSegment),
                                         sizeof(DataHeader),
                                         kDataSegmentsMax,
+                                        sizeof(LatencyCounts),
+                                        detail::kLatencyBuckets,
+                                        sizeof(SettingsBlock),
                                         sizeof(SegmentHeader),
                                         offsetof(SegmentHeader, classes),
                                         offsetof(SegmentHeader, regions),

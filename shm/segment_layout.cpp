@@ -20,7 +20,7 @@ constexpr std::array<Share, 8> kShares = {
     {{128, 14}, {256, 12}, {384, 10}, {512, 10}, {1152, 14}, {4224, 14}, {16512, 13}, {65664, 13}}};
 
 // Bit k: kind k. Each of them is there.
-constexpr std::uint32_t kKnownRegions = 0b1'1111'1110U | 1U << 16U;
+constexpr std::uint32_t kKnownRegions = 0b1'1111'1110U | 1U << 16U | 1U << 18U;
 
 // What limits.message_bytes may be.
 constexpr std::uint64_t kMessageBytesMin = 2048;
@@ -59,6 +59,8 @@ std::uint64_t region_bytes_min(const SegmentHeader& h, RegionKind kind) {
             return sizeof(DataSegment) * kDataSegmentsMax;
         case RegionKind::idempotency:
             return idempotency_bytes(kRecordsMin);
+        case RegionKind::settings:
+            return sizeof(SettingsBlock);
         default:
             return 1;
     }
@@ -265,6 +267,7 @@ Result<void> plan_layout(const SegmentPlan& plan, SegmentHeader& header) {
     writer.add(RegionKind::directory, region_bytes_min(header, RegionKind::directory));
     writer.add(RegionKind::pool_waiters, region_bytes_min(header, RegionKind::pool_waiters));
     writer.add(RegionKind::data_segments, region_bytes_min(header, RegionKind::data_segments));
+    writer.add(RegionKind::settings, region_bytes_min(header, RegionKind::settings));
     writer.add(RegionKind::slab_hints, first / kSlabChunks);
     writer.add(RegionKind::idempotency, idempotency_bytes(plan.idempotency_records));
     writer.add(RegionKind::rings, plan.ring_bytes);

@@ -114,6 +114,7 @@ Result<ThreadContext*> Attachment::make_context() {
             std::uint64_t random = 0;
             static_cast<void>(fill_random(&random, sizeof random));
             context->id_prefix = random ^ (number * 0x9E3779B97F4A7C15ULL);
+            context->measure_gap = static_cast<std::uint32_t>(random >> 32);
         }
         context->record = &record;
         context->index = index;

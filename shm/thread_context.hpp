@@ -22,7 +22,11 @@ struct alignas(kLinePair) ThreadContext {
     std::uint32_t run = 0;  // messages since the last miss
     std::uint32_t pause = 1;
     std::uint32_t call_rest = 0;  // pauses before the first look for a call's answer
-    std::uint64_t id_prefix = 0;  // of message ids
+    // Which calls are measured (src/broker/call_measure.hpp).
+    bool call_slept = true;         // whether the last one was waited for asleep
+    std::uint32_t measure_in = 0;   // calls that are not measured before the next that is
+    std::uint32_t measure_gap = 0;  // a random number, behind how many the one after that
+    std::uint64_t id_prefix = 0;    // of message ids
     std::uint64_t id_counter = 0;
     Word* note =
         nullptr;  // where its offers note their chunk: one that the idempotency store knows

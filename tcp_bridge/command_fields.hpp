@@ -10,6 +10,7 @@
 #include "tcp_bridge/byte_cursor.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <limits>
@@ -55,6 +56,20 @@ class FieldWriter {
         out_.put(static_cast<std::uint32_t>(list.size()));
         for (const T& one : list) {
             one_of(one);
+        }
+    }
+    // The buckets that are not empty.
+    void field(const Latency& latency) {
+        field(latency.max());
+        const auto counts = latency.counts();
+        const auto used = std::count_if(
+            counts.begin(), counts.end(), [](std::uint64_t count) { return count != 0; });
+        out_.put(static_cast<std::uint16_t>(used));
+        for (std::size_t i = 0; i < counts.size(); ++i) {
+            if (counts[i] != 0) {
+                out_.put(static_cast<std::uint16_t>(i));
+                out_.put(counts[i]);
+            }
         }
     }
     [[nodiscard]] std::vector<std::byte> take() const { return out_.take(); }
@@ -109,6 +124,20 @@ class FieldReader {
             one_of(one);
             list.push_back(std::move(one));
         }
+    }
+    // Buckets that this version does not have are passed over.
+    void field(Latency& latency) {
+        Duration max{};
+        field(max);
+        std::array<std::uint64_t, detail::kLatencyBuckets> counts{};
+        for (auto left = in_.get<std::uint16_t>(); left > 0 && in_.ok(); --left) {
+            const auto index = in_.get<std::uint16_t>();
+            const auto count = in_.get<std::uint64_t>();
+            if (index < counts.size()) {
+                counts[index] = count;
+            }
+        }
+        latency = Latency::of(counts, max);
     }
     // Nothing was missing. What later versions add behind it is not looked at.
     [[nodiscard]] bool ok() const noexcept { return in_.ok(); }
@@ -240,7 +269,8 @@ void fields(Io& io, T& status) {
        status.expired,
        status.abandoned,
        status.redelivered,
-       status.dropped);
+       status.dropped,
+       status.latency);
     fields(io, status.idempotency);
 }
 
@@ -261,6 +291,10 @@ requires std::is_same_v<std::remove_const_t<T>, ProcessInfo>
 void fields(Io& io, T& process) {
     io(process.slot, process.pid, process.command, process.state, process.attached_for);
 }
+
+template <typename Io, typename T>
+requires std::is_same_v<std::remove_const_t<T>, DomainSetting>
+void fields(Io& io, T& setting) { io(setting.name, setting.value, setting.allowed); }
 
 template <typename Io, typename T>
 requires std::is_same_v<std::remove_const_t<T>, VerifyReport>

@@ -96,6 +96,15 @@ Result<Message> peek(Admin& admin, const std::string& name) {
     return queue ? queue->peek() : Result<Message>(queue.error());
 }
 
+Result<Message> set(Admin& admin, const MessageView& command) {
+    FieldReader in(command.payload());
+    std::string name;
+    std::string value;
+    in(name, value);
+    return in.ok() ? reply_with(admin.set(name, value))
+                   : Result<Message>(bad_arguments(command.topic()));
+}
+
 using Run = Result<Message> (*)(Admin& admin, const MessageView& command);
 using RunNamed = Result<Message> (*)(Admin& admin, const std::string& name);
 
@@ -117,6 +126,7 @@ constexpr Command of_destination(std::string_view name, std::string_view verb, R
 constexpr std::array kCommands{
     Command{kCreateQueue, "manage", true, create_queue, nullptr},
     Command{kCreateTopic, "manage", true, create_topic, nullptr},
+    Command{kSet, "manage", false, set, nullptr},
     // Of the session (server_commands.cpp).
     Command{kTemporaryQueue, "temporary", false, nullptr, nullptr},
     of_destination(
@@ -152,6 +162,8 @@ constexpr std::array kCommands{
     of_domain(kStatus, [](Admin& admin, const MessageView&) { return reply_with(admin.status()); }),
     of_domain(kProcesses,
               [](Admin& admin, const MessageView&) { return reply_with(admin.processes()); }),
+    of_domain(kSettings,
+              [](Admin& admin, const MessageView&) { return reply_with(admin.settings()); }),
     of_domain(kVerify, [](Admin& admin, const MessageView&) { return reply_with(admin.verify()); }),
 };
 

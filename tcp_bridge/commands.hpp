@@ -26,13 +26,15 @@ inline constexpr std::string_view kStatus = "status";
 inline constexpr std::string_view kProcesses = "processes";
 inline constexpr std::string_view kVerify = "verify";
 inline constexpr std::string_view kExists = "exists";
+inline constexpr std::string_view kSet = "set";
+inline constexpr std::string_view kSettings = "settings";
 inline constexpr std::string_view kPurge = "purge";
 inline constexpr std::string_view kPeek = "peek";
 inline constexpr std::string_view kTemporaryQueue = "temporary_queue";
 inline constexpr std::string_view kSettle = "settle";  // of the session, as the one before
 }  // namespace commands
 
-// What `authorize` is asked about a command: create and remove and purge are "manage", peek is "browse", the
+// What `authorize` is asked about a command: create and remove, purge and set are "manage", peek is "browse", the
 // others "inspect". Empty: there is no such command.
 [[nodiscard]] std::string_view verb_of_command(std::string_view command) noexcept;
 

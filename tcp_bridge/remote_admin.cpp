@@ -53,6 +53,15 @@ class AdminEnd final : public detail::RemoteAdmin {
         return get<std::vector<ProcessInfo>>(kProcesses, {});
     }
     Result<VerifyReport> verify() override { return get<VerifyReport>(kVerify, {}); }
+    Result<void> set(std::string_view name, std::string_view value) override {
+        FieldWriter out = named(name);
+        out.field(std::string(value));
+        const auto reply = client_->command(kSet, out);
+        return reply ? Result<void>() : reply.error();
+    }
+    Result<std::vector<DomainSetting>> settings() override {
+        return get<std::vector<DomainSetting>>(kSettings, {});
+    }
     Result<bool> exists(std::string_view name) override { return get<bool>(kExists, named(name)); }
     Result<std::uint64_t> purge(std::string_view queue) override {
         return get<std::uint64_t>(kPurge, named(queue));

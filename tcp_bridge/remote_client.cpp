@@ -352,11 +352,12 @@ Future<Message> RemoteHandle::begin_call(const detail::RemoteCall& call,
     if (!made) {
         return detail::ready_future(Result<Message>(made.error()));
     }
-    return start<Message>(*connection_,
-                          new RemoteCallOperation(shared_from_this(), connection_),
-                          std::move(*made),
-                          call.stop,
-                          how);
+    return start<Message>(
+        *connection_,
+        new RemoteCallOperation(shared_from_this(), connection_, latencies_.of(call.function)),
+        std::move(*made),
+        call.stop,
+        how);
 }
 
 Future<Message> RemoteHandle::send_async(const detail::RemoteCall& call, const Message& request) {

@@ -9,6 +9,7 @@
 #include "src/client/remote_admin.hpp"
 #include "tcp_bridge/command_fields.hpp"
 #include "tcp_bridge/remote_connection.hpp"
+#include "tcp_bridge/remote_latency.hpp"
 #include "tcp_bridge/remote_operations.hpp"
 
 #include <map>
@@ -48,6 +49,9 @@ class RemoteHandle final : public detail::RemoteClient,
     Result<Message> send(const detail::RemoteCall& call, const Message& request) override;
     Future<Message> send_async(const detail::RemoteCall& call, const Message& request) override;
     Result<void> send_oneway(const detail::RemoteCall& call, const Message& request) override;
+    [[nodiscard]] Duration resolve(std::string_view function, const Timeout& timeout) override {
+        return latencies_.resolve(function, timeout);
+    }
     [[nodiscard]] std::shared_ptr<detail::RemoteAdmin> admin() override;
     [[nodiscard]] bool running() const noexcept override;
     void close() noexcept override { connection_->end(); }
@@ -79,6 +83,7 @@ class RemoteHandle final : public detail::RemoteClient,
 
     const std::shared_ptr<RemoteConnection> connection_;
     const std::size_t message_bytes_max_;
+    RemoteLatencies latencies_;
     std::mutex names_mutex_;  // guards the next one; taken before the connection's
     std::map<std::pair<Kind, std::string>, std::uint16_t> names_;
 };

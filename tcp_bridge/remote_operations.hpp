@@ -8,6 +8,7 @@
 #include "src/broker/call_operation.hpp"
 #include "src/broker/publish_operation.hpp"
 #include "tcp_bridge/remote_connection.hpp"
+#include "tcp_bridge/remote_latency.hpp"
 #include "tcp_bridge/remote_lease.hpp"
 #include "tcp_bridge/remote_watch.hpp"
 
@@ -148,20 +149,31 @@ class RemotePublish final : public RemoteOperation<detail::PublishOperation> {
 
 class RemoteCallOperation final : public RemoteOperation<detail::CallOperation> {
   public:
+    // `latency`: where it is measured, or null.
     RemoteCallOperation(std::shared_ptr<void> owner,
-                        const std::shared_ptr<RemoteConnection>& connection)
-        : RemoteOperation(std::move(owner), connection) {}
+                        const std::shared_ptr<RemoteConnection>& connection,
+                        std::shared_ptr<RemoteLatency> latency = nullptr)
+        : RemoteOperation(std::move(owner), connection),
+          latency_(std::move(latency)),
+          began_ns_(latency_ != nullptr ? shm::monotonic_ns() : 0) {}
     [[nodiscard]] bool ready() const noexcept override { return true; }
     void fail(Status status) override { result.emplace(status); }
 
   protected:
     void take(Answer&& answer) noexcept override {
+        if (latency_ != nullptr) {
+            latency_->measure.ended(began_ns_, 1, answer.error.status);
+        }
         if (answer.error.status != Status::ok) {
             result.emplace(std::move(answer.error));
         } else {
             result.emplace(Message(answer.view));
         }
     }
+
+  private:
+    const std::shared_ptr<RemoteLatency> latency_;
+    const std::uint64_t began_ns_;
 };
 
 // Begins what `request` says, completed in the future.

@@ -59,6 +59,9 @@ class Admin {
     [[nodiscard]] Result<DomainStatus> status() const;
     // By slot. Through a bridge: the processes of its host, the bridge among them.
     [[nodiscard]] Result<std::vector<ProcessInfo>> processes() const;
+    // As the members of Server.
+    Result<void> set(std::string_view name, std::string_view value);
+    [[nodiscard]] Result<std::vector<DomainSetting>> settings() const;
     // As Server::verify.
     [[nodiscard]] Result<VerifyReport> verify() const;
 

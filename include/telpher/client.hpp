@@ -6,6 +6,7 @@
 #include "telpher/options.hpp"
 #include "telpher/queue.hpp"
 #include "telpher/result.hpp"
+#include "telpher/timeout.hpp"
 #include "telpher/topic.hpp"
 
 #include <memory>
@@ -108,7 +109,8 @@ class Client {
     // without.
     //
     //   timeout  of the whole call; it travels with the request, and work is not begun after it. With a
-    //            RetryPolicy: of each attempt
+    //            RetryPolicy: of each attempt. A duration, or one from the latest calls (timeout.hpp). At most
+    //            the domain's setting call.timeout_ms, if that is set (server.hpp)
     //   errors   did not happen: function_not_found (nobody serves it, after options.wait_for_server),
     //            overloaded (inflight_max requests wait, for the whole timeout), bad_request (the name, the
     //            message's first violated limit), message_too_large, out_of_memory, limit_reached
@@ -124,9 +126,11 @@ class Client {
     //   crash    killed anywhere: nobody waits for it, its memory comes back
     Result<Message> send(std::string_view function,
                          const Message& request,
-                         Duration timeout,
+                         const Timeout& timeout,
                          const SendOptions& options = {});
-    Result<Message> send(const Message& request, Duration timeout, const SendOptions& options = {});
+    Result<Message> send(const Message& request,
+                         const Timeout& timeout,
+                         const SendOptions& options = {});
     // The same without waiting here; thousands may be outstanding.
     //
     //   errors   in the future, as `send`; overloaded at once when inflight_max requests wait; bad_request
@@ -134,10 +138,10 @@ class Client {
     //   cancel   gives the call up: a handler that has begun runs to its end
     Future<Message> send_async(std::string_view function,
                                const Message& request,
-                               Duration timeout,
+                               const Timeout& timeout,
                                const SendOptions& options = {});
     Future<Message> send_async(const Message& request,
-                               Duration timeout,
+                               const Timeout& timeout,
                                const SendOptions& options = {});
     // A request without a response. What was accepted and never handled is counted in the function's
     // status: expired (its life span), abandoned, dropped.

@@ -12,6 +12,8 @@
 //   Chains       only the first caller retries: its requests carry no_retry, and while a handler serves
 //                such a request, nothing that its thread calls is retried (Message::no_retry).
 //   Threads      a policy is a value; budget and breaker are shared by the threads of a Client or Server.
+//   Settings     of the domain change the policy of a Client or Server while it runs (Server::set). Not that
+//                of a remote client.
 //   Fork         in a child nothing is retried.
 #pragma once
 

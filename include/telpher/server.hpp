@@ -7,6 +7,7 @@
 #include "telpher/options.hpp"
 #include "telpher/queue.hpp"
 #include "telpher/result.hpp"
+#include "telpher/timeout.hpp"
 #include "telpher/topic.hpp"
 
 #include <memory>
@@ -58,6 +59,21 @@ struct DomainStatus {
     std::uint32_t processes = 0;
     std::uint32_t destinations = 0;
     std::uint64_t reaped = 0;  // processes that died without leaving
+};
+
+// What can be changed in a running domain, for all its processes (Server::set):
+//
+//   retry.attempts_max  retry.base_ms  retry.cap_ms  retry.factor  retry.jitter  retry.budget (per cent)
+//                     stand in the place of those fields of the RetryPolicy that a Client or Server was
+//                     opened with, from its next operation on. A policy that one operation is given stays as
+//                     it is, and who has none does not retry. A cap below the base is the base
+//   call.timeout_ms   the longest timeout of a `send` or `send_async`, of each attempt; also where it is given
+//
+// A bridge's clients have the second by the bridge; their retries they make by themselves, by their own policy.
+struct DomainSetting {
+    std::string name;
+    std::string value;    // empty: not set
+    std::string allowed;  // for people: "1..1000"
 };
 
 // Threads: all members any number at once. Fork: in a child every call answers `forked`.
@@ -124,15 +140,17 @@ class Server {
     // Functions are called as through a Client (client.hpp).
     Result<Message> send(std::string_view function,
                          const Message& request,
-                         Duration timeout,
+                         const Timeout& timeout,
                          const SendOptions& options = {});
-    Result<Message> send(const Message& request, Duration timeout, const SendOptions& options = {});
+    Result<Message> send(const Message& request,
+                         const Timeout& timeout,
+                         const SendOptions& options = {});
     Future<Message> send_async(std::string_view function,
                                const Message& request,
-                               Duration timeout,
+                               const Timeout& timeout,
                                const SendOptions& options = {});
     Future<Message> send_async(const Message& request,
-                               Duration timeout,
+                               const Timeout& timeout,
                                const SendOptions& options = {});
     Result<void> send_oneway(std::string_view function,
                              const Message& request,
@@ -223,6 +241,14 @@ class Server {
     // Checks every invariant of the segment. Exact when the domain is idle; on a busy one it looks
     // twice at what seems wrong.
     [[nodiscard]] Result<VerifyReport> verify() const;
+    // Changes a setting of the domain (DomainSetting); an empty value takes it back. Every process reads it at
+    // its next operation.
+    //   errors   bad_request (no such setting, naming those that there are; a value out of range, naming
+    //            field, limits and value), domain_removed, closed, forked
+    //   crash    killed in it: the old value or the new one
+    Result<void> set(std::string_view name, std::string_view value);
+    // All of them, those that are not set as well. Errors: domain_removed, closed, forked.
+    [[nodiscard]] Result<std::vector<DomainSetting>> settings() const;
     // Removes the domain: wakes everyone in it with domain_removed and takes its name away.
     Result<void> remove_domain();
 

@@ -5,6 +5,7 @@
 #include "telpher/client.hpp"    // IWYU pragma: export
 #include "telpher/function.hpp"  // IWYU pragma: export
 #include "telpher/future.hpp"    // IWYU pragma: export
+#include "telpher/latency.hpp"   // IWYU pragma: export
 #include "telpher/loan.hpp"      // IWYU pragma: export
 #include "telpher/message.hpp"   // IWYU pragma: export
 #include "telpher/options.hpp"   // IWYU pragma: export
@@ -13,5 +14,6 @@
 #include "telpher/retry.hpp"     // IWYU pragma: export
 #include "telpher/server.hpp"    // IWYU pragma: export
 #include "telpher/status.hpp"    // IWYU pragma: export
+#include "telpher/timeout.hpp"   // IWYU pragma: export
 #include "telpher/topic.hpp"     // IWYU pragma: export
 #include "telpher/wait.hpp"      // IWYU pragma: export

@@ -42,6 +42,7 @@ Result<Future<Message>> CallOperation::start(std::shared_ptr<DomainCore> domain,
     const std::stop_token never;
     const CallOptions options{timeout, &never, &domain->closed(), domain->strategy(), false};
     CallClock clock({});
+    const std::uint64_t began = shm::monotonic_ns();
     const auto chunk = target->begin(
         request, **context, shm::make_call_thread((*parker)->thread_index(), 0), options, clock);
     if (!chunk) {
@@ -49,6 +50,7 @@ Result<Future<Message>> CallOperation::start(std::shared_ptr<DomainCore> domain,
     }
     auto* operation = new CallOperation(domain, **parker, std::move(target));
     operation->chunk_ = *chunk;
+    operation->began_ns_ = began;
     operation->deadline_ns = deadline_after(timeout);
     auto future = FutureAccess::make<Message>(operation);
     operation->submit();
@@ -86,12 +88,16 @@ Status CallOperation::run() {
     auto outcome = target_->advance(chunk_, awaits_->context(), attempts_);
     const Status status = outcome.status();
     if (status != Status::queue_empty) {
+        target_->measure().ended(began_ns_, 1, status);
         result.emplace(std::move(outcome));
     }
     return status;
 }
 
-void CallOperation::fail(Status status) { result.emplace(target_->give_up(chunk_, status)); }
+void CallOperation::fail(Status status) {
+    result.emplace(target_->give_up(chunk_, status));
+    target_->measure().ended(began_ns_, 1, result->status());
+}
 
 Status CallOperation::usable() const noexcept { return domain_->usable(); }
 

@@ -49,6 +49,7 @@ class CallOperation : public Operation {
     std::uint64_t again_ns_ =
         0;  // when it is sent again: one of its id runs elsewhere; 0: it does not
     std::uint64_t rest_ns_ = 500'000;
+    std::uint64_t began_ns_ = 0;
 };
 
 Future<Message> ready_future(Result<Message> result);

@@ -34,6 +34,13 @@ FunctionStatus function_status(shm::Attachment& attachment,
     status.abandoned = e.abandoned.load(std::memory_order_relaxed);      // relaxed: as above
     status.redelivered = e.redelivered.load(std::memory_order_relaxed);  // relaxed: as above
     status.dropped = e.dropped.load(std::memory_order_relaxed);          // relaxed: as above
+    if (const shm::LatencyCounts* counts = attachment.directory().latency(found)) {
+        shm::LatencySnapshot snapshot;
+        shm::read_latency(*counts, snapshot);
+        constexpr auto kMost = static_cast<std::uint64_t>(Duration::max().count());
+        status.latency = Latency::of(
+            snapshot.counts, Duration(static_cast<std::int64_t>(std::min(snapshot.max_ns, kMost))));
+    }
     return status;
 }
 

@@ -40,7 +40,8 @@ CallTarget::CallTarget(std::shared_ptr<shm::Attachment> attachment,
       memory_(*attachment_, found),
       resends_((found.info.flags & shm::kEntryIdempotent) != 0 || memory_.reruns()),
       user_(getuid()),
-      source_(*attachment_, {nullptr, &closed}, sizeof(shm::CallBlock)) {}
+      source_(*attachment_, {nullptr, &closed}, sizeof(shm::CallBlock)),
+      measure_(attachment_->directory().latency(found)) {}
 
 CallTarget::~CallTarget() {
     if (attachment_->forked()) {
@@ -197,16 +198,29 @@ Result<Message> CallTarget::call(const Message& request, const CallOptions& opti
         }
         context = *made;
     }
+    const std::uint32_t weight = measure_.weight(*context);
+    if (weight == 0) [[likely]] {
+        return wait_for(request, options, *context);
+    }
+    const std::uint64_t began = shm::monotonic_ns();
+    auto result = wait_for(request, options, *context);
+    measure_.ended(began, weight, result.status());
+    return result;
+}
+
+Result<Message> CallTarget::wait_for(const Message& request,
+                                     const CallOptions& options,
+                                     shm::ThreadContext& context) {
     CallClock clock(options.timeout);
     const auto sent =
-        begin(request, *context, shm::make_call_thread(context->index, 0), options, clock);
+        begin(request, context, shm::make_call_thread(context.index, 0), options, clock);
     if (!sent) [[unlikely]] {
         return sent.error();
     }
     const std::uint32_t chunk = *sent;
     std::uint32_t attempts = 1;
     Duration rest = kFirstRest;
-    CallWait waiting(*attachment_, *context, options, clock);
+    CallWait waiting(*attachment_, context, options, clock);
     for (;;) {
         const Status status = waiting.wait(
             [&] { return calls_.look(chunk, slot_) != shm::Calls::Look::pending; },
@@ -225,19 +239,19 @@ Result<Message> CallTarget::call(const Message& request, const CallOptions& opti
         }
         if (calls_.look(chunk, slot_) == shm::Calls::Look::replied) [[likely]] {
             if (!calls_.deferred(chunk)) [[likely]] {
-                return take(chunk, *context);
+                return take(chunk, context);
             }
             if (const Status ended = pause(rest, options, clock); ended != Status::ok) {
                 release(chunk);
                 return Error{ended, 0, kRunsElsewhere, Outcome::may_have_happened};
             }
             rest = std::min(2 * rest, kLongestRest);
-            if (auto sent_again = send_again(chunk, *context); !sent_again) {
+            if (auto sent_again = send_again(chunk, context); !sent_again) {
                 return sent_again.error();
             }
             continue;
         }
-        auto result = advance(chunk, *context, attempts);
+        auto result = advance(chunk, context, attempts);
         if (result.status() != Status::queue_empty) {
             return result;
         }

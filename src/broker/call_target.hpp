@@ -12,6 +12,8 @@
 
 #include "shm/attachment.hpp"
 #include "shm/call.hpp"
+#include "src/broker/call_measure.hpp"
+#include "src/broker/call_quantiles.hpp"
 #include "src/broker/call_wait.hpp"
 #include "src/broker/chunk_source.hpp"
 #include "src/broker/request_memory.hpp"
@@ -44,6 +46,11 @@ class CallTarget {
     Result<Message> call(const Message& request, const CallOptions& options);
     Result<void> post(const Message& request, const CallOptions& options);
     [[nodiscard]] Result<FunctionStatus> status() const;
+    // What `timeout`, which was checked, comes to now.
+    [[nodiscard]] Duration resolve(const Timeout& timeout) {
+        return quantiles_.resolve(timeout, measure_.counts(), shm::monotonic_coarse_ns());
+    }
+    [[nodiscard]] CallMeasure& measure() noexcept { return measure_; }
 
     // ---- a call in steps, for those who do not wait here ----------------------------------------
     // Sends; the answer rings thread record `thread`. The chunk of the call. Errors: as Client::send, did
@@ -79,6 +86,9 @@ class CallTarget {
     [[nodiscard]] const shm::Found& found() const noexcept { return found_; }
 
   private:
+    Result<Message> wait_for(const Message& request,
+                             const CallOptions& options,
+                             shm::ThreadContext& context);
     [[nodiscard]] Status commit(shm::ThreadContext& context,
                                 std::uint32_t chunk,
                                 const CallOptions& options,
@@ -105,6 +115,8 @@ class CallTarget {
     const bool resends_;        // a request whose server died goes to another one
     const std::uint64_t user_;  // of this process
     ChunkSource source_;
+    CallMeasure measure_;
+    CallQuantiles quantiles_;
 };
 
 // The figures of a function.

@@ -67,8 +67,10 @@ class CallWait {
     template <typename Look, typename LookLast, typename Gone, typename Check>
     [[nodiscard]] Status wait(Look&& look, LookLast&& look_last, Gone&& gone, Check&& check) {
         if (spin(look)) {
+            context_.call_slept = false;
             return Status::ok;
         }
+        context_.call_slept = true;
         attachment_.pool().flush(context_.cursor);  // a sleeper keeps no memory from others
         shm::ThreadRecord& me = *context_.record;
         auto ring_me = [&me] { shm::ring_doorbell(me); };

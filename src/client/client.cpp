@@ -55,6 +55,9 @@ Result<Client> connect(std::string_view uri, const ConnectOptions& options) {
                                                    return Client::connect_once(uri, last);
                                                });
     if (client) {
+        if (client->core_ != nullptr) {
+            retrier->follow(client->core_->attachment().shared_from_this());
+        }
         client->retrier_ = retrier;
         client->retries_ = options.retry.has_value();
     }

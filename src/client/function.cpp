@@ -74,6 +74,20 @@ Result<Message> send_once(const Ends& to,
                                 : Result<Message>(Status::closed);
 }
 
+// What a timeout from a quantile is now. Error: bad_request, closed.
+Result<Duration> duration_of(const Ends& to, std::string_view function, const Timeout& timeout) {
+    if (auto sound = timeout.check(); !sound) {
+        return sound.error();
+    }
+    if (to.core != nullptr) {
+        return to.core->functions().resolve(function, timeout);
+    }
+    return to.remote != nullptr
+               ? Result<Duration>(to.remote->resolve(
+                     function == detail::kDefaultFunction ? std::string_view() : function, timeout))
+               : Result<Duration>(Status::closed);
+}
+
 Result<void> send_oneway_once(const Ends& to,
                               std::string_view function,
                               const Message& request,
@@ -148,7 +162,9 @@ Result<T> send_with_retries(const Ends& to,
     task.idempotent = options.idempotent;
     task.report = options.report;
     task.stop = options.stop;
-    const RetryPolicy* const policy = retrier != nullptr ? retrier->policy(options.retry) : nullptr;
+    std::optional<RetryPolicy> changed;
+    const RetryPolicy* const policy =
+        retrier != nullptr ? retrier->policy(options.retry, changed) : nullptr;
     const bool no_retry = detail::t_no_retry || (policy != nullptr && policy->attempts_max > 1 &&
                                                  task.kind == detail::RetryKind::call);
     Message marked(request);
@@ -173,16 +189,24 @@ Result<T> send_with_retries(const Ends& to,
 #define TELPHER_CALLS(Handle, remote)                                                    \
     Result<Message> Handle::send(std::string_view function,                              \
                                  const Message& request,                                 \
-                                 Duration timeout,                                       \
+                                 const Timeout& timeout,                                 \
                                  const SendOptions& options) {                           \
         const Ends to{core_, remote};                                                    \
+        Duration each = timeout.max();                                                   \
+        if (timeout.adaptive()) [[unlikely]] {                                           \
+            const auto now = duration_of(to, function, timeout);                         \
+            if (!now) {                                                                  \
+                return now.error();                                                      \
+            }                                                                            \
+            each = *now;                                                                 \
+        }                                                                                \
         if (!is_special(options, retries_)) [[likely]] {                                 \
-            return send_once(to, function, request, timeout, options);                   \
+            return send_once(to, function, request, each, options);                      \
         }                                                                                \
         return send_with_retries<Message>(to,                                            \
                                           retrier_.get(),                                \
                                           options,                                       \
-                                          {detail::RetryKind::call, function, timeout},  \
+                                          {detail::RetryKind::call, function, each},     \
                                           request,                                       \
                                           [&](const Message& marked, Duration left) {    \
                                               return send_once(                          \
@@ -190,17 +214,23 @@ Result<T> send_with_retries(const Ends& to,
                                           });                                            \
     }                                                                                    \
     Result<Message> Handle::send(                                                        \
-        const Message& request, Duration timeout, const SendOptions& options) {          \
+        const Message& request, const Timeout& timeout, const SendOptions& options) {    \
         return send(detail::kDefaultFunction, request, timeout, options);                \
     }                                                                                    \
     Future<Message> Handle::send_async(std::string_view function,                        \
                                        const Message& request,                           \
-                                       Duration timeout,                                 \
+                                       const Timeout& timeout,                           \
                                        const SendOptions& options) {                     \
-        return send_async_once({core_, remote}, function, request, timeout, options);    \
+        const Ends to{core_, remote};                                                    \
+        if (timeout.adaptive()) [[unlikely]] {                                           \
+            const auto now = duration_of(to, function, timeout);                         \
+            return now ? send_async_once(to, function, request, *now, options)           \
+                       : detail::ready_future(Result<Message>(now.error()));             \
+        }                                                                                \
+        return send_async_once(to, function, request, timeout.max(), options);           \
     }                                                                                    \
     Future<Message> Handle::send_async(                                                  \
-        const Message& request, Duration timeout, const SendOptions& options) {          \
+        const Message& request, const Timeout& timeout, const SendOptions& options) {    \
         return send_async(detail::kDefaultFunction, request, timeout, options);          \
     }                                                                                    \
     Result<void> Handle::send_oneway(std::string_view function,                          \

@@ -207,7 +207,8 @@ Result<Message> Functions::send(std::string_view name,
                                 Duration timeout,
                                 const SendOptions& options) {
     return with_target<Message>(name, timeout, options, [&](const std::shared_ptr<CallTarget>& to) {
-        return to->call(request, {timeout, &options.stop, &domain_.closed(), domain_.strategy()});
+        return to->call(request,
+                        {capped(timeout), &options.stop, &domain_.closed(), domain_.strategy()});
     });
 }
 
@@ -218,6 +219,19 @@ Result<void> Functions::send_oneway(std::string_view name,
     return with_target<void>(name, timeout, options, [&](const std::shared_ptr<CallTarget>& to) {
         return to->post(request, {timeout, &options.stop, &domain_.closed(), domain_.strategy()});
     });
+}
+
+Duration Functions::capped(Duration timeout) const noexcept {
+    const auto most = domain_.attachment().settings().get(shm::Setting::call_timeout_ms);
+    return most ? std::min<Duration>(timeout, std::chrono::milliseconds(*most)) : timeout;
+}
+
+Duration Functions::resolve(std::string_view name, const Timeout& timeout) {
+    const auto now = with_target<Duration>(
+        name, {}, {}, [&](const std::shared_ptr<CallTarget>& to) -> Result<Duration> {
+            return to->resolve(timeout);
+        });
+    return now ? *now : timeout.max();
 }
 
 Result<FunctionStatus> Functions::status(std::string_view name) {
@@ -238,7 +252,8 @@ Future<Message> Functions::send_async(std::string_view name,
     Future<Message> future;
     auto started =
         with_target<void>(name, timeout, options, [&](const std::shared_ptr<CallTarget>& to) {
-            auto made = CallOperation::start(domain_.shared_from_this(), to, request, timeout);
+            auto made =
+                CallOperation::start(domain_.shared_from_this(), to, request, capped(timeout));
             if (!made) {
                 return Result<void>(made.error());
             }

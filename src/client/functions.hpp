@@ -43,6 +43,8 @@ class Functions {
     Result<FunctionStatus> status(std::string_view name);
     // Whether it remembers requests. Errors: as status.
     Result<bool> remembers(std::string_view name);
+    // What `timeout`, which was checked, comes to; its maximum if the function is not there.
+    Duration resolve(std::string_view name, const Timeout& timeout);
 
   private:
     Result<std::shared_ptr<CallTarget>> target(std::string_view name, const SendOptions& options);
@@ -52,6 +54,8 @@ class Functions {
                           Duration timeout,
                           const SendOptions& options,
                           Attempt&& attempt);
+    // At most what the domain's settings say.
+    [[nodiscard]] Duration capped(Duration timeout) const noexcept;
     void forget(std::string_view name, const std::shared_ptr<CallTarget>& target);
 
     DomainCore& domain_;

@@ -190,6 +190,8 @@ class RemoteClient {
     virtual Result<Message> send(const RemoteCall& call, const Message& request) = 0;
     virtual Future<Message> send_async(const RemoteCall& call, const Message& request) = 0;
     virtual Result<void> send_oneway(const RemoteCall& call, const Message& request) = 0;
+    // What `timeout`, which was checked, comes to for this client's calls of that function.
+    [[nodiscard]] virtual Duration resolve(std::string_view function, const Timeout& timeout) = 0;
     // Keeps the client.
     [[nodiscard]] virtual std::shared_ptr<RemoteAdmin> admin() = 0;
     [[nodiscard]] virtual bool running() const noexcept = 0;

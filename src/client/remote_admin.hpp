@@ -32,6 +32,8 @@ class RemoteAdmin {
     virtual Result<DomainStatus> status() = 0;
     virtual Result<std::vector<ProcessInfo>> processes() = 0;
     virtual Result<VerifyReport> verify() = 0;
+    virtual Result<void> set(std::string_view name, std::string_view value) = 0;
+    virtual Result<std::vector<DomainSetting>> settings() = 0;
     virtual Result<bool> exists(std::string_view name) = 0;
     virtual Result<std::uint64_t> purge(std::string_view queue) = 0;
     virtual Result<Message> peek(std::string_view queue) = 0;

@@ -1,5 +1,6 @@
 #include "src/client/retrier.hpp"
 
+#include "shm/attachment.hpp"
 #include "shm/base/os.hpp"
 #include "src/broker/call_target.hpp"
 
@@ -21,6 +22,31 @@ char family_of(RetryKind kind) noexcept {
         default:
             return 'f';
     }
+}
+
+// Nothing: none is set. Each is in its range; together they may need one more look.
+std::optional<RetryPolicy> with_settings(const RetryPolicy& policy, const shm::Settings& settings) {
+    using std::chrono::milliseconds;
+    const auto attempts = settings.get(shm::Setting::attempts_max);
+    const auto base = settings.get(shm::Setting::base_ms);
+    const auto cap = settings.get(shm::Setting::cap_ms);
+    const auto factor = settings.get(shm::Setting::factor);
+    const auto jitter = settings.get(shm::Setting::jitter);
+    const auto budget = settings.get(shm::Setting::budget);
+    if (!attempts && !base && !cap && !factor && !jitter && !budget) [[likely]] {
+        return std::nullopt;
+    }
+    RetryPolicy changed = policy;
+    changed.attempts_max = attempts ? static_cast<std::uint32_t>(*attempts) : policy.attempts_max;
+    changed.base = base ? milliseconds(*base) : policy.base;
+    changed.cap = std::max(cap ? milliseconds(*cap) : policy.cap, changed.base);
+    changed.factor = factor ? static_cast<double>(*factor) / 1000 : policy.factor;
+    changed.jitter = jitter ? static_cast<Jitter>(*jitter) : policy.jitter;
+    if (budget) {
+        changed.budget = policy.budget.value_or(RetryBudget{});
+        changed.budget->ratio = static_cast<double>(*budget) / 100;
+    }
+    return changed;
 }
 
 std::string label_of(char family, std::string_view name) {
@@ -75,6 +101,20 @@ void SystemClock::close() noexcept {
 
 Retrier::Retrier(std::optional<RetryPolicy> policy)
     : policy_(std::move(policy)), pid_(static_cast<int>(getpid())) {}
+
+const RetryPolicy* Retrier::policy(const std::optional<RetryPolicy>& own,
+                                   std::optional<RetryPolicy>& changed) const {
+    if (own) {
+        return &*own;
+    }
+    if (!policy_) {
+        return nullptr;
+    }
+    if (domain_ != nullptr && !domain_->forked()) {
+        changed = with_settings(*policy_, domain_->settings());
+    }
+    return changed ? &*changed : &*policy_;
+}
 
 bool Retrier::forked() const noexcept { return static_cast<int>(getpid()) != pid_; }
 

@@ -21,6 +21,10 @@
 #include <string>
 #include <utility>
 
+namespace telpher::shm {
+class Attachment;
+}
+
 namespace telpher::detail {
 
 inline constexpr std::size_t kRetryDestinationsMax = 1024;
@@ -50,10 +54,12 @@ class Retrier {
     Retrier& operator=(const Retrier&) = delete;
     ~Retrier() = default;
 
-    // The policy of one operation: its own, or that of all, or null.
-    [[nodiscard]] const RetryPolicy* policy(const std::optional<RetryPolicy>& own) const noexcept {
-        return own ? &*own : (policy_ ? &*policy_ : nullptr);
-    }
+    // From here on the settings of that domain change the policy of all. Before it is shared.
+    void follow(std::shared_ptr<shm::Attachment> domain) { domain_ = std::move(domain); }
+    // The policy of one operation: its own, or that of all, which the domain's settings may change into
+    // `changed`, or null.
+    [[nodiscard]] const RetryPolicy* policy(const std::optional<RetryPolicy>& own,
+                                            std::optional<RetryPolicy>& changed) const;
     [[nodiscard]] bool forked() const noexcept;
     void close() noexcept;
     // Whether a destination remembers requests, so that one with an id may be repeated. `ask()`: a Result of
@@ -95,6 +101,7 @@ class Retrier {
     };
 
     const std::optional<RetryPolicy> policy_;
+    std::shared_ptr<shm::Attachment> domain_;  // null: nothing is followed
     const int pid_;
     SystemClock system_;
     std::mutex mutex_;  // guards the next two
@@ -108,7 +115,8 @@ Result<T> with_retries(Retrier* retrier,
                        const std::optional<RetryPolicy>& own,
                        const RetryTask& task,
                        Attempt&& attempt) {
-    const RetryPolicy* const policy = retrier != nullptr ? retrier->policy(own) : nullptr;
+    std::optional<RetryPolicy> changed;
+    const RetryPolicy* const policy = retrier != nullptr ? retrier->policy(own, changed) : nullptr;
     if (policy == nullptr || retrier->forked()) {
         return attempt(1U, task.timeout);
     }

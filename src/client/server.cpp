@@ -82,6 +82,7 @@ Result<Server> Server::open(std::string_view name, const ServerOptions& options)
     Server server(std::make_shared<detail::DomainCore>(
         std::move(opened->attachment), options.wait_strategy, opened->created));
     server.retrier_ = std::make_shared<detail::Retrier>(options.retry);
+    server.retrier_->follow(server.core_->attachment().shared_from_this());
     server.retries_ = options.retry.has_value();
     return server;
 }

@@ -50,7 +50,8 @@ class RemoteHandle final : public detail::RemoteClient,
     Future<Message> send_async(const detail::RemoteCall& call, const Message& request) override;
     Result<void> send_oneway(const detail::RemoteCall& call, const Message& request) override;
     [[nodiscard]] Duration resolve(std::string_view function, const Timeout& timeout) override {
-        return latencies_.resolve(function, timeout);
+        // In a forked child the call will say so, and a thread that is not there may have the lock.
+        return connection_->forked() ? timeout.max() : latencies_.resolve(function, timeout);
     }
     [[nodiscard]] std::shared_ptr<detail::RemoteAdmin> admin() override;
     [[nodiscard]] bool running() const noexcept override;

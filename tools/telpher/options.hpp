@@ -110,6 +110,7 @@ void add_bridge_command(CLI::App& app, Command& command);      // bridge
 void add_create_command(CLI::App& app, Command& command);      // create
 void add_manage_commands(CLI::App& app, Command& command);     // rm peek purge gc
 void add_dlq_command(CLI::App& app, Command& command);         // dlq
+void add_set_command(CLI::App& app, Command& command);         // set
 void add_list_command(CLI::App& app, Command& command);        // ls
 void add_see_commands(CLI::App& app, Command& command);        // info ps verify
 void add_top_command(CLI::App& app, Command& command);         // top

@@ -18,8 +18,9 @@ namespace telpher::shm {
 // What a setting may be, and how it is written.
 enum class SettingForm : std::uint8_t { count, thousandths, jitter };
 struct SettingRule {
-    const char* name;
-    std::uint64_t least, most;
+    const char* name = nullptr;
+    std::uint64_t least = 0;
+    std::uint64_t most = 0;
     SettingForm form = SettingForm::count;
 };
 // Jitter: none to decorrelated. `range` has fields of its own, which a setting does not change.

@@ -130,7 +130,8 @@ class TypedLoan {
 //   Accessors      all of MessageView; views into it end with the Delivery, and with ack, nack, reject
 //                  and release.
 //   Copy           `to_message()` gives an owning Message.
-//   Threads        one at a time; may move between threads of the process.
+//   Threads        one at a time, but `extend` may run beside those who only read it; may move between
+//                  threads of the process.
 //   Crash          at_most_once queues: a message held by a killed process is gone, counted as
 //                  abandoned. at_least_once: it is handed out again within milliseconds; killed anywhere in
 //                  ack, nack, extend or reject it is either done or not.

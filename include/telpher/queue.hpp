@@ -1,6 +1,7 @@
 #pragma once
 // A first-in-first-out queue between any number of processes.
 
+#include "telpher/consumer.hpp"
 #include "telpher/future.hpp"
 #include "telpher/loan.hpp"
 #include "telpher/message.hpp"
@@ -220,6 +221,22 @@ class Queue {
                                 std::stop_token stop);
 
     std::shared_ptr<detail::QueueCore> core_;
+    // Runs `handler` for each message from now on, on threads of its own, until the Consumer is stopped or
+    // destroyed. It is called with a `const Delivery&` or a `const Message&`, by several threads at once if
+    // there are several, and what it returns says what becomes of the message: nothing or Handled::ack()
+    // acknowledges it, Handled::nack(delay) and Handled::reject() are the Delivery's; an error or an exception
+    // gives it back after `retry_after` (at_least_once), and is told to `on_error`.
+    //
+    //   leases   are extended while the handler runs (Consumer)
+    //   errors   bad_request (threads, prefetch, retry_after), limit_reached (threads), and as status
+    //   cost     a thread for each of `threads`, and one more if the queue is at_least_once; a message costs a
+    //            poll and an acknowledgement, through a bridge each a round trip
+    //   crash    as Consumer
+    template <typename F>
+    Result<Consumer> consume(F&& handler, const ConsumeOptions& options = {}) {
+        return consume_with(detail::make_consume_handler(std::forward<F>(handler)), options);
+    }
+
     std::shared_ptr<detail::RemoteQueue> remote_;  // instead of the core
     std::shared_ptr<detail::Retrier> retrier_;     // of its Client or Server
     bool retries_ = false;                         // whether that has a policy for all operations
@@ -235,6 +252,7 @@ class Messages {
         explicit Iterator(Messages* range) : range_(range) {}
         Delivery& operator*() const { return range_->current_; }
         Delivery* operator->() const { return &range_->current_; }
+    Result<Consumer> consume_with(detail::ConsumeHandler handler, const ConsumeOptions& options);
         Iterator& operator++() {
             range_->next();
             return *this;

@@ -3,6 +3,7 @@
 
 #include "telpher/admin.hpp"
 #include "telpher/client.hpp"    // IWYU pragma: export
+#include "telpher/consumer.hpp"  // IWYU pragma: export
 #include "telpher/function.hpp"  // IWYU pragma: export
 #include "telpher/future.hpp"    // IWYU pragma: export
 #include "telpher/latency.hpp"   // IWYU pragma: export

@@ -6,6 +6,7 @@
 #include "src/client/remote.hpp"
 
 #include <algorithm>
+#include <atomic>
 
 namespace telpher::detail {
 namespace {
@@ -206,7 +207,10 @@ Result<void> extend(Held& held, Duration duration) {
                           : std::chrono::seconds(30);
     }
     const std::uint64_t until = from_now_us(duration);
-    const Status status = memory.leases().extend(held.chunk, held.lease, until);
+    std::uint64_t claimed = held.lease;
+    const Status status = memory.leases().extend(held.chunk, claimed, until);
+    // relaxed: for who looks at the message meanwhile (`dead_letter`), it is a lease before and after
+    std::atomic_ref<std::uint64_t>(held.lease).store(claimed, std::memory_order_relaxed);
     if (status == Status::ok && exists &&
         shm::LeaseKeeper::look_by(memory.directory().entry(found->entry), until) &&
         until < shm::lease_clock_us() + kJanitorKnowsUs) {
@@ -226,7 +230,8 @@ Result<void> reject(Held& held) {
 }
 
 std::optional<DeadLetter> dead_letter(const Held& held) {
-    if (held.memory == nullptr || held.lease == 0) {
+    // Not as a plain word: another thread may be extending it.
+    if (held.memory == nullptr || __atomic_load_n(&held.lease, __ATOMIC_RELAXED) == 0) {
         return std::nullopt;
     }
     if (held.chunk == kRemoteChunk) {

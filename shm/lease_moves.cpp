@@ -1,9 +1,38 @@
-// A leased message on its way: back into its queue, or to the dead letters.
+// A leased message on its way: offered for later, back into its queue, or to the dead letters.
 
+#include "shm/base/bug.hpp"
 #include "shm/base/step.hpp"
 #include "shm/leases.hpp"
 
 namespace telpher::shm {
+
+// Killed before PARKED: OWNED, our reaper frees it. Behind it: nobody's, and found by a pass. Its way to a
+// consumer is never that of a first offer (`open` has noted the generation of PARKED as that): a reaper that
+// meets it there parks it.
+void Leases::park_offer(std::uint32_t chunk,
+                        std::uint64_t dest,
+                        std::uint64_t due_us) const noexcept {
+    // relaxed: the word is ours (OWNED), nobody else changes it
+    const std::uint64_t generation =
+        (word_generation(word(chunk).load(std::memory_order_relaxed)) + 1) & kGenerationMask;
+    SHM_STEP("lease.later.dest");
+    // relaxed: published by PARKED
+    pool_->header(chunk)->dest.store(dest, std::memory_order_relaxed);
+    SHM_STEP("lease.later.due");
+    if (!bug(Bug::due_after_parked)) {
+        // relaxed: as above
+        block(chunk).due.store(make_moment(generation, due_us), std::memory_order_relaxed);
+    }
+    SHM_STEP("lease.later.parked");
+    // C0: pairs with ring_inline.hpp:R4 and reaper.cpp:K1. The commit point. seq_cst: then the look at
+    // `lease_look` (LE7).
+    word(chunk).store(make_parked(ReturnReason::none, generation), std::memory_order_seq_cst);
+    if (bug(Bug::due_after_parked)) {
+        SHM_STEP("lease.later.due_late");
+        // relaxed: the seeded bug
+        block(chunk).due.store(make_moment(generation, due_us), std::memory_order_relaxed);
+    }
+}
 
 // Killed between the two CAS: OFFERED and in flight, and not its first offer: our reaper parks it.
 Status Leases::bring_back(std::uint32_t chunk,

@@ -6,6 +6,7 @@
 //              CLAIMED -> CLAIMED, next generation          extended
 //              CLAIMED -> PARKED(reason), next generation   given back, expired, or its consumer died
 //              PARKED -> OFFERED(who brings it), lane       handed out again
+//              OWNED(producer) -> PARKED(none), next generation   offered for later: one store
 //              CLAIMED or PARKED -> MOVING(mover) -> OFFERED of the dead-letter queue
 //              LINGERING -> FREE                            nobody reads it any more
 //              Each but the stores of a MOVING chunk's mover is one CAS on the word: of a consumer that
@@ -58,6 +59,9 @@ class Leases {
     // ---- the producer -------------------------------------------------------------------------
     // Fills the block of a chunk that is ours, before each attempt to commit it.
     void open(std::uint32_t chunk) const noexcept;
+    // Leaves a chunk that is ours and open to the queue of `dest`, not to be handed out before `due_us`. From its
+    // last store on it is sent, and not ours.
+    void park_offer(std::uint32_t chunk, std::uint64_t dest, std::uint64_t due_us) const noexcept;
 
     // ---- the consumer -------------------------------------------------------------------------
     struct Begun {
@@ -134,6 +138,13 @@ class Leases {
     bool park_for_dead(std::uint32_t chunk, std::uint64_t seen) const noexcept;
     // Whether an OFFERED word is the first offer of its message.
     [[nodiscard]] bool first_offer(std::uint32_t chunk, std::uint64_t word) const noexcept;
+    // Whether a message that we claimed from a returns lane is handed out for the first time: it had been
+    // offered for later.
+    [[nodiscard]] bool first_time(std::uint32_t chunk) const noexcept {
+        // relaxed: written before OFFERED, which our claim has seen
+        return static_cast<std::uint8_t>(block(chunk).returned.load(std::memory_order_relaxed)) ==
+               0;
+    }
     // Whether anybody but the lease `but` is noted as a reader; 0: anybody at all.
     [[nodiscard]] bool read_by_others(std::uint32_t chunk, std::uint64_t but) const noexcept;
 

@@ -2,6 +2,7 @@
 
 #include "shm/base/os.hpp"
 #include "src/client/transport.hpp"
+#include "src/wire/message_check.hpp"
 #include "src/wire/names.hpp"
 #include "tcp_bridge/tls_client_channel.hpp"
 
@@ -111,6 +112,9 @@ Result<void> RemoteHandle::check(Duration timeout) const {
 Result<Bytes> RemoteHandle::encode(const Message& message, MessageType type) {
     if (auto sound = message.check(); !sound) {
         return sound.error();
+    }
+    if (type != MessageType::offer && message.delay()) {
+        return wire::delay_refused(type == MessageType::publish ? "a publish" : "a call");
     }
     const std::size_t size = wire::encoded_bytes(message);
     if (auto fits = check_request_size(size, message_bytes_max_); !fits) {

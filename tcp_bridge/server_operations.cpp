@@ -248,7 +248,11 @@ void ServerSession::run_offer(const FrameHead& head, Channel& channel, const Mes
             return;
         }
     }
-    start(head, channel.queue.offer_async(message.to_message(), duration_of(head.argument)));
+    Message copy = message.to_message();
+    if (const auto delay = message.delay()) {
+        copy.deliver_after(*delay);  // which a copy of what was sent leaves out
+    }
+    start(head, channel.queue.offer_async(std::move(copy), duration_of(head.argument)));
 }
 
 void ServerSession::run_poll(const FrameHead& head, Channel& channel) {

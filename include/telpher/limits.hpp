@@ -28,10 +28,11 @@ inline constexpr std::size_t kMessageBytesMaxLowest = std::size_t{2} << 10;
 inline constexpr std::size_t kMessageBytesMaxDefault = std::size_t{20} << 20;
 inline constexpr std::size_t kMessageBytesMaxHighest = std::size_t{250} << 20;
 
-// Expiry and timeout travel as milliseconds in 32 bits, which is a little more than 49 days.
+// Expiry, timeout and delay travel as milliseconds in 32 bits, which is a little more than 49 days.
 inline constexpr std::chrono::milliseconds kExpiresInMin{1};
 inline constexpr std::chrono::milliseconds kExpiresInMax = std::chrono::hours{49 * 24};
 inline constexpr std::chrono::milliseconds kTimeoutMax = std::chrono::hours{49 * 24};
+inline constexpr std::chrono::milliseconds kDelayMax = std::chrono::hours{49 * 24};
 static_assert(kExpiresInMax.count() <= std::numeric_limits<std::uint32_t>::max());
 
 // Arrays and objects inside one another in a JSON payload: bounds the checker's memory.

@@ -88,6 +88,9 @@ class Message : public MessageFields<Message> {
     Message& reply_to(std::string_view queue) &;
     // The message is worth nothing this long after it was sent: 1 ms to 49 days.
     Message& expires_in(std::chrono::milliseconds lifetime) &;
+    // Handed out so long after each offer of it, not before: 0 ms (at once) to 49 days. For offers to queues of
+    // delivery = at_least_once; whatever else is asked to send it answers bad_request.
+    Message& deliver_after(std::chrono::milliseconds delay) &;
     // What is left of the call's time: 0 ms to 49 days. Set by the runtime on every call.
     Message& with_timeout(std::chrono::milliseconds timeout) &;
     Message& without_timeout() &;
@@ -127,6 +130,9 @@ class Message : public MessageFields<Message> {
     [[nodiscard]] Message reply_to(std::string_view queue) && { return std::move(reply_to(queue)); }
     [[nodiscard]] Message expires_in(std::chrono::milliseconds lifetime) && {
         return std::move(expires_in(lifetime));
+    }
+    [[nodiscard]] Message deliver_after(std::chrono::milliseconds delay) && {
+        return std::move(deliver_after(delay));
     }
     [[nodiscard]] Message with_timeout(std::chrono::milliseconds timeout) && {
         return std::move(with_timeout(timeout));

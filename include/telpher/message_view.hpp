@@ -129,6 +129,7 @@ enum class ExtensionId : std::uint8_t {
     type = 10,
     attempt = 11,
     no_retry = 12,
+    not_before_ms = 15,
     replayed = 21,
     rerun = 22,
 };
@@ -160,6 +161,7 @@ struct MessageParts {
 [[nodiscard]] std::optional<std::chrono::milliseconds> timeout_of(
     const MessageParts& parts) noexcept;
 [[nodiscard]] std::uint32_t attempt_of(const MessageParts& parts) noexcept;
+[[nodiscard]] std::optional<std::chrono::milliseconds> delay_of(const MessageParts& parts) noexcept;
 [[nodiscard]] std::optional<TypeTag> type_tag_of(const MessageParts& parts) noexcept;
 [[nodiscard]] std::size_t size_bytes_of(const MessageParts& parts) noexcept;
 [[nodiscard]] Result<std::string_view> text_of(const MessageParts& parts);
@@ -217,6 +219,11 @@ class MessageFields {
     // What was left of the call's time when it was sent; nothing = no call.
     [[nodiscard]] std::optional<std::chrono::milliseconds> timeout() const noexcept {
         return detail::timeout_of(parts());
+    }
+    // How long after its offer it is handed out at the earliest; nothing = at once. Not among fields(), and
+    // not in a copy of a message that was received: passed on, it is not delayed again.
+    [[nodiscard]] std::optional<std::chrono::milliseconds> delay() const noexcept {
+        return parts().head.extension_bytes == 0 ? std::nullopt : detail::delay_of(parts());
     }
     // Which attempt of its caller a request is: 1, 2, ... Neither this nor the next is among fields().
     [[nodiscard]] std::uint32_t attempt() const noexcept { return detail::attempt_of(parts()); }

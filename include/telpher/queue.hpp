@@ -37,7 +37,7 @@ struct QueueStatus {
     std::uint32_t deliveries_max = 0;  // 0: any number
     std::string dead_letter;           // the queue of its dead letters; empty: it has none
     std::uint64_t leased = 0;          // messages with consumers now
-    std::uint64_t delayed = 0;         // given back, and handed out again later; not in `depth`
+    std::uint64_t delayed = 0;         // given back or offered for later; not in `depth`
     std::uint64_t lease_expired = 0;   // leases whose consumers said nothing in time
     std::uint64_t dead_lettered = 0;   // refused, delivered too often, or their time had passed
     std::optional<std::chrono::milliseconds>
@@ -76,6 +76,10 @@ class Queue {
     //            allocation
     //   crash    killed before the commit: not sent; after it: sent. Nothing in between. (Killed
     //            while it drops another message: that one is dropped, and may not be counted.)
+    //   delayed  (Message::deliver_after; at_least_once) accepted at once, and handed out later, before
+    //            others: it takes no place in the queue until then, whatever its capacity and byte budget, only
+    //            memory. It has no number: returns 0, and its sequence() is 0. Its life (expires_in) runs
+    //            meanwhile. Comes milliseconds late, and up to 5 s if this process is stopped
     Result<std::uint64_t> offer(const Message& message,
                                 Duration timeout = {},
                                 std::stop_token stop = {});
@@ -151,7 +155,7 @@ class Queue {
                                          Duration timeout = {},
                                          std::stop_token stop = {});
     // Takes the messages away that were in the queue when it was called, at most; of messages that
-    // come or go meanwhile, any. Returns how many.
+    // come or go meanwhile, any. Those that are delayed or leased stay. Returns how many.
     //
     //   errors   closed, domain_removed, limit_reached (threads), forked, corrupt
     //   crash    killed in between: each message is still there, or gone

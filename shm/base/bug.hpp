@@ -35,6 +35,7 @@ enum class Bug {
     readers_not_noted,      // nobody looks who reads under a lease that expired
     readers_not_forgotten,  // a reaper leaves the notes of dead readers
     reaper_frees_leased,    // a reaper frees what the dead had leased
+    due_after_parked,       // an offer for later is parked before its time is noted
     parked_not_sought,      // after a death nobody looks for what was parked
     proposal_not_checked,   // who proposes a request does not look whether another did
     response_not_kept,      // a reaper frees a response that a record names

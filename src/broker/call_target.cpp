@@ -2,6 +2,7 @@
 
 #include "src/broker/request_origin.hpp"
 #include "src/wire/codec.hpp"
+#include "src/wire/message_check.hpp"
 
 #include <unistd.h>
 
@@ -107,6 +108,9 @@ Result<std::uint32_t> CallTarget::begin(const Message& request,
                                         CallClock& clock) {
     if (auto sound = request.check(); !sound) [[unlikely]] {
         return sound.error();
+    }
+    if (request.delay()) [[unlikely]] {
+        return wire::delay_refused("a call");
     }
     ring_.prepare_commit();
     const std::size_t bytes = wire::encoded_bytes(request);

@@ -55,13 +55,13 @@ Result<std::size_t> QueueCore::offer_n(std::span<const Message> messages,
     std::size_t accepted = 0;
     std::size_t unannounced = 0;
     for (const Message& message : messages) {
-        if (budget_ == 0 && !memory_.on() && message.check() &&
+        if (budget_ == 0 && !memory_.on() && message.check() && !message.delay() &&
             offer_quietly(**context, message) == Status::ok) [[likely]] {
             ++accepted;
             ++unannounced;
             continue;
         }
-        // Full, large, or faulty: as a single offer. Who may make room must know what is there.
+        // Full, large, delayed, or faulty: as a single offer. Who may make room must know what is there.
         wake_consumers(std::exchange(unannounced, 0));
         Duration left = timeout;
         if (timeout.count() != 0) {

@@ -1,6 +1,7 @@
 #include "src/broker/queue_core.hpp"
 
 #include "src/client/domain_core.hpp"
+#include "src/wire/message_check.hpp"
 
 #include <unistd.h>
 
@@ -195,6 +196,10 @@ Result<std::uint64_t> QueueCore::offer_new(const Fields& message,
     }
     shm::ChunkPool& pool = attachment_.pool();
     ring_.prepare_commit();
+    const auto delay = message.delay();
+    if (delay && !leased_) [[unlikely]] {
+        return wire::delay_refused("a message in queue '" + name_ + "'");
+    }
     const std::size_t bytes = wire::encoded_bytes(message);
     if (budget_ != 0) [[unlikely]] {
         if (auto fits = check_budget(bytes); !fits) {
@@ -213,6 +218,9 @@ Result<std::uint64_t> QueueCore::offer_new(const Fields& message,
         chunk = *found;
     }
     wire::encode(message, stamp(*context), message_in(chunk).first(bytes));
+    if (delay) [[unlikely]] {
+        return offer_later(*context, chunk, *delay);
+    }
     std::uint64_t position = 0;
     const Status status = send(*context, chunk, timeout, stop, &position);
     if (status == Status::ok) [[likely]] {

@@ -168,6 +168,10 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
         return leased_ &&
                attachment_.leases().block(chunk).dead.load(std::memory_order_relaxed) != 0;
     }
+    // An encoded message that is to be handed out after `delay`. The chunk is not ours afterwards.
+    [[nodiscard]] Result<std::uint64_t> offer_later(shm::ThreadContext& context,
+                                                    std::uint32_t chunk,
+                                                    std::chrono::milliseconds delay);
     void begin_lease(Delivery& delivery, std::uint64_t claimed) noexcept;
     void measure_leases(QueueStatus& status) const;
     // Nothing is there: whether a pass over the leases may have brought something.

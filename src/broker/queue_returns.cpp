@@ -28,6 +28,9 @@ Status QueueCore::claim(std::uint32_t* chunk,
             if (leased_ && !lane_.maybe_readable()) {
                 static_cast<void>(look_for_parked());  // there may be more than fitted
             }
+            if (leased_ && attachment_.leases().first_time(*chunk)) {
+                return status;  // it had been offered for later
+            }
             SHM_STEP("queue.returned.count");
             // relaxed: a statistic
             attachment_.directory()

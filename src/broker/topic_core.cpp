@@ -2,6 +2,7 @@
 
 #include "shm/base/clock.hpp"
 #include "src/client/domain_core.hpp"
+#include "src/wire/message_check.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -113,6 +114,9 @@ Result<Published> TopicCore::publish(const Message& message,
                                      const std::stop_token& stop) {
     if (auto sound = message.check(); !sound) [[unlikely]] {
         return sound.error();
+    }
+    if (message.delay()) [[unlikely]] {
+        return wire::delay_refused("a publish");
     }
     if (message.topic() != name_) [[unlikely]] {
         return Error{Status::bad_request,

@@ -59,6 +59,8 @@ Result<void> check_entry(const ExtensionEntry& entry) {
     } else if (entry.id == ExtensionId::no_retry || entry.id == ExtensionId::replayed ||
                entry.id == ExtensionId::rerun) {
         wanted = kMarkEntryBytes;
+    } else if (entry.id == ExtensionId::not_before_ms) {
+        wanted = kNotBeforeEntryBytes;
     }
     if (entry.bytes.size() != wanted) {
         return corrupt("extension entry " + number(static_cast<std::size_t>(entry.id)) + " is " +

@@ -15,10 +15,11 @@
 namespace telpher::wire {
 
 inline constexpr std::size_t kEntryHeadBytes = 3;
-inline constexpr std::size_t kTimeoutEntryBytes = 4;  // u32, milliseconds
-inline constexpr std::size_t kTypeEntryBytes = 12;    // u64 id, u32 sizeof
-inline constexpr std::size_t kAttemptEntryBytes = 4;  // u32
-inline constexpr std::size_t kMarkEntryBytes = 1;     // 1: no_retry, replayed, rerun
+inline constexpr std::size_t kTimeoutEntryBytes = 4;    // u32, milliseconds
+inline constexpr std::size_t kTypeEntryBytes = 12;      // u64 id, u32 sizeof
+inline constexpr std::size_t kAttemptEntryBytes = 4;    // u32
+inline constexpr std::size_t kMarkEntryBytes = 1;       // 1: no_retry, replayed, rerun
+inline constexpr std::size_t kNotBeforeEntryBytes = 4;  // u32, milliseconds
 
 struct ExtensionEntry {
     detail::ExtensionId id{};

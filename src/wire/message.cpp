@@ -47,6 +47,7 @@ CheckedField field_of(ExtensionId id) noexcept {
         case ExtensionId::no_retry:
         case ExtensionId::replayed:
         case ExtensionId::rerun:
+        case ExtensionId::not_before_ms:
             break;
     }
     return CheckedField::timeout;
@@ -76,6 +77,9 @@ Message& Message::assign(const MessageView& view) & {
         if (head_.content == detail::kContentExtended) {
             head_.content = detail::kContentBinary;
         }
+    }
+    if (!extension_.empty() && head_.timestamp_ns != 0) {
+        set_extension(ExtensionId::not_before_ms, {});  // it was sent, and its delay is over
     }
     return *this;
 }

@@ -36,8 +36,9 @@ constexpr std::array kRules{
     FieldRule{"payload", 0, limits::kMessageBytesMaxHighest, Form::any_bytes},
     FieldRule{"expires-in", limits::kExpiresInMin.count(), limits::kExpiresInMax.count(), {}},
     FieldRule{"timeout", 0, limits::kTimeoutMax.count(), {}},
+    FieldRule{"delay", 0, limits::kDelayMax.count(), {}},
 };
-static_assert(kRules.size() == static_cast<std::size_t>(CheckedField::timeout) + 1);
+static_assert(kRules.size() == static_cast<std::size_t>(CheckedField::delay) + 1);
 
 const FieldRule& rule_of(CheckedField field) noexcept {
     return kRules[static_cast<std::size_t>(field)];
@@ -115,6 +116,14 @@ Violation check_duration(CheckedField field, std::chrono::milliseconds duration)
     const bool fits = value >= static_cast<std::int64_t>(rule.min) &&
                       value <= static_cast<std::int64_t>(rule.max);
     return fits ? Violation{} : violation(field, Rule::bad_number, value);
+}
+
+Error delay_refused(std::string_view what) {
+    return {Status::bad_request,
+            0,
+            std::string(what) +
+                " cannot be delayed: deliver_after is for offers to a queue of delivery = "
+                "at_least_once"};
 }
 
 Error to_error(const Violation& violation) {

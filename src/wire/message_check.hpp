@@ -23,6 +23,7 @@ enum class CheckedField : std::uint8_t {
     payload,
     expires_in,
     timeout,
+    delay,
 };
 
 // The violation by a text field, or one with Rule::none.
@@ -35,6 +36,9 @@ enum class CheckedField : std::uint8_t {
 
 // bad_request, or message_too_large for a payload; names field, limit and value.
 [[nodiscard]] Error to_error(const detail::Violation& violation);
+
+// bad_request for a delayed message that `what` cannot delay.
+[[nodiscard]] Error delay_refused(std::string_view what);
 
 // For whoever knows the domain's limit: message_too_large with both numbers.
 [[nodiscard]] Error message_too_large(std::size_t message_bytes, std::size_t limit_bytes);

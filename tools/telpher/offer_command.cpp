@@ -70,6 +70,10 @@ void add_offer_command(CLI::App& app, Command& command) {
     add_payload_options(*offer, options->payload);
     add_duration(
         *offer, "--timeout", options->timeout, "Wait so long for room; default 0: do not wait");
+    add_duration(*offer,
+                 "--delay",
+                 options->payload.delay,
+                 "Hand it out after this time, not before (at_least_once queues)");
     add_later_option(*offer, "--durable", "durable queues");
     finish_command(
         *offer, options->common, TargetNeed::required, command, [options](Interrupt& interrupt) {

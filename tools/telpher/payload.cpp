@@ -51,6 +51,9 @@ Message build_message(const PayloadOptions& options,
     if (options.ttl) {
         message.expires_in(std::chrono::ceil<std::chrono::milliseconds>(*options.ttl));
     }
+    if (options.delay) {
+        message.deliver_after(std::chrono::ceil<std::chrono::milliseconds>(*options.delay));
+    }
     return message;
 }
 
@@ -162,12 +165,13 @@ Result<void> send_payloads(const PayloadOptions& options,
 }
 
 void SentNumbers::put_into(Json& object) const {
-    object["first_sequence"] = count_ > 0 ? Json(first_) : Json(nullptr);
-    object["last_sequence"] = count_ > 0 ? Json(last_) : Json(nullptr);
+    // What was offered for later has no number.
+    object["first_sequence"] = first_ > 0 ? Json(first_) : Json(nullptr);
+    object["last_sequence"] = last_ > 0 ? Json(last_) : Json(nullptr);
 }
 
 std::string SentNumbers::text() const {
-    if (count_ == 0) {
+    if (last_ == 0) {
         return {};
     }
     return first_ == last_ ? ", number " + std::to_string(first_)

@@ -24,6 +24,7 @@ struct PayloadOptions {
     std::optional<double> rate;
     std::string request_id;
     std::optional<Duration> ttl;
+    std::optional<Duration> delay;  // of offers
     std::string reply_to;
     std::string mimetype;
 

@@ -32,6 +32,7 @@ inline constexpr std::string_view kPurge = "purge";
 inline constexpr std::string_view kPeek = "peek";
 inline constexpr std::string_view kTemporaryQueue = "temporary_queue";
 inline constexpr std::string_view kSettle = "settle";  // of the session, as the one before
+inline constexpr std::string_view kSettleMany = "settle_many";
 }  // namespace commands
 
 // What `authorize` is asked about a command: create and remove, purge and set are "manage", peek is "browse", the

@@ -28,6 +28,10 @@ void ServerSession::run_command(const FrameHead& head, std::span<const std::byte
         settle(correlation, *view);
         return;
     }
+    if (view->topic() == commands::kSettleMany) {
+        settle_many(correlation, *view);
+        return;
+    }
     const std::string destination = destination_of(*view);
     const std::string_view verb = verb_of_command(view->topic());
     if (!verb.empty() && !allowed(verb, destination)) {

@@ -36,33 +36,60 @@ Delivery* ServerSession::leased(std::uint64_t correlation, const MessageId& id) 
                                                                                 : nullptr;
 }
 
+Result<void> ServerSession::settle_one(const LeaseName& name, LeaseVerb verb, Duration duration) {
+    Delivery* const delivery = leased(name.poll, name.id);
+    if (delivery == nullptr) {
+        return Error{Status::lease_expired,
+                     0,
+                     "this session holds no such lease: it ended with an earlier session, or was "
+                     "settled before"};
+    }
+    auto done = settle_as(*delivery, verb, duration);
+    if (!*delivery) {
+        leases_.erase(name.poll);
+        kept_.erase(name.poll);
+    }
+    return done;
+}
+
 // None of it waits: it is done here.
 void ServerSession::settle(std::uint64_t correlation, const MessageView& command) {
     FieldReader in(command.payload());
-    std::uint64_t poll = 0;
-    MessageId id;
+    LeaseName name;
     std::uint8_t verb = 0;
     Duration duration{};
-    in(poll, id.prefix, id.counter, verb, duration);
+    fields(in, name);
+    in(verb, duration);
     if (!in.ok()) {
         answer(correlation, Error{Status::bad_request, 0, "the arguments of settle end too soon"});
         return;
     }
-    Delivery* const delivery = leased(poll, id);
-    if (delivery == nullptr) {
+    const auto done = settle_one(name, static_cast<LeaseVerb>(verb), duration);
+    answer_command(correlation, done ? Result<Message>(reply_message({})) : done.error());
+}
+
+// The same of many: each by itself, and told so.
+void ServerSession::settle_many(std::uint64_t correlation, const MessageView& command) {
+    FieldReader in(command.payload());
+    std::uint8_t verb = 0;
+    Duration duration{};
+    std::vector<LeaseName> names;
+    in(verb, duration, names);
+    if (!in.ok() || names.size() > kLeasesAtOnce) {
         answer(correlation,
-               Error{Status::lease_expired,
+               Error{Status::bad_request,
                      0,
-                     "this session holds no such lease: it ended with an earlier session, or was "
-                     "settled before"});
+                     in.ok() ? "settle_many: " + std::to_string(names.size()) +
+                                   " leases, allowed are " + std::to_string(kLeasesAtOnce)
+                             : std::string("the arguments of settle_many end too soon")});
         return;
     }
-    const auto done = settle_as(*delivery, static_cast<LeaseVerb>(verb), duration);
-    if (!*delivery) {
-        leases_.erase(poll);
-        kept_.erase(poll);
+    FieldWriter out;
+    out(static_cast<std::uint32_t>(names.size()));
+    for (const LeaseName& name : names) {
+        out(settle_one(name, static_cast<LeaseVerb>(verb), duration).status());
     }
-    answer_command(correlation, done ? Result<Message>(reply_message({})) : done.error());
+    answer_command(correlation, reply_message(out));
 }
 
 }  // namespace telpher::bridge

@@ -16,6 +16,7 @@
 #include "tcp_bridge/bodies.hpp"
 #include "tcp_bridge/body_codec.hpp"
 #include "tcp_bridge/inbox.hpp"
+#include "tcp_bridge/lease_verb.hpp"
 #include "tcp_bridge/number_map.hpp"
 #include "tcp_bridge/part_assembler.hpp"
 #include "tcp_bridge/send_queue.hpp"
@@ -151,6 +152,9 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     // The lease of that number, confirmed or not; null: there is none of that message.
     [[nodiscard]] Delivery* leased(std::uint64_t correlation, const MessageId& id);
     void settle(std::uint64_t correlation, const MessageView& command);
+    void settle_many(std::uint64_t correlation, const MessageView& command);
+    // Says it, and forgets a lease that has ended.
+    [[nodiscard]] Result<void> settle_one(const LeaseName& name, LeaseVerb verb, Duration duration);
     void acknowledge(std::uint64_t up_to);
     Result<void> acknowledge_ranges(std::span<const std::byte> body);
     [[nodiscard]] bool allowed(std::string_view verb, std::string_view destination) const;

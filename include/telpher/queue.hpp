@@ -46,6 +46,12 @@ struct QueueStatus {
     IdempotencyFigures idempotency{};
 };
 
+// What became of the deliveries that `ack_up_to` or `ack_all` took.
+struct Acknowledged {
+    std::size_t acknowledged = 0;
+    std::size_t lease_expired = 0;  // handed to others meanwhile: they will be handled again
+};
+
 class Messages;
 
 namespace detail {
@@ -70,16 +76,16 @@ class Queue {
     //            bad_request (the message's first violated limit), message_too_large,
     //            out_of_memory, limit_reached (threads), domain_removed, forked, corrupt. All: did
     //            not happen.
+    //   delayed  (Message::deliver_after; at_least_once) accepted at once, and handed out later, before
+    //            others: it takes no place in the queue until then, whatever its capacity and byte budget, only
+    //            memory. It has no number: returns 0, and its sequence() is 0. Its life (expires_in) runs
+    //            meanwhile. Comes milliseconds late, and up to 5 s if this process is stopped
     //   circular never full: drops the oldest message first, counted in `status` and told to the
     //            next consumer (Delivery::dropped_before). `timeout` is for memory only.
     //   cost     one contended atomic operation, no system call unless a consumer sleeps, no
     //            allocation
     //   crash    killed before the commit: not sent; after it: sent. Nothing in between. (Killed
     //            while it drops another message: that one is dropped, and may not be counted.)
-    //   delayed  (Message::deliver_after; at_least_once) accepted at once, and handed out later, before
-    //            others: it takes no place in the queue until then, whatever its capacity and byte budget, only
-    //            memory. It has no number: returns 0, and its sequence() is 0. Its life (expires_in) runs
-    //            meanwhile. Comes milliseconds late, and up to 5 s if this process is stopped
     Result<std::uint64_t> offer(const Message& message,
                                 Duration timeout = {},
                                 std::stop_token stop = {});
@@ -154,6 +160,18 @@ class Queue {
     Result<std::vector<Delivery>> poll_n(std::size_t max,
                                          Duration timeout = {},
                                          std::stop_token stop = {});
+    // Acknowledges those of `held`, deliveries of this queue, whose sequence() is at most `sequence`: "I am at
+    // 5". What was acknowledged, and what is empty, leaves `held`; the others keep their order. A delivery without
+    // a number (sequence() 0) stays: nothing says that it was before the others; `ack` it, or `ack_all`.
+    //
+    //   returns  how many, and how many of them had lost their leases; at_most_once: releases them
+    //   errors   forked (nothing changed); through a bridge as Admin's members: which of them were acknowledged
+    //            is not known, those that were not come again
+    //   cost     one atomic operation each; through a bridge one round trip for all of a client
+    //   crash    killed in it: each is acknowledged, or comes again
+    static Result<Acknowledged> ack_up_to(std::vector<Delivery>& held, std::uint64_t sequence);
+    // The same of all of them.
+    static Result<Acknowledged> ack_all(std::vector<Delivery>& held);
     // Takes the messages away that were in the queue when it was called, at most; of messages that
     // come or go meanwhile, any. Those that are delayed or leased stay. Returns how many.
     //
@@ -203,28 +221,6 @@ class Queue {
     // queue.messages(stop)) ...
     [[nodiscard]] Messages messages(std::stop_token stop = {});
 
-    // Wakes every waiter of this handle (all copies) with `closed`. Later calls answer `closed`.
-    void close();
-
-    [[nodiscard]] Result<QueueStatus> status() const;
-    [[nodiscard]] const std::string& name() const;
-    [[nodiscard]] std::uint32_t capacity() const;
-    [[nodiscard]] bool created() const;  // whether this handle's call made the queue
-    explicit operator bool() const noexcept { return core_ != nullptr || remote_ != nullptr; }
-
-  private:
-    friend class detail::QueueCore;
-    friend struct detail::RemoteAccess;
-    friend struct detail::RetryAccess;
-    friend class WaitSet;
-    explicit Queue(std::shared_ptr<detail::QueueCore> core) : core_(std::move(core)) {}
-    Result<Loan> loan_typed(std::uint64_t type_id, std::size_t size_bytes, Duration timeout);
-    Result<Delivery> poll_typed(std::uint64_t type_id,
-                                std::size_t size_bytes,
-                                Duration timeout,
-                                std::stop_token stop);
-
-    std::shared_ptr<detail::QueueCore> core_;
     // Runs `handler` for each message from now on, on threads of its own, until the Consumer is stopped or
     // destroyed. It is called with a `const Delivery&` or a `const Message&`, by several threads at once if
     // there are several, and what it returns says what becomes of the message: nothing or Handled::ack()
@@ -241,6 +237,29 @@ class Queue {
         return consume_with(detail::make_consume_handler(std::forward<F>(handler)), options);
     }
 
+    // Wakes every waiter of this handle (all copies) with `closed`. Later calls answer `closed`.
+    void close();
+
+    [[nodiscard]] Result<QueueStatus> status() const;
+    [[nodiscard]] const std::string& name() const;
+    [[nodiscard]] std::uint32_t capacity() const;
+    [[nodiscard]] bool created() const;  // whether this handle's call made the queue
+    explicit operator bool() const noexcept { return core_ != nullptr || remote_ != nullptr; }
+
+  private:
+    friend class detail::QueueCore;
+    friend struct detail::RemoteAccess;
+    friend struct detail::RetryAccess;
+    friend class WaitSet;
+    explicit Queue(std::shared_ptr<detail::QueueCore> core) : core_(std::move(core)) {}
+    Result<Consumer> consume_with(detail::ConsumeHandler handler, const ConsumeOptions& options);
+    Result<Loan> loan_typed(std::uint64_t type_id, std::size_t size_bytes, Duration timeout);
+    Result<Delivery> poll_typed(std::uint64_t type_id,
+                                std::size_t size_bytes,
+                                Duration timeout,
+                                std::stop_token stop);
+
+    std::shared_ptr<detail::QueueCore> core_;
     std::shared_ptr<detail::RemoteQueue> remote_;  // instead of the core
     std::shared_ptr<detail::Retrier> retrier_;     // of its Client or Server
     bool retries_ = false;                         // whether that has a policy for all operations
@@ -256,7 +275,6 @@ class Messages {
         explicit Iterator(Messages* range) : range_(range) {}
         Delivery& operator*() const { return range_->current_; }
         Delivery* operator->() const { return &range_->current_; }
-    Result<Consumer> consume_with(detail::ConsumeHandler handler, const ConsumeOptions& options);
         Iterator& operator++() {
             range_->next();
             return *this;

@@ -36,6 +36,9 @@ class RemoteLease {
     virtual Result<void> nack(Duration delay) = 0;
     virtual Result<void> extend(Duration duration) = 0;
     virtual Result<void> reject() = 0;
+    // Acknowledges all of `leases` of the same client as this one at once, this one included: what became of
+    // each, in their order; `none` of those that are another's.
+    virtual Result<std::vector<Status>> ack_with(std::span<RemoteLease* const> leases) = 0;
     [[nodiscard]] virtual std::optional<DeadLetter> dead_letter() const = 0;
     // Gives it back, without waiting for that.
     virtual void let_go() noexcept = 0;
@@ -223,6 +226,7 @@ struct RemoteAccess {
     // The message that a remote loan has become. Error: bad_request (empty, or of a domain's memory).
     static Result<std::span<const std::byte>> stamp(Loan& loan, const wire::Stamp& stamp);
     static void end(Loan& loan) noexcept { loan = Loan(); }
+    [[nodiscard]] static Held& held(Delivery& delivery) noexcept { return delivery.held_; }
 };
 
 }  // namespace telpher::detail

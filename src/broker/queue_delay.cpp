@@ -1,5 +1,7 @@
 // Offers that are handed out later.
 
+#include "telpher/limits.hpp"
+
 #include "shm/base/clock.hpp"
 #include "src/broker/queue_core.hpp"
 #include "src/client/domain_core.hpp"
@@ -17,9 +19,14 @@ constexpr std::uint64_t kJanitorKnowsUs = 5'000'000;
 Result<std::uint64_t> QueueCore::offer_later(shm::ThreadContext& context,
                                              std::uint32_t chunk,
                                              std::chrono::milliseconds delay) {
-    if (ring_.closed()) {
+    const bool ended = ring_.closed();
+    if (ended || delay > limits::kDelayMax) {  // which a message from a bridge may ask for
         attachment_.pool().release(chunk, attachment_.slot(), context.cursor);
-        return explain(Status::queue_not_found, {});
+        return ended ? explain(Status::queue_not_found, {})
+                     : Error{Status::bad_request,
+                             0,
+                             "delay is " + std::to_string(delay.count()) + ", allowed are 0.." +
+                                 std::to_string(limits::kDelayMax.count())};
     }
     const shm::Leases leases = attachment_.leases();
     // Not by the coarse clock, which may be behind: never too early.

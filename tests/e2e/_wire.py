@@ -26,12 +26,12 @@ def hello(session=NO_SESSION, received=0, version=(1, 1), mandatory=0, heartbeat
                        compress_from, codecs, len(name)) + name
 
 
-def message(text, topic="t", kind=0):
-    """A message as shm/FORMAT.md lays it out: 40 bytes, topic, padding to 8, payload."""
+def message(text, topic="t", kind=0, extension=b""):
+    """A message as shm/FORMAT.md lays it out: 40 bytes, extension, topic, padding to 8, payload."""
     topic = topic.encode()
     payload = text if isinstance(text, bytes) else text.encode()
-    head = struct.pack("<IBBBBQQQIHH", len(payload), kind, 0, 1, 1, 0, 0, 0, 0, len(topic), 0)
-    before = head + topic
+    head = struct.pack("<IBBBBQQQIHH", len(payload), kind, 0, 1, 1, 0, 0, 0, 0, len(topic), len(extension))
+    before = head + extension + topic
     return before + bytes(-len(before) % 8) + payload
 
 

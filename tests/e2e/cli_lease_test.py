@@ -55,6 +55,20 @@ class Leases(LeaseCliTest):
             self.on("create", "queue", "bills", *options, code=USAGE)
             self.on("ls", code=NOT_FOUND)
 
+    def test_an_offer_with_a_delay_comes_then_and_not_before(self):
+        self.create_leased()
+        started = time.monotonic()
+        offered = self.json_of("offer", "bills", "later", "--delay", "400ms")
+        self.assertEqual((offered["offered"], offered["first_sequence"]), (1, None))
+        self.assertEqual(self.figures()["delayed"], 1)
+        self.on("poll", "bills", code=TIMEOUT)
+        self.assertEqual(self.poll_json("bills", "--timeout", "20s")[0]["payload-text"], "later")
+        self.assertGreaterEqual(time.monotonic() - started, 0.4)
+        self.on("offer", "bills", "never", "--delay", "1200h", code=USAGE)
+        self.on("create", "queue", "plain")
+        refused = self.error_of("offer", "plain", "x", "--delay", "1s", "-d", self.domain, code=USAGE)
+        self.assertEqual(refused["status"], "bad_request")
+
     def test_the_columns_of_leases_are_there_only_with_leases(self):
         self.create()
         self.assertNotIn(b"LEASED", self.on("ls").stdout)

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <new>
 #include <system_error>
 
 namespace telpher::detail {
@@ -51,7 +52,7 @@ Consuming::Consuming(Queue queue,
 Consuming::~Consuming() {
     if (forked()) {
         // The threads are the parent's.
-        static_cast<void>(new std::vector<std::thread>(std::move(threads_)));
+        static_cast<void>(new (std::nothrow) std::vector<std::thread>(std::move(threads_)));
         return;
     }
     for (std::thread& thread : threads_) {

@@ -33,6 +33,14 @@ Result<std::uint64_t> QueueCore::offer_later(shm::ThreadContext& context,
     const std::uint64_t now = shm::monotonic_ns() / 1000;
     const std::uint64_t due = now + static_cast<std::uint64_t>(delay.count()) * 1000;
     leases.open(chunk);
+    if (context.note != nullptr) {
+        // The word as it will be PARKED: killed before the store, the record sees the one before.
+        // relaxed, both: the word is ours; the note is published by the store
+        const std::uint64_t generation = shm::word_generation(
+            attachment_.pool().header(chunk)->word.load(std::memory_order_relaxed));
+        context.note->store(shm::make_ref(generation + 1, chunk),
+                            std::memory_order_relaxed);  // relaxed: as above
+    }
     leases.park_offer(chunk, found_.dest(), due);
     shm::DirectoryEntry& entry = attachment_.directory().entry(found_.entry);
     SHM_STEP("queue.later.look");

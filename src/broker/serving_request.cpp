@@ -1,6 +1,7 @@
 // What a serving thread does with one request.
 
 #include "src/broker/call_target.hpp"
+#include "src/broker/causation.hpp"
 #include "src/broker/retry_chain.hpp"
 #include "src/broker/serving.hpp"
 #include "src/wire/codec.hpp"
@@ -50,6 +51,7 @@ void Serving::serve(Work& work, std::uint32_t chunk) {
 Result<Message> Serving::handle(Work& work, const MessageView& view) {
     // Most requests have no extension, and are spared the look into it.
     const RetryChain chain(view.head().extension_bytes != 0 && view.no_retry());
+    const CauseScope cause(view);
     work.thrown = false;
     try {
         return handler_(work.request);

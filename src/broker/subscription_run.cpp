@@ -1,6 +1,7 @@
 // A subscription with a handler: the thread that takes its messages, and how it ends.
 
 #include "shm/base/signals.hpp"
+#include "src/broker/causation.hpp"
 #include "src/broker/subscription_core.hpp"
 #include "src/client/domain_core.hpp"
 
@@ -119,6 +120,7 @@ void SubscriptionCore::run_handler(const Sample& sample) noexcept {
         return;
     }
     std::string text;
+    const CauseScope cause(sample);
     try {
         handler_(sample);
         return;

@@ -1,5 +1,6 @@
 #include "telpher/client.hpp"
 
+#include "src/broker/causation.hpp"
 #include "src/broker/publish_operation.hpp"
 #include "src/client/domain_core.hpp"
 #include "src/client/remote.hpp"
@@ -118,6 +119,10 @@ Result<std::uint64_t> Client::reply(const MessageView& request, Message message,
 Result<Published> Client::publish(const Message& message,
                                   Duration timeout,
                                   const RetryOptions& options) {
+    if (detail::caused()) [[unlikely]] {
+        return detail::send_caused(
+            message, [&](const Message& marked) { return publish(marked, timeout, options); });
+    }
     return detail::with_retries<Published>(
         retrier_.get(),
         options.retry,
@@ -131,6 +136,11 @@ Result<Published> Client::publish(const Message& message,
         });
 }
 Result<Published> Client::publish(const Message& message, Duration timeout, std::stop_token stop) {
+    if (detail::caused()) [[unlikely]] {
+        return detail::send_caused(message, [&](const Message& marked) {
+            return publish(marked, timeout, std::move(stop));
+        });
+    }
     if (retries_) [[unlikely]] {
         return publish(message, timeout, RetryOptions{.stop = std::move(stop)});
     }
@@ -141,6 +151,7 @@ Result<Published> Client::publish(const Message& message, Duration timeout, std:
     return core_->publish(message, timeout, stop);
 }
 Future<Published> Client::publish_async(Message message, Duration timeout, std::stop_token stop) {
+    detail::inherit(message);
     if (core_ != nullptr) {
         return core_->publish_async(std::move(message), timeout, stop);
     }

@@ -1,5 +1,6 @@
 // What the threads of a consumer do.
 
+#include "src/broker/causation.hpp"
 #include "src/client/consuming.hpp"
 
 #include <algorithm>
@@ -127,6 +128,7 @@ void Consuming::handle(Batch& batch) {
 std::optional<Handled> Consuming::run_handler(const Delivery& delivery) noexcept {
     Status status = Status::handler_error;
     std::string text;
+    const CauseScope cause(delivery);
     try {
         const Result<Handled> said = handler_(delivery);
         if (said) {

@@ -7,6 +7,7 @@
 
 #include "shm/base/os.hpp"
 #include "src/broker/call_operation.hpp"
+#include "src/broker/causation.hpp"
 #include "src/broker/serving.hpp"
 #include "src/client/domain_core.hpp"
 #include "src/client/functions.hpp"
@@ -110,6 +111,11 @@ Future<Message> send_async_once(const Ends& to,
         return detail::ready_future(Result<Message>(
             Error{Status::bad_request, 0, "retry is given, and send_async does not retry"}));
     }
+    if (detail::caused()) [[unlikely]] {
+        return detail::send_caused(request, [&](const Message& marked) {
+            return send_async_once(to, function, marked, timeout, options);
+        });
+    }
     if (detail::t_no_retry && !request.no_retry()) [[unlikely]] {
         Message marked(request);
         marked.with_no_retry();
@@ -126,7 +132,8 @@ Future<Message> send_async_once(const Ends& to,
 // Whether a call is more than one attempt as it stands. One branch: it is in everybody's way.
 bool is_special(const SendOptions& options, bool retries) noexcept {
     return (static_cast<unsigned>(options.retry.has_value()) | static_cast<unsigned>(retries) |
-            static_cast<unsigned>(detail::t_no_retry)) != 0;
+            static_cast<unsigned>(detail::t_no_retry) | static_cast<unsigned>(detail::caused())) !=
+           0;
 }
 
 Result<bool> remembers(const Ends& to, std::string_view function) {
@@ -168,8 +175,10 @@ Result<T> send_with_retries(const Ends& to,
     const bool no_retry = detail::t_no_retry || (policy != nullptr && policy->attempts_max > 1 &&
                                                  task.kind == detail::RetryKind::call);
     Message marked(request);
+    detail::inherit(marked);
+    const detail::CauseScope carried;
     marked.with_no_retry(no_retry);
-    if (policy != nullptr && !retrier->forked() && policy->attempts_max > 1 &&
+    if (policy != nullptr && policy->attempts_max > 1 && !retrier->forked() &&
         retrier->remembers(task.kind, task.name, [&] { return remembers(to, task.name); })) {
         if (marked.request_id().empty()) {
             marked.with_request_id(new_request_id());

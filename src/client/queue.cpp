@@ -2,11 +2,14 @@
 
 #include "telpher/queue.hpp"
 
+#include "src/broker/causation.hpp"
 #include "src/broker/lease.hpp"
 #include "src/broker/queue_core.hpp"
 #include "src/client/remote.hpp"
 #include "src/client/retrier.hpp"
 #include "src/wire/names.hpp"
+
+#include <algorithm>
 
 namespace telpher {
 
@@ -40,9 +43,13 @@ constexpr std::size_t kAlignedFrom = 4096;
 Result<std::uint64_t> Queue::offer(const Message& message,
                                    Duration timeout,
                                    const RetryOptions& options) {
+    if (detail::caused()) [[unlikely]] {
+        return detail::send_caused(
+            message, [&](const Message& marked) { return offer(marked, timeout, options); });
+    }
     detail::RetryTask task = detail::task_of(detail::RetryKind::offer, name(), timeout, options);
     if (!message.request_id().empty() && retrier_ != nullptr && !retrier_->forked() &&
-        retrier_->policy(options.retry) != nullptr) {
+        (options.retry || retries_)) {
         task.idempotent =
             task.idempotent || retrier_->remembers(task.kind, task.name, [this]() -> Result<bool> {
                 const auto now = status();
@@ -60,6 +67,11 @@ Result<std::uint64_t> Queue::offer(const Message& message,
 }
 
 Result<std::uint64_t> Queue::offer(const Message& message, Duration timeout, std::stop_token stop) {
+    if (detail::caused()) [[unlikely]] {
+        return detail::send_caused(message, [&](const Message& marked) {
+            return offer(marked, timeout, std::move(stop));
+        });
+    }
     if (retries_) [[unlikely]] {
         return offer(message, timeout, RetryOptions{.stop = std::move(stop)});
     }
@@ -139,6 +151,12 @@ Result<Loan> Queue::loan_typed(std::uint64_t type_id, std::size_t size_bytes, Du
 Result<std::size_t> Queue::offer_n(std::span<const Message> messages,
                                    Duration timeout,
                                    std::stop_token stop) {
+    std::vector<Message> marked;
+    if (detail::caused()) [[unlikely]] {
+        marked.assign(messages.begin(), messages.end());
+        std::for_each(marked.begin(), marked.end(), detail::inherit);
+        messages = marked;
+    }
     if (core_ != nullptr) {
         return core_->offer_n(messages, timeout, stop);
     }
@@ -165,6 +183,7 @@ Future<Delivery> Queue::poll_async(Duration timeout, std::stop_token stop) {
 }
 
 Future<std::uint64_t> Queue::offer_async(Message message, Duration timeout, std::stop_token stop) {
+    detail::inherit(message);
     if (core_ != nullptr) {
         return core_->offer_async(std::move(message), timeout, stop);
     }

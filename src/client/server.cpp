@@ -1,6 +1,7 @@
 #include "telpher/server.hpp"
 
 #include "shm/garbage.hpp"
+#include "src/broker/causation.hpp"
 #include "src/broker/publish_operation.hpp"
 #include "src/client/domain_core.hpp"
 #include "src/client/retrier.hpp"
@@ -125,6 +126,10 @@ Result<std::vector<std::string>> Server::queues() const {
 Result<Published> Server::publish(const Message& message,
                                   Duration timeout,
                                   const RetryOptions& options) {
+    if (detail::caused()) [[unlikely]] {
+        return detail::send_caused(
+            message, [&](const Message& marked) { return publish(marked, timeout, options); });
+    }
     TELPHER_NEED_CORE();
     return detail::with_retries<Published>(
         retrier_.get(),
@@ -135,6 +140,11 @@ Result<Published> Server::publish(const Message& message,
         });
 }
 Result<Published> Server::publish(const Message& message, Duration timeout, std::stop_token stop) {
+    if (detail::caused()) [[unlikely]] {
+        return detail::send_caused(message, [&](const Message& marked) {
+            return publish(marked, timeout, std::move(stop));
+        });
+    }
     TELPHER_NEED_CORE();
     if (retries_) [[unlikely]] {
         return publish(message, timeout, RetryOptions{.stop = std::move(stop)});
@@ -142,6 +152,7 @@ Result<Published> Server::publish(const Message& message, Duration timeout, std:
     return core_->publish(message, timeout, stop);
 }
 Future<Published> Server::publish_async(Message message, Duration timeout, std::stop_token stop) {
+    detail::inherit(message);
     return core_ != nullptr ? core_->publish_async(std::move(message), timeout, stop)
                             : detail::ready_future(Result<Published>(Status::closed));
 }

@@ -2,6 +2,7 @@
 
 #include "telpher/topic.hpp"
 
+#include "src/broker/causation.hpp"
 #include "src/broker/publish_operation.hpp"
 #include "src/broker/subscription_core.hpp"
 #include "src/broker/topic_core.hpp"
@@ -20,6 +21,10 @@ constexpr std::size_t kAlignedFrom = 4096;
 Result<Published> Topic::publish(const Message& message,
                                  Duration timeout,
                                  const RetryOptions& options) {
+    if (detail::caused()) [[unlikely]] {
+        return detail::send_caused(
+            message, [&](const Message& marked) { return publish(marked, timeout, options); });
+    }
     return detail::with_retries<Published>(
         retrier_.get(),
         options.retry,
@@ -34,6 +39,11 @@ Result<Published> Topic::publish(const Message& message,
 }
 
 Result<Published> Topic::publish(const Message& message, Duration timeout, std::stop_token stop) {
+    if (detail::caused()) [[unlikely]] {
+        return detail::send_caused(message, [&](const Message& marked) {
+            return publish(marked, timeout, std::move(stop));
+        });
+    }
     if (retries_) [[unlikely]] {
         return publish(message, timeout, RetryOptions{.stop = std::move(stop)});
     }
@@ -66,6 +76,7 @@ Result<Published> Topic::publish(Loan&& loan, Duration timeout, std::stop_token 
 }
 
 Future<Published> Topic::publish_async(Message message, Duration timeout, std::stop_token stop) {
+    detail::inherit(message);
     if (core_ != nullptr) {
         return core_->publish_async(std::move(message), timeout, stop);
     }

@@ -140,6 +140,7 @@ std::uint32_t IdempotencyStore::evict(std::uint64_t destination, const Usage& fe
         std::uint32_t record;
     };
     std::vector<Old> all;
+    all.reserve(count_ / 4);
     for (std::uint32_t i = 0; i < count_; ++i) {
         const std::uint64_t word = word_of(i);
         // relaxed, all: each is ended by a CAS on the word that was seen before
@@ -154,8 +155,15 @@ std::uint32_t IdempotencyStore::evict(std::uint64_t destination, const Usage& fe
                  i});
         }
     }
-    std::sort(
-        all.begin(), all.end(), [](const Old& a, const Old& b) { return a.expires < b.expires; });
+    const auto older = [](const Old& a, const Old& b) { return a.expires < b.expires; };
+    if (fewer.bytes != 0) {
+        std::sort(all.begin(), all.end(), older);
+    } else if (fewer.entries < all.size()) {
+        std::nth_element(all.begin(),
+                         all.begin() + static_cast<std::ptrdiff_t>(fewer.entries),
+                         all.end(),
+                         older);
+    }
     std::uint32_t ended = 0;
     std::uint64_t bytes = 0;
     for (const Old& old : all) {

@@ -157,6 +157,8 @@ void Attachment::janitor() {
     // an offer.
     const auto chunks = segment_.region(RegionKind::chunks);
     static_cast<void>(madvise(chunks.data(), chunks.size(), MADV_POPULATE_WRITE));
+    const auto records = segment_.region(RegionKind::idempotency);
+    static_cast<void>(madvise(records.data(), records.size(), MADV_POPULATE_WRITE));
     segment_.data().populate();
     std::vector<std::pair<std::uint64_t, int>> watched;  // identity, pidfd
     std::uint64_t seen_generation = ~0ULL;

@@ -14,6 +14,9 @@ namespace {
 
 // While it is full, nobody counts more often.
 constexpr std::uint64_t kFullNs = 1'000'000;
+// A destination that says nothing gets at most a quarter of the table: others shall have room, too.
+constexpr std::uint64_t kShareOfTable = 4;
+constexpr std::uint64_t kCreditLeast = 64;
 
 std::uint64_t seed_of(const shm::Uuid& uuid) {
     std::uint64_t seed = 0;
@@ -39,6 +42,31 @@ void add(XXH3_state_t& state, std::string_view text) {
 }
 
 shm::Hash128 of(const XXH128_hash_t& hash) { return {hash.low64, hash.high64}; }
+
+// Eight bits of each key's tag are its destination's, so that counting reads words alone.
+constexpr int kMarkBits = 8;
+std::uint64_t mark_of(std::uint64_t destination) { return destination >> (64 - kMarkBits); }
+shm::Hash128 marked(shm::Hash128 key, std::uint64_t destination) {
+    // The tag is the high bits of low xor high (shm/idempotency.cpp).
+    constexpr std::uint64_t kRest = ~0ULL >> kMarkBits;
+    key.high = (key.high & kRest) |
+               ((key.low >> (64 - kMarkBits) ^ mark_of(destination)) << (64 - kMarkBits));
+    return key;
+}
+
+// Records whose keys may be of the destination: a few too many. What has expired and is not ended counts.
+std::uint64_t count_marked(const shm::IdempotencyStore& store, std::uint64_t destination) {
+    const std::uint64_t mark = mark_of(destination);
+    std::uint64_t entries = 0;
+    for (std::uint32_t i = 0; i < store.count(); ++i) {
+        const std::uint64_t word = store.word_of(i);
+        entries += shm::record_state(word) != shm::RecordState::free &&
+                           shm::record_tag(word) >> (24 - kMarkBits) == mark
+                       ? 1U
+                       : 0U;
+    }
+    return entries;
+}
 
 }  // namespace
 
@@ -72,7 +100,8 @@ shm::Hash128 RequestMemory::key_of(std::string_view id, const Requester& request
         id = {reinterpret_cast<const char*>(&longer), sizeof longer};
     }
     std::memcpy(bytes.data() + sizeof words, id.data(), id.size());
-    return of(XXH3_128bits_withSeed(bytes.data(), sizeof words + id.size(), seed_));
+    return marked(of(XXH3_128bits_withSeed(bytes.data(), sizeof words + id.size(), seed_)),
+                  destination_);
 }
 
 // What the request says, without what may differ between two attempts: ids, times, where replies go.
@@ -143,9 +172,6 @@ RequestMemory::Answer RequestMemory::begin(const MessageView& request,
 }
 
 bool RequestMemory::room(std::uint64_t now_ns) {
-    if (info_.idempotency_entries_max == 0 && info_.idempotency_bytes_max == 0) [[likely]] {
-        return true;
-    }
     // relaxed: two threads that count at once do no harm
     return credit_.fetch_sub(1, std::memory_order_relaxed) > 0 || count_room(now_ns);
 }
@@ -157,24 +183,27 @@ bool RequestMemory::count_room(std::uint64_t now_ns) {
     if (!evicts && now_ns < full_until_ns_) {
         return false;
     }
-    constexpr std::uint64_t kAny = ~0ULL >> 8U;
-    const std::uint64_t most =
-        info_.idempotency_entries_max != 0 ? info_.idempotency_entries_max : kAny;
+    const std::uint64_t most = info_.idempotency_entries_max != 0 ? info_.idempotency_entries_max
+                                                                  : store().count() / kShareOfTable;
     const std::uint64_t most_bytes =
-        info_.idempotency_bytes_max != 0 ? info_.idempotency_bytes_max : kAny;
-    shm::IdempotencyStore::Usage used = store().usage(destination_, now_ns);
+        info_.idempotency_bytes_max != 0 ? info_.idempotency_bytes_max : ~0ULL >> 8U;
+    shm::IdempotencyStore::Usage used{count_marked(store(), destination_), 0};
+    if ((used.entries > most && !evicts) || info_.idempotency_bytes_max != 0) {
+        used = store().usage(destination_, now_ns);
+    }
     if (used.entries > most || used.bytes >= most_bytes) {
         if (!evicts) {
             full_until_ns_ = now_ns + kFullNs;
             return false;
         }
         const shm::IdempotencyStore::Usage fewer{
-            used.entries > most ? used.entries - most + most / 8 : 0,
-            used.bytes >= most_bytes ? used.bytes - most_bytes + most_bytes / 8 : 0};
+            used.entries > most ? used.entries - most + most / 4 : 0,
+            used.bytes >= most_bytes ? used.bytes - most_bytes + most_bytes / 4 : 0};
         const std::uint32_t gone = store().evict(destination_, fewer);
         attachment_.directory().entry(entry_).evicted.fetch_add(
             gone, std::memory_order_relaxed);  // relaxed: a statistic
-        used = store().usage(destination_, now_ns);
+        used.entries -= std::min<std::uint64_t>(gone, used.entries);
+        used.bytes -= std::min(used.bytes, fewer.bytes);
         if (used.entries > most) {
             return false;  // as many are under way
         }
@@ -183,8 +212,11 @@ bool RequestMemory::count_room(std::uint64_t now_ns) {
         std::max<std::uint64_t>(used.bytes / std::max<std::uint64_t>(used.entries, 1), 128);
     const std::uint64_t bytes_left = most_bytes > used.bytes ? most_bytes - used.bytes : 0;
     const std::uint64_t left = std::min(most - used.entries, bytes_left / each);
+    // A share of the room, since other processes count on the rest; and at least so much that the last places
+    // are not counted one by one. What is too many goes with the next eviction.
+    const std::uint64_t share = evicts ? left / 2 : left / 8;
     // relaxed: as above
-    credit_.store(static_cast<std::int64_t>(std::min<std::uint64_t>(left / 8, 1U << 20U)),
+    credit_.store(static_cast<std::int64_t>(std::max(share, std::min(left, kCreditLeast))),
                   std::memory_order_relaxed);
     return true;
 }

@@ -114,6 +114,7 @@ void Serving::replay(Work& work,
     if (const auto bytes = memory_.store().response(answer); !bytes.empty() && !oneway) {
         if (const auto view = wire::decode(bytes)) {
             response.assign(*view);
+            response.with_replayed();
             there = true;
         }
     }
@@ -136,7 +137,6 @@ void Serving::remember(Work& work, Message* response) {
     work.remembered.reset();
     std::uint32_t chunk = shm::kNoChunk;
     if (response != nullptr && response->check()) {
-        response->with_replayed();
         const std::size_t bytes = wire::encoded_bytes(*response);
         Duration none{};
         if (bytes <= kept_.small_bytes_max()) [[likely]] {
@@ -152,7 +152,6 @@ void Serving::remember(Work& work, Message* response) {
                                     MessageType::response};
             wire::encode(*response, stamp, attachment_.pool().message(chunk).first(bytes));
         }
-        response->with_replayed(false);
     }
     memory_.store().complete(ours, 0, chunk);
 }

@@ -6,6 +6,7 @@
 #include "shm/base/bug.hpp"
 #include "shm/base/cpu.hpp"
 #include "shm/base/step.hpp"
+#include "shm/idempotency_time.hpp"
 
 #include <algorithm>
 
@@ -15,6 +16,37 @@ namespace {
 constexpr int kBeginRounds = 64;
 // Looks at a proposal of a lower place before it is taken back: its owner needs some ten instructions.
 constexpr int kPatience = 256;
+// A place that a record of another key has, or of a key that is not known yet. No word is like that.
+constexpr std::uint64_t kOther = ~0ULL;
+// A place changes under a look so often only if somebody scribbles over it.
+constexpr int kLooksMax = 1024;
+
+// The word of a place where `key` is, or that is free; else kOther. A word that changes under the look is
+// looked at again: what it changed to may be a rival's confirmation.
+std::uint64_t look(const IdempotencyStore& store,
+                   std::uint32_t place,
+                   const Hash128& key,
+                   std::uint64_t tag) noexcept {
+    SHM_STEP("idempotency.search");
+    std::uint64_t word = store.word_of(place);
+    for (int looks = 0; looks < kLooksMax; ++looks) {
+        const RecordState state = record_state(word);
+        if (state == RecordState::free) {
+            return word;
+        }
+        if (state == RecordState::writing || record_tag(word) != (tag & kRecordTagMask)) {
+            return kOther;
+        }
+        const bool same = store.key_of(place) == key;
+        SHM_STEP("idempotency.search.again");
+        const std::uint64_t again = store.word_of(place);
+        if (again == word) {
+            return same ? word : kOther;
+        }
+        word = again;
+    }
+    return word;
+}
 
 }  // namespace
 
@@ -57,23 +89,12 @@ IdempotencyStore::Seen IdempotencyStore::search(const Hash128& key,
         std::uint32_t free_here = 0;
         std::uint32_t last_free = kNoRecord;
         for (std::uint32_t i = first; i < first + kBucketRecords; ++i) {
-            SHM_STEP("idempotency.search");
-            // ID2: pairs with ID1. Our proposal, then this look; another's, then its look: in the single
-            // order of seq_cst one of us sees the other.
-            const std::uint64_t word = words_[i].load(std::memory_order_seq_cst);
-            const RecordState state = record_state(word);
-            if (state == RecordState::free) {
+            const std::uint64_t word = i == mine ? kOther : look(*this, i, key, places.tag);
+            if (record_state(word) == RecordState::free) {
                 ++free_here;
                 last_free = i;
-                continue;
-            }
-            if (i == mine || record_tag(word) != (places.tag & kRecordTagMask) ||
-                state == RecordState::writing || !(key_of(i) == key) ||
-                // ID2: as above. Unchanged: the key was this word's.
-                words_[i].load(std::memory_order_seq_cst) != word) {
-                continue;
-            }
-            if (seen.word == 0 || record_state(seen.word) == RecordState::proposed) {
+            } else if (word != kOther &&
+                       (seen.word == 0 || record_state(seen.word) == RecordState::proposed)) {
                 seen.record = i;
                 seen.word = word;
             }
@@ -111,16 +132,16 @@ void IdempotencyStore::store(const Answer& ours, RecordState state) noexcept {
 
 void IdempotencyStore::write(std::uint32_t record,
                              const Asked& asked,
-                             std::uint64_t now_ns) noexcept {
+                             std::uint64_t /*now_ns*/) noexcept {
     IdempotencyRecord& r = records_[record];
     // relaxed, all: published by the word (ID1)
     r.key[0].store(asked.key.low, std::memory_order_relaxed);
-    r.key[1].store(asked.key.high, std::memory_order_relaxed);          // relaxed: as above
-    r.print[0].store(asked.print.low, std::memory_order_relaxed);       // relaxed: as above
-    r.print[1].store(asked.print.high, std::memory_order_relaxed);      // relaxed: as above
-    r.destination.store(asked.destination, std::memory_order_relaxed);  // relaxed: as above
-    r.expires.store(now_ns + asked.ttl_ns, std::memory_order_relaxed);  // relaxed: as above
-    r.ref.store(kNoRef, std::memory_order_relaxed);                     // relaxed: as above
+    r.key[1].store(asked.key.high, std::memory_order_relaxed);           // relaxed: as above
+    r.print[0].store(asked.print.low, std::memory_order_relaxed);        // relaxed: as above
+    r.print[1].store(asked.print.high, std::memory_order_relaxed);       // relaxed: as above
+    r.destination.store(asked.destination, std::memory_order_relaxed);   // relaxed: as above
+    r.expires.store(kNotYet | asked.ttl_ns, std::memory_order_relaxed);  // relaxed: as above
+    r.ref.store(kNoRef, std::memory_order_relaxed);                      // relaxed: as above
     r.outcome.store(asked.offer ? kOfferOutcome : 0,
                     std::memory_order_relaxed);  // relaxed: as above
 }
@@ -134,7 +155,12 @@ IdempotencyStore::Answer IdempotencyStore::begin(const Asked& asked,
     for (int round = 0; round < kBeginRounds; ++round) {
         Seen seen = search(asked.key, places, kNoRecord);
         std::optional<Answer> answer;
-        if (seen.word != 0) {
+        if (seen.word != 0 && record_state(seen.word) == RecordState::ending) {
+            finish_end(seen.record, seen.word);  // its owner may be stopped
+            continue;
+        }
+        // Another proposal is met behind our own: its owner may be stopped, too.
+        if (seen.word != 0 && record_state(seen.word) != RecordState::proposed) {
             if (at_rest(record_state(seen.word)) && expired(seen.record, now_ns)) {
                 end(seen.record, seen.word);
                 continue;
@@ -156,7 +182,7 @@ IdempotencyStore::Answer IdempotencyStore::begin(const Asked& asked,
 // Nothing: it has changed meanwhile.
 std::optional<IdempotencyStore::Answer> IdempotencyStore::judge(const Asked& asked,
                                                                 const Seen& seen,
-                                                                std::uint64_t now_ns) noexcept {
+                                                                std::uint64_t /*now_ns*/) noexcept {
     IdempotencyRecord& r = records_[seen.record];
     // relaxed, all: written before the word; that is looked at again
     const Hash128 print{r.print[0].load(std::memory_order_relaxed),
@@ -172,6 +198,9 @@ std::optional<IdempotencyStore::Answer> IdempotencyStore::judge(const Asked& ask
     }
     switch (record_state(word)) {
         case RecordState::done:
+            if ((outcome & kOfferOutcome) != 0) {
+                return Answer{Found::done, seen.record, word, outcome};  // nothing to copy
+            }
             if (!change(seen.record, word, record_word_as(word, RecordState::reading, me_))) {
                 return std::nullopt;
             }
@@ -189,7 +218,7 @@ std::optional<IdempotencyStore::Answer> IdempotencyStore::judge(const Asked& ask
                 return std::nullopt;
             }
             // relaxed: ours, and published by its next word
-            r.expires.store(now_ns + asked.ttl_ns, std::memory_order_relaxed);
+            r.expires.store(kNotYet | asked.ttl_ns, std::memory_order_relaxed);
             return Answer{Found::rerun, seen.record, word};
         default:
             return Answer{Found::running, seen.record, word};
@@ -261,6 +290,7 @@ void IdempotencyStore::complete(const Answer& ours,
     IdempotencyRecord& r = records_[ours.record];
     // relaxed, all: published by the word (ID1)
     r.outcome.store(outcome, std::memory_order_relaxed);
+    settle_time(r);
     if ((outcome & kOfferOutcome) != 0) {
         store(ours,
               RecordState::
@@ -292,6 +322,7 @@ void IdempotencyStore::complete(const Answer& ours,
 void IdempotencyStore::fail(const Answer& ours, std::uint64_t outcome) noexcept {
     // relaxed: published by the word (ID1)
     records_[ours.record].outcome.store(outcome & ~kOfferOutcome, std::memory_order_relaxed);
+    settle_time(records_[ours.record]);
     store(ours, RecordState::failed);
 }
 
@@ -311,6 +342,10 @@ std::span<const std::byte> IdempotencyStore::response(const Answer& ours) const 
                                                          : std::span<const std::byte>{};
 }
 
-void IdempotencyStore::release(const Answer& ours) noexcept { store(ours, RecordState::done); }
+void IdempotencyStore::release(const Answer& ours) noexcept {
+    if (record_state(ours.word) == RecordState::reading) {
+        store(ours, RecordState::done);
+    }
+}
 
 }  // namespace telpher::shm

@@ -4,14 +4,18 @@
 #include "shm/base/step.hpp"
 #include "shm/directory.hpp"
 #include "shm/idempotency.hpp"
+#include "shm/idempotency_time.hpp"
 
 #include <algorithm>
+#include <new>
 #include <vector>
 
 namespace telpher::shm {
 namespace {
 
 constexpr std::uint64_t kSweepNs = 1'000'000'000;
+// Each look resolves the record, or another helper has.
+constexpr int kReapLooksMax = 64;
 
 }  // namespace
 
@@ -24,6 +28,11 @@ bool IdempotencyStore::expired(std::uint32_t record, std::uint64_t now_ns) const
 bool IdempotencyStore::end(std::uint32_t record, std::uint64_t seen) noexcept {
     if (record_state(seen) != RecordState::done) {
         return change(record, seen, record_word_as(seen, RecordState::free, 0));
+    }
+    // relaxed: a first look; who cannot reach the response leaves the record to those who can
+    const std::uint64_t ref = records_[record].ref.load(std::memory_order_relaxed);
+    if (ref != kNoRef && pool_->reach(ref_chunk(ref)) == Status::out_of_memory) {
+        return false;
     }
     if (!change(record, seen, record_word_as(seen, RecordState::ending, me_))) {
         return false;
@@ -44,6 +53,9 @@ void IdempotencyStore::finish_end(std::uint32_t record, std::uint64_t ending) no
         return;
     }
     if (ref != kNoRef && (outcome & kOfferOutcome) == 0) {
+        if (pool_->reach(ref_chunk(ref)) == Status::out_of_memory) {
+            return;
+        }
         free_kept(ref);
     }
     static_cast<void>(change(record, ending, record_word_as(ending, RecordState::free, 0)));
@@ -53,7 +65,7 @@ void IdempotencyStore::finish_end(std::uint32_t record, std::uint64_t ending) no
 void IdempotencyStore::free_kept(std::uint64_t ref) noexcept {
     const std::uint32_t chunk = ref_chunk(ref);
     if (pool_->reach(chunk) != Status::ok) {
-        return;  // it stays KEPT, until the domain ends
+        return;  // damage
     }
     Word& word = pool_->header(chunk)->word;
     std::uint64_t seen = word.load(std::memory_order_relaxed);  // relaxed: the CAS decides
@@ -140,7 +152,11 @@ std::uint32_t IdempotencyStore::evict(std::uint64_t destination, const Usage& fe
         std::uint32_t record;
     };
     std::vector<Old> all;
-    all.reserve(count_ / 4);
+    try {
+        all.reserve(count_);
+    } catch (const std::bad_alloc&) {
+        return 0;  // nothing is forgotten: it is full
+    }
     for (std::uint32_t i = 0; i < count_; ++i) {
         const std::uint64_t word = word_of(i);
         // relaxed, all: each is ended by a CAS on the word that was seen before
@@ -199,7 +215,7 @@ void IdempotencyStore::sweep(std::uint64_t now_ns) noexcept {
 // Killed anywhere: what is left is the next reaper's, and that looks at chunks only behind it.
 void IdempotencyStore::reap(std::uint32_t slot, Directory& directory) noexcept {
     for (std::uint32_t i = 0; i < count_; ++i) {
-        for (;;) {
+        for (int looks = 0; looks < kReapLooksMax; ++looks) {
             const std::uint64_t word = word_of(i);
             const RecordState state = record_state(word);
             if (state == RecordState::free || at_rest(state) || record_owner(word) != slot) {
@@ -236,6 +252,9 @@ void IdempotencyStore::resolve(std::uint32_t record,
             return;
         default:
             break;  // nobody has seen it
+    }
+    if (to != RecordState::free) {
+        settle_time(records_[record]);
     }
     static_cast<void>(change(record, seen, record_word_as(seen, to, 0)));
 }

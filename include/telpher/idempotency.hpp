@@ -18,7 +18,7 @@ namespace telpher {
 // Whose request ids are told apart. Numbers lie in shared memory: append only.
 enum class IdempotencyScope : std::uint8_t {
     principal = 0,  // those of different users: of the process that sends, or of the bridge
-    client = 1,     // those of different connections: a Server, a Client, a remote Client
+    client = 1,     // those of different processes, and of different sessions of remote Clients
     global = 2      // nobody's: an id means one request, whoever sends it
 };
 
@@ -39,9 +39,9 @@ struct Idempotency {
     IdempotencyScope scope = IdempotencyScope::principal;
     // How long an outcome is remembered; 1 ms..30 days, and not beyond the domain's end.
     std::chrono::nanoseconds ttl = std::chrono::minutes(10);
-    // Outcomes remembered for this destination; 0: as many as the domain has room for
-    // (DomainLimits::idempotency_entries, for all destinations). Held to within an eighth: each process
-    // counts now and then.
+    // Outcomes remembered for this destination; 0: a quarter of what the domain has room for
+    // (DomainLimits::idempotency_entries, for all destinations). Each process counts now and then: several
+    // may exceed it by an eighth or by 64 each. Evicted is a quarter at once.
     std::uint32_t entries_max = 0;
     // Memory for the responses that are kept, in bytes of their chunks; 0: any. Counted in the same way.
     std::uint64_t bytes_max = 0;

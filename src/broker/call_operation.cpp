@@ -77,25 +77,28 @@ Status CallOperation::run() {
     if (again_ns_ != 0) {
         again_ns_ = 0;
         if (auto sent = target_->send_again(chunk_, awaits_->context()); !sent) {
+            target_->measure().ended(began_ns_, 1, sent.status());
             result.emplace(sent.error());
-            return sent.status();
+            return Status::ok;
         }
     } else if (target_->deferred(chunk_)) {
         again_ns_ = shm::monotonic_ns() + rest_ns_;
         rest_ns_ = std::min(2 * rest_ns_, kLongestRestNs);
+        awaits_->look_by(again_ns_);
         return Status::queue_empty;
     }
     auto outcome = target_->advance(chunk_, awaits_->context(), attempts_);
     const Status status = outcome.status();
     if (status != Status::queue_empty) {
         target_->measure().ended(began_ns_, 1, status);
-        result.emplace(std::move(outcome));
+        result.emplace(CallTarget::truthful(std::move(outcome), was_deferred()));
+        return Status::ok;  // it is over, whatever the status of its result
     }
     return status;
 }
 
 void CallOperation::fail(Status status) {
-    result.emplace(target_->give_up(chunk_, status));
+    result.emplace(CallTarget::truthful(target_->give_up(chunk_, status), was_deferred()));
     target_->measure().ended(began_ns_, 1, result->status());
 }
 

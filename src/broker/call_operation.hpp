@@ -48,7 +48,9 @@ class CallOperation : public Operation {
     std::uint32_t attempts_ = 1;
     std::uint64_t again_ns_ =
         0;  // when it is sent again: one of its id runs elsewhere; 0: it does not
-    std::uint64_t rest_ns_ = 500'000;
+    static constexpr std::uint64_t kFirstRestNs = 500'000;
+    std::uint64_t rest_ns_ = kFirstRestNs;
+    [[nodiscard]] bool was_deferred() const noexcept { return rest_ns_ != kFirstRestNs; }
     std::uint64_t began_ns_ = 0;
 };
 

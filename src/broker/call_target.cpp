@@ -237,13 +237,13 @@ Result<Message> CallTarget::wait_for(const Message& request,
         if (status != Status::ok) [[unlikely]] {
             auto result = give_up(chunk, status);
             if (result.status() != Status::queue_empty) {
-                return result;
+                return truthful(std::move(result), rest != kFirstRest);
             }
             continue;
         }
         if (calls_.look(chunk, slot_) == shm::Calls::Look::replied) [[likely]] {
             if (!calls_.deferred(chunk)) [[likely]] {
-                return take(chunk, context);
+                return truthful(take(chunk, context), rest != kFirstRest);
             }
             if (const Status ended = pause(rest, options, clock); ended != Status::ok) {
                 release(chunk);
@@ -257,7 +257,7 @@ Result<Message> CallTarget::wait_for(const Message& request,
         }
         auto result = advance(chunk, context, attempts);
         if (result.status() != Status::queue_empty) {
-            return result;
+            return truthful(std::move(result), rest != kFirstRest);
         }
     }
 }
@@ -292,6 +292,16 @@ Result<Message> CallTarget::advance(std::uint32_t chunk,
         return lane_.readable() || ring_.readable();
     });
     return Status::queue_empty;
+}
+
+Result<Message> CallTarget::truthful(Result<Message> result, bool was_deferred) {
+    if (was_deferred && !result && result.error().outcome() == Outcome::did_not_happen)
+        [[unlikely]] {
+        Error error = std::move(result).error();
+        error.effect = Outcome::may_have_happened;
+        return error;
+    }
+    return result;
 }
 
 // A request of its id runs elsewhere: who waits for that keeps no server.

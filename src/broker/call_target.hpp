@@ -68,6 +68,8 @@ class CallTarget {
     [[nodiscard]] bool deferred(std::uint32_t chunk) const noexcept {
         return calls_.look(chunk, slot_) == shm::Calls::Look::replied && calls_.deferred(chunk);
     }
+    // The result of a call that was deferred: a request of its id may have run, whatever became of this one.
+    [[nodiscard]] static Result<Message> truthful(Result<Message> result, bool was_deferred);
     // Sends a deferred call again. ok, or why not: the call is over.
     Result<void> send_again(std::uint32_t chunk, shm::ThreadContext& context);
     // Whether requests with an id may be sent again, whatever became of them.

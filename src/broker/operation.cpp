@@ -337,10 +337,22 @@ void PollOperation::put_back() noexcept {
     }
 }
 
+void OfferOperation::fail(Status status) {
+    if (elsewhere && status == Status::timed_out) {
+        result.emplace(Error{status,
+                             0,
+                             "a message of the same request id was under way elsewhere",
+                             Outcome::may_have_happened});
+    } else {
+        result.emplace(status);
+    }
+}
+
 Status OfferOperation::run() {
     const OriginScope scope(origin);
     auto sent = core()->offer(message, {}, {});
     const Status status = sent.status();
+    elsewhere = status == Status::queue_full && sent.error().effect == Outcome::may_have_happened;
     if (status != Status::queue_full && status != Status::out_of_memory) {
         result.emplace(std::move(sent));
         forget_input();

@@ -145,8 +145,9 @@ class Operation : public boost::intrusive::list_base_hook<>,
     // The parker's own notes; set before it is submitted, or by the parker alone.
     std::uint64_t deadline_ns = ~0ULL;
     Lane* lane = nullptr;
-    bool awaited = false;  // linked among the calls
-    bool starved = false;  // the last attempt found no memory
+    bool awaited = false;    // linked among the calls
+    bool starved = false;    // the last attempt found no memory
+    bool elsewhere = false;  // another of the same request is under way: others may go before it
     // The host's own note.
     std::uint64_t ticket = 0;
     // The Future's own note: its result was read.
@@ -206,7 +207,7 @@ class OfferOperation : public Operation {
   public:
     using Operation::Operation;
     Status run() override;
-    void fail(Status status) override { result.emplace(status); }
+    void fail(Status status) override;
     Message message;
     Origin origin{};  // of who asked for it
     std::optional<Result<std::uint64_t>> result;

@@ -9,6 +9,9 @@
 namespace telpher::detail {
 namespace {
 
+// Between two looks whether another message of the same request id is through.
+constexpr std::uint64_t kElsewhereNs = 1'000'000;
+
 bool try_again(Status status) {
     return status == Status::queue_empty || status == Status::queue_full ||
            status == Status::out_of_memory;
@@ -186,7 +189,8 @@ void Parker::serve_calls() {
 
 template <typename Ready>
 void Parker::serve(LaneEnd& end, Ready&& ready) {
-    while (!end.pending.empty()) {
+    // Each at most once: those that wait for another of the same request let others pass, and look again soon.
+    for (std::size_t left = end.pending.size(); left != 0 && !end.pending.empty(); --left) {
         Operation& operation = end.pending.front();
         if (operation.cancelled()) {
             let_go(operation);
@@ -194,7 +198,12 @@ void Parker::serve(LaneEnd& end, Ready&& ready) {
             end.chosen = false;  // others were faster
             break;
         } else if (!attempt(operation)) {
-            break;
+            if (!operation.elsewhere) {
+                break;
+            }
+            end.pending.pop_front();
+            end.pending.push_back(operation);
+            look_by(shm::monotonic_ns() + kElsewhereNs);
         }
     }
 }

@@ -4,6 +4,7 @@
 #include "src/broker/queue_core.hpp"
 #include "src/broker/request_origin.hpp"
 
+#include <algorithm>
 #include <thread>
 
 namespace telpher::detail {
@@ -55,7 +56,13 @@ Result<std::uint64_t> QueueCore::offer_once(const MessageView& message,
                 Result<std::uint64_t> offered(Status::none);
                 {
                     const NoteScope noted(**context, store.note(answer));
-                    offered = offer_new(message, timeout, stop);
+                    // What is left of it, if we had to wait for another.
+                    const std::uint64_t at = timeout.count() != 0 ? shm::monotonic_ns() : 0;
+                    const Duration left =
+                        timeout.count() == 0 || until == ~0ULL
+                            ? timeout
+                            : Duration(std::max<std::uint64_t>(until - std::min(at, until), 1));
+                    offered = offer_new(message, left, stop);
                 }
                 if (offered) {
                     store.complete(answer, shm::kOfferOutcome | *offered, shm::kNoChunk);

@@ -188,7 +188,8 @@ bool RequestMemory::count_room(std::uint64_t now_ns) {
     const std::uint64_t most_bytes =
         info_.idempotency_bytes_max != 0 ? info_.idempotency_bytes_max : ~0ULL >> 8U;
     shm::IdempotencyStore::Usage used{count_marked(store(), destination_), 0};
-    if ((used.entries > most && !evicts) || info_.idempotency_bytes_max != 0) {
+    // Others' records may have the same mark: nobody's are forgotten, and nobody is refused, by that count.
+    if (used.entries > most || info_.idempotency_bytes_max != 0) {
         used = store().usage(destination_, now_ns);
     }
     if (used.entries > most || used.bytes >= most_bytes) {

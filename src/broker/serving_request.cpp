@@ -34,6 +34,9 @@ void Serving::serve(Work& work, std::uint32_t chunk) {
         return;
     }
     Result<Message> response = handle(work, view);
+    if (attachment_.forked()) [[unlikely]] {
+        return;  // in a child that the handler made: the request is the parent's
+    }
     if (!response) [[unlikely]] {
         fail(work, chunk, response.error(), oneway);
         return;

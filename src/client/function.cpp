@@ -143,7 +143,8 @@ Result<bool> remembers(const Ends& to, std::string_view function) {
     if (to.remote == nullptr) {
         return Status::closed;
     }
-    const auto status = to.remote->admin()->function_status(function);
+    const auto status = to.remote->admin()->function_status(
+        function == detail::kDefaultFunction ? std::string_view() : function);
     return status ? Result<bool>(status->idempotency.on) : Result<bool>(status.error());
 }
 

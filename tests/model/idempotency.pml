@@ -21,6 +21,7 @@
 #define RERUNS false        /* what is uncertain runs again */
 #endif
 #define LOOKSBEHIND true    /* behind its proposal it looks at all places */
+#define LOOKSAGAIN true     /* a place that changed under the look is looked at again */
 #define TAKENBACKBYCAS true /* another proposal is taken back by a CAS, not by a store */
 #define CONFIRMSBYCAS true
 #define UNCERTAINSTAYS true /* a reaper keeps what the dead ran */
@@ -36,12 +37,18 @@ byte running; byte begun; bool ended; bool dead; bool stop; byte reaped; byte le
 inline search(mine){
   d_step{ i=0; sp=N; fr=N; ss=FREE };
   do
-  :: i<N -> d_step{
-       if
-       :: st[i]==FREE -> fr=i
-       :: st[i]!=FREE && st[i]!=WRITING && i!=mine && (sp==N || ss==PROPOSED) -> sp=i; ss=st[i]; sg=gn[i]; so=ow[i]
-       :: else -> skip
-       fi; i++ }
+  :: i<N -> d_step{ ls=st[i]; lo=ow[i]; lg=gn[i] };
+     if
+     :: ls==FREE -> fr=i; i++
+     :: i==mine || ls==WRITING -> i++
+     :: else ->                                        /* its key; then the word again */
+        d_step{
+          if
+          :: st[i]==ls && ow[i]==lo && gn[i]==lg ->
+             if :: sp==N || ss==PROPOSED -> sp=i; ss=ls; sg=lg; so=lo :: else -> skip fi; i++
+          :: else -> if :: LOOKSAGAIN -> skip :: else -> i++ fi
+          fi }
+     fi
   :: else -> break
   od; i=0 }
 
@@ -54,7 +61,7 @@ inline runs(p,m){
   :: d_step{ st[p]=FREE; ow[p]=0; lost++; running-- }       /* its handler says that nothing happened */
   fi }
 
-proctype Party(byte me){ byte i,sp,fr,sg,so,pl,ge,tries; mtype ss; bool ok;
+proctype Party(byte me){ byte i,sp,fr,sg,so,pl,ge,tries,lo,lg; mtype ss,ls; bool ok;
   { do
     :: tries==2 || (tries==1 && DIES && me==1) -> break    /* the one who may die has one */
     :: else ->
@@ -64,9 +71,9 @@ proctype Party(byte me){ byte i,sp,fr,sg,so,pl,ge,tries; mtype ss; bool ok;
        :: sp!=N && ss==UNCERTAIN && RERUNS ->
           if :: RERUNBYCAS -> change(sp,UNCERTAIN,so,sg,RUNNING,me) :: else -> d_step{ st[sp]=RUNNING; ow[sp]=me; ok=true } fi;
           if :: ok -> pl=sp; runs(pl,me); break :: else -> skip fi
-       :: sp!=N && !(ss==UNCERTAIN && RERUNS) -> break
-       :: sp==N && fr==N -> break
-       :: sp==N && fr!=N ->
+       :: sp!=N && ss!=PROPOSED && !(ss==UNCERTAIN && RERUNS) -> break
+       :: (sp==N || ss==PROPOSED) && fr==N -> break
+       :: (sp==N || ss==PROPOSED) && fr!=N ->
           d_step{ pl=fr; if :: st[pl]==FREE -> gn[pl]++; ge=gn[pl]; st[pl]=WRITING; ow[pl]=me; ok=true :: else -> ok=false fi };
           if
           :: !ok -> skip

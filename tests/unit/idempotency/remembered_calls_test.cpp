@@ -141,6 +141,30 @@ TEST_P(RememberedCalls, asynchronous_duplicates_wait_for_the_first) {
     EXPECT_EQ(replays, 5);
 }
 
+// Not by the second that the parker sleeps at most.
+TEST_P(RememberedCalls, asynchronous_duplicates_hear_it_soon) {
+    const Function pay = serve({}, 2);
+    auto first = client.send_async("pay", payment("a", "slow"), kSoon);
+    auto second = client.send_async("pay", payment("a", "slow"), 600ms);
+    const auto reply = second.get(kSoon);
+    ASSERT_TRUE(reply) << to_string(reply.error());
+    EXPECT_EQ(reply->text(), "#1");
+    EXPECT_TRUE(first.get(kSoon));
+    EXPECT_EQ(runs_, 1);
+}
+
+// Longer than an outcome is remembered: counted from the outcome on.
+TEST_P(RememberedCalls, a_slow_handler_is_remembered_from_its_end) {
+    const Function pay = serve({.ttl = 500ms}, 2);
+    auto first = client.send_async("pay", payment("a", "very slow"), kSoon);
+    std::this_thread::sleep_for(100ms);
+    const auto second = client.send("pay", payment("a", "very slow"), kSoon);
+    ASSERT_TRUE(second) << to_string(second.error());
+    EXPECT_TRUE(second->replayed());
+    EXPECT_TRUE(first.get(kSoon));
+    EXPECT_EQ(runs_, 1);
+}
+
 TEST_P(RememberedCalls, who_gave_up_hears_it_later) {
     const Function pay = serve({}, 2);
     const auto late = client.send("pay", payment("a", "slow"), 20ms);

@@ -83,6 +83,26 @@ TEST_P(RememberedOffers, a_duplicate_waits_for_the_first) {
     EXPECT_EQ(queue.poll().status(), Status::queue_empty);
 }
 
+// One that waits for another of its id lets others pass.
+TEST_P(RememberedOffers, a_duplicate_that_waits_holds_nobody_up) {
+    Queue queue = make({}, 1);
+    ASSERT_TRUE(queue.offer(Message::text("order", "in the way")));
+    auto first = queue.offer_async(order("a"), kSoon);  // waits for room
+    Queue theirs = client.queue("orders").value();
+    auto second = theirs.offer_async(order("a"), kSoon);
+    auto third = theirs.offer_async(order("b"), kSoon);
+    std::this_thread::sleep_for(20ms);
+    int polled = 0;
+    while (queue.poll(1s)) {
+        ++polled;
+    }
+    EXPECT_EQ(polled, 3);
+    const auto number = first.get(kSoon);
+    ASSERT_TRUE(number);
+    EXPECT_EQ(second.get(kSoon).value(), *number);
+    EXPECT_TRUE(third.get(kSoon));
+}
+
 TEST_P(RememberedOffers, a_new_queue_of_that_name_remembers_nothing) {
     {
         Queue queue = make({});

@@ -4,6 +4,7 @@
 //   Memory   a window of samples (RemoteLimits::window)
 
 #include "shm/base/clock.hpp"
+#include "src/broker/causation.hpp"
 #include "tcp_bridge/quiet_thread.hpp"
 #include "tcp_bridge/remote_client.hpp"
 
@@ -270,6 +271,7 @@ void SubscriptionEnd::run_handler(const Sample& sample) noexcept {
         handler_thread_ = std::this_thread::get_id();
     }
     try {
+        const detail::CauseScope cause(sample);
         handler_(sample);
     } catch (const std::exception& failure) {
         count_handler_error(failure.what());

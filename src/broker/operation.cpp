@@ -352,7 +352,7 @@ Status OfferOperation::run() {
     const OriginScope scope(origin);
     auto sent = core()->offer(message, {}, {});
     const Status status = sent.status();
-    elsewhere = status == Status::queue_full && sent.error().effect == Outcome::may_have_happened;
+    elsewhere = runs_elsewhere(sent);
     if (status != Status::queue_full && status != Status::out_of_memory) {
         result.emplace(std::move(sent));
         forget_input();

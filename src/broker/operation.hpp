@@ -217,6 +217,12 @@ class OfferOperation : public Operation {
     void put_back() noexcept override {}  // sent is sent
 };
 
+// Whether an offer was not accepted because another of its request id is under way.
+[[nodiscard]] inline bool runs_elsewhere(const Result<std::uint64_t>& offered) {
+    return offered.status() == Status::queue_full &&
+           offered.error().effect == Outcome::may_have_happened;
+}
+
 struct FutureAccess {
     template <typename T>
     static Future<T> make(Operation* operation) noexcept {

@@ -47,6 +47,7 @@ struct LaneEnd {
     Operations pending;
     bool armed = false;
     bool chosen = false;  // a waker took our bit, and nobody has had the message or the room yet
+    bool some_elsewhere = false;  // some of them may be (Operation::elsewhere)
 };
 
 // One queue or topic that somebody waits for; pinned for as long as our bits may be in its maps.
@@ -129,6 +130,8 @@ class Parker : public std::enable_shared_from_this<Parker> {
     void look();
     template <typename Ready>
     void serve(LaneEnd& end, Ready&& ready);
+    template <typename Ready>
+    void serve_all(LaneEnd& end, Ready&& ready);
     template <typename Left>
     void disarm_end(LaneEnd& end, shm::WaiterMap& map, bool wanted, Left&& left);
     void serve_watches(Lane& lane);

@@ -76,6 +76,7 @@ void Parker::adopt(Operation& operation) {
         return;
     }
     end_of(operation).pending.push_back(operation);
+    end_of(operation).some_elsewhere = end_of(operation).some_elsewhere || operation.elsewhere;
     deadlines_.insert(operation);
     ++linked_;
 }
@@ -189,8 +190,11 @@ void Parker::serve_calls() {
 
 template <typename Ready>
 void Parker::serve(LaneEnd& end, Ready&& ready) {
-    // Each at most once: those that wait for another of the same request let others pass, and look again soon.
-    for (std::size_t left = end.pending.size(); left != 0 && !end.pending.empty(); --left) {
+    if (end.some_elsewhere) [[unlikely]] {
+        serve_all(end, ready);
+        return;
+    }
+    while (!end.pending.empty()) {
         Operation& operation = end.pending.front();
         if (operation.cancelled()) {
             let_go(operation);
@@ -198,13 +202,39 @@ void Parker::serve(LaneEnd& end, Ready&& ready) {
             end.chosen = false;  // others were faster
             break;
         } else if (!attempt(operation)) {
-            if (!operation.elsewhere) {
-                break;
+            if (operation.elsewhere) {
+                end.some_elsewhere = true;
+                serve_all(end, ready);
             }
-            end.pending.pop_front();
-            end.pending.push_back(operation);
-            look_by(shm::monotonic_ns() + kElsewhereNs);
+            break;
         }
+    }
+}
+
+// The same while some wait for another message of their request id, and not for room: each is looked at once,
+// those let others pass, and all stay in their order.
+template <typename Ready>
+void Parker::serve_all(LaneEnd& end, Ready&& ready) {
+    end.some_elsewhere = false;
+    bool blocked = false;
+    for (std::size_t left = end.pending.size(); left != 0 && !end.pending.empty(); --left) {
+        Operation& operation = end.pending.front();
+        if (operation.cancelled()) {
+            let_go(operation);
+            continue;
+        }
+        blocked = blocked || !ready();
+        if ((operation.elsewhere || !blocked) && attempt(operation)) {
+            continue;
+        }
+        blocked = blocked || !operation.elsewhere;
+        end.some_elsewhere = end.some_elsewhere || operation.elsewhere;
+        end.pending.pop_front();
+        end.pending.push_back(operation);
+    }
+    end.chosen = end.chosen && !blocked;
+    if (end.some_elsewhere) {
+        look_by(shm::monotonic_ns() + kElsewhereNs);
     }
 }
 

@@ -54,6 +54,7 @@ Future<std::uint64_t> QueueCore::offer_async(Message message,
         return ready_future(Result<std::uint64_t>(sound.error()));
     }
     const bool waits = timeout.count() != 0;
+    bool elsewhere = false;
     // Those that wait already go first. A message that is too large need not wait to hear it.
     // relaxed: our own operations are counted before this call
     if (!waits || offers_pending_.load(std::memory_order_relaxed) == 0 ||
@@ -62,6 +63,7 @@ Future<std::uint64_t> QueueCore::offer_async(Message message,
         if (!waits || !may_wait(offered.status())) {
             return ready_future(std::move(offered));
         }
+        elsewhere = runs_elsewhere(offered);
     }
     if (stop.stop_requested()) {
         return ready_future(Result<std::uint64_t>(Status::cancelled));
@@ -73,6 +75,7 @@ Future<std::uint64_t> QueueCore::offer_async(Message message,
     auto* operation = new OfferOperation(shared_from_this(), **parker, OperationKind::offer);
     operation->message = std::move(message);
     operation->origin = t_origin;
+    operation->elsewhere = elsewhere;
     operation->submit(timeout, stop);
     if (refuse({}) != Status::ok) {
         (*parker)->look_at_all();  // closed meanwhile: its sweep may have been before

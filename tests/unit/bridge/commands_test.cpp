@@ -32,6 +32,8 @@ class Commands : public testing::Test {
             out(std::uint32_t{4}, std::uint64_t{0});
         } else {
             out(DeliveryMode::at_most_once, Duration{}, std::uint32_t{0}, std::string());
+            const std::optional<Idempotency> none;
+            fields(out, none);
         }
         return out;
     }

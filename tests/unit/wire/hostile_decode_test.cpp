@@ -38,7 +38,9 @@ void read_everything(const MessageView& view, std::span<const std::byte> bytes) 
 void read_twice(const MessageView& view, std::span<const std::byte> bytes) {
     read_everything(view, bytes);
     const Message copy = view.to_message();
-    ASSERT_EQ(copy.size_bytes(), view.size_bytes());
+    if (!view.delay()) {  // that of a message that was received is left out
+        ASSERT_EQ(copy.size_bytes(), view.size_bytes());
+    }
 }
 
 void decode_hostile(std::span<const std::byte> bytes) {

@@ -108,7 +108,7 @@ class IdempotentOfferSteps : public ::testing::Test {
 
     // With room for one request of each step.
     Server open() {
-        domain_.limits().idempotency_entries = 1024;
+        domain_.limits().idempotency_entries = 16384;
         return domain_.open();
     }
 

@@ -94,7 +94,7 @@ bool is_booked(const World& world, const std::string& id) {
 
 ServerOptions domain_options() {
     ServerOptions options;
-    options.limits = DomainLimits{.idempotency_entries = 1U << 18U};
+    options.limits = DomainLimits{.idempotency_entries = 1U << 20U};
     return options;
 }
 
@@ -118,6 +118,7 @@ int run_server(const World& world) {
                              {.threads = 2,
                               .idempotency = Idempotency{.scope = IdempotencyScope::global,
                                                          .ttl = 1h,
+                                                         .entries_max = 1U << 20U,
                                                          .when_uncertain = WhenUncertain::rerun,
                                                          .required = true}});
     if (!pay) {

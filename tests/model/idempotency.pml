@@ -25,7 +25,6 @@
 #define TAKENBACKBYCAS true /* another proposal is taken back by a CAS, not by a store */
 #define CONFIRMSBYCAS true
 #define UNCERTAINSTAYS true /* a reaper keeps what the dead ran */
-#define RERUNBYCAS true
 #ifndef N
 #define N 3
 #endif
@@ -69,7 +68,7 @@ proctype Party(byte me){ byte i,sp,fr,sg,so,pl,ge,tries,lo,lg; mtype ss,ls; bool
        search(N);
        if
        :: sp!=N && ss==UNCERTAIN && RERUNS ->
-          if :: RERUNBYCAS -> change(sp,UNCERTAIN,so,sg,RUNNING,me) :: else -> d_step{ st[sp]=RUNNING; ow[sp]=me; ok=true } fi;
+          change(sp,UNCERTAIN,so,sg,RUNNING,me);
           if :: ok -> pl=sp; runs(pl,me); break :: else -> skip fi
        :: sp!=N && ss!=PROPOSED && !(ss==UNCERTAIN && RERUNS) -> break
        :: (sp==N || ss==PROPOSED) && fr==N -> break

@@ -4,10 +4,10 @@
 
 #include "telpher/timeout.hpp"
 
+#include "src/wire/option_text.hpp"
+
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
 #include <string>
 
 namespace telpher {
@@ -15,17 +15,10 @@ namespace {
 
 constexpr double kFactorMax = 1000;
 
-std::string number(double value) {
-    std::array<char, 32> text{};
-    std::snprintf(text.data(), text.size(), "%g", value);
-    return text.data();
-}
-
-Error wrong(const char* field, const std::string& value, const std::string& allowed) {
-    return {Status::bad_request,
-            0,
-            std::string("timeout.") + field + " is " + value + ", allowed are " + allowed,
-            Outcome::did_not_happen};
+Error wrong(const std::string& field, const std::string& value, const std::string& allowed) {
+    Error error = wire::option_out_of_range("timeout." + field, value, allowed);
+    error.effect = Outcome::did_not_happen;
+    return error;
 }
 
 }  // namespace
@@ -78,10 +71,11 @@ Result<void> Timeout::check() const {
         return {};
     }
     if (!(quantile_ > 0 && quantile_ <= 1)) {
-        return wrong("quantile", number(quantile_), "above 0 to 1");
+        return wrong("quantile", wire::number_text(quantile_), "above 0 to 1");
     }
     if (!(factor_ > 0 && factor_ <= kFactorMax)) {
-        return wrong("factor", number(factor_), "above 0 to " + number(kFactorMax));
+        return wrong(
+            "factor", wire::number_text(factor_), "above 0 to " + wire::number_text(kFactorMax));
     }
     if (max_.count() < 0) {
         return wrong("max", std::to_string(max_.count()) + " ns", "0 and more");

@@ -17,6 +17,9 @@ constexpr std::uint64_t kFullNs = 1'000'000;
 // A destination that says nothing gets at most a quarter of the table: others shall have room, too.
 constexpr std::uint64_t kShareOfTable = 4;
 constexpr std::uint64_t kCreditLeast = 64;
+constexpr std::uint64_t kBytesCreditLeast = 64U << 10U;
+// A longer one is a fingerprint's: what that takes for the same is the same, whatever else the request says.
+constexpr std::size_t kIdBytesMax = 255;
 
 std::uint64_t seed_of(const shm::Uuid& uuid) {
     std::uint64_t seed = 0;
@@ -95,7 +98,7 @@ shm::Hash128 RequestMemory::key_of(std::string_view id, const Requester& request
     const std::uint64_t words[3] = {destination_, info_.idempotency_scope, whose};
     std::memcpy(bytes.data(), words, sizeof words);
     XXH128_hash_t longer;
-    if (id.size() > 255) {
+    if (id.size() > kIdBytesMax) {
         longer = XXH3_128bits_withSeed(id.data(), id.size(), seed_);
         id = {reinterpret_cast<const char*>(&longer), sizeof longer};
     }
@@ -139,13 +142,14 @@ RequestMemory::Answer RequestMemory::begin(const MessageView& request,
                                            const Requester& requester) {
     const std::uint64_t now = shm::monotonic_coarse_ns();
     const bool evicts = (info_.idempotency_flags & shm::kIdempotencyEvicts) != 0;
-    const shm::IdempotencyStore::Asked asked{key_of(id, requester),
-                                             print_of(request),
-                                             destination_,
-                                             info_.idempotency_ttl_ns,
-                                             offers_,
-                                             reruns(),
-                                             evicts};
+    const shm::IdempotencyStore::Asked asked{
+        key_of(id, requester),
+        id.size() > kIdBytesMax ? shm::Hash128{} : print_of(request),
+        destination_,
+        info_.idempotency_ttl_ns,
+        offers_,
+        reruns(),
+        evicts};
     Answer answer = store().begin(asked, now);
     shm::DirectoryEntry& e = attachment_.directory().entry(entry_);
     const auto count = [](shm::Word& counter, std::uint64_t by = 1) {
@@ -174,6 +178,17 @@ RequestMemory::Answer RequestMemory::begin(const MessageView& request,
 bool RequestMemory::room(std::uint64_t now_ns) {
     // relaxed: two threads that count at once do no harm
     return credit_.fetch_sub(1, std::memory_order_relaxed) > 0 || count_room(now_ns);
+}
+
+void RequestMemory::charge(std::size_t chunk_bytes) noexcept {
+    if (info_.idempotency_bytes_max == 0) [[likely]] {
+        return;
+    }
+    const auto bytes = static_cast<std::int64_t>(chunk_bytes);
+    // relaxed, both: as in `room`
+    if (bytes_credit_.fetch_sub(bytes, std::memory_order_relaxed) <= bytes) {
+        credit_.store(0, std::memory_order_relaxed);  // relaxed: as above
+    }
 }
 
 // Of one that has begun: it is among the entries that are counted.
@@ -209,16 +224,17 @@ bool RequestMemory::count_room(std::uint64_t now_ns) {
             return false;  // as many are under way
         }
     }
-    const std::uint64_t each =
-        std::max<std::uint64_t>(used.bytes / std::max<std::uint64_t>(used.entries, 1), 128);
-    const std::uint64_t bytes_left = most_bytes > used.bytes ? most_bytes - used.bytes : 0;
-    const std::uint64_t left = std::min(most - used.entries, bytes_left / each);
+    const std::uint64_t left = most - used.entries;
+    const std::uint64_t bytes_left = most_bytes - std::min(used.bytes, most_bytes);
     // A share of the room, since other processes count on the rest; and at least so much that the last places
     // are not counted one by one. What is too many goes with the next eviction.
-    const std::uint64_t share = evicts ? left / 2 : left / 8;
-    // relaxed: as above
-    credit_.store(static_cast<std::int64_t>(std::max(share, std::min(left, kCreditLeast))),
+    const std::uint64_t divisor = evicts ? 2 : 8;
+    // relaxed, both: as above
+    credit_.store(static_cast<std::int64_t>(std::max(left / divisor, std::min(left, kCreditLeast))),
                   std::memory_order_relaxed);
+    bytes_credit_.store(static_cast<std::int64_t>(std::max(
+                            bytes_left / divisor, std::min(bytes_left, kBytesCreditLeast))),
+                        std::memory_order_relaxed);  // relaxed: as above
     return true;
 }
 

@@ -4,8 +4,7 @@
 //   Hashes     XXH3 of 128 bits, seeded by the domain's uuid: what tells requests apart within one domain,
 //              never across, and no proof of anything: whoever may write to the segment may do worse.
 //   Limits     entries_max and bytes_max have no counter in shared memory, which a kill would leave wrong:
-//              each process counts the records, again after as many requests as an eighth of the room that
-//              it found.
+//              each process counts the table's words, again after a share of the room that it found.
 //   Threads    any number at once.
 //   Crash      as shm/idempotency.hpp.
 
@@ -48,10 +47,13 @@ class RequestMemory {
         return (info_.idempotency_flags & shm::kIdempotencyReruns) != 0;
     }
 
-    // As IdempotencyStore::begin, counted. `full` by the destination's limits, too.
+    // `id`: the request's, or one of more than 255 bytes that a fingerprint made. As IdempotencyStore::begin, counted. `full` by the destination's limits, too.
     [[nodiscard]] Answer begin(const MessageView& request,
                                std::string_view id,
                                const Requester& requester);
+    // A response of so many bytes, of its chunk, is about to be kept: when they come to what was left, the next
+    // request counts.
+    void charge(std::size_t chunk_bytes) noexcept;
     [[nodiscard]] shm::IdempotencyStore& store() noexcept { return attachment_.idempotency(); }
     // Why `begin` answered so: what a caller is told.
     [[nodiscard]] static Error explain(Found found, std::string_view id);
@@ -73,7 +75,9 @@ class RequestMemory {
     const std::uint64_t seed_;
     const std::uint64_t destination_;
     std::atomic<std::int64_t> credit_{0};  // requests until the next count
-    std::mutex mutex_;                     // guards the next, and the count
+    std::atomic<std::int64_t> bytes_credit_{
+        0};             // bytes of responses until then; where they are limited
+    std::mutex mutex_;  // guards the next, and the count
     std::uint64_t full_until_ns_ = 0;
 };
 

@@ -151,6 +151,7 @@ void Serving::remember(Work& work, Message* response) {
                                     shm::wall_coarse_ns(),
                                     MessageType::response};
             wire::encode(*response, stamp, attachment_.pool().message(chunk).first(bytes));
+            memory_.charge(attachment_.pool().class_of(chunk).chunk_bytes);
         }
     }
     memory_.store().complete(ours, 0, chunk);

@@ -1,20 +1,21 @@
 #include "src/client/idempotency_spec.hpp"
 
+#include "src/wire/option_text.hpp"
+
 namespace telpher::detail {
 namespace {
 
 constexpr std::chrono::nanoseconds kTtlMin = std::chrono::milliseconds(1);
 constexpr std::chrono::nanoseconds kTtlMax = std::chrono::hours(24 * 30);
 
-Error out_of_range(std::string_view option, const std::string& value, std::string_view allowed) {
-    return {Status::bad_request,
-            0,
-            "idempotency." + std::string(option) + " is " + value + ", allowed are " +
-                std::string(allowed)};
+Error out_of_range(const std::string& option,
+                   const std::string& value,
+                   const std::string& allowed) {
+    return wire::option_out_of_range("idempotency." + option, value, allowed);
 }
 
 template <typename Enumeration>
-Result<void> check_choice(std::string_view option, Enumeration value, Enumeration last) {
+Result<void> check_choice(const std::string& option, Enumeration value, Enumeration last) {
     if (value <= last) {
         return {};
     }

@@ -2,6 +2,7 @@
 
 #include "src/client/idempotency_spec.hpp"
 #include "src/wire/names.hpp"
+#include "src/wire/option_text.hpp"
 
 namespace telpher::detail {
 namespace {
@@ -34,24 +35,18 @@ std::uint64_t options_hash(const QueueOptions& options) {
     return idempotency_hash(hash, options.idempotency);
 }
 
-Error out_of_range(std::string_view option, const std::string& value, std::string_view allowed) {
-    return {Status::bad_request,
-            0,
-            std::string(option) + " is " + value + ", allowed are " + std::string(allowed)};
-}
-
 }  // namespace
 
 Result<void> check_queue_options(std::string_view name, const QueueOptions& options) {
     if (options.kind > QueueKind::circular) {
-        return out_of_range("kind",
-                            std::to_string(static_cast<unsigned>(options.kind)),
-                            "bounded (0) and circular (1)");
+        return wire::option_out_of_range("kind",
+                                         std::to_string(static_cast<unsigned>(options.kind)),
+                                         "bounded (0) and circular (1)");
     }
     if (options.delivery > DeliveryMode::at_least_once) {
-        return out_of_range("delivery",
-                            std::to_string(static_cast<unsigned>(options.delivery)),
-                            "at_most_once (0) and at_least_once (1)");
+        return wire::option_out_of_range("delivery",
+                                         std::to_string(static_cast<unsigned>(options.delivery)),
+                                         "at_most_once (0) and at_least_once (1)");
     }
     if (auto sound = check_idempotency(options.idempotency); !sound) {
         return sound;
@@ -71,11 +66,11 @@ Result<void> check_queue_options(std::string_view name, const QueueOptions& opti
         return {};
     }
     if (lease_of(options) < kLeaseMin || lease_of(options) > kLeaseMax) {
-        return out_of_range(
+        return wire::option_out_of_range(
             "lease", std::to_string(options.lease.count()) + " ns", "10 ms..1 day, and 0 for 30 s");
     }
     if (options.deliveries_max > kDeliveriesMax) {
-        return out_of_range(
+        return wire::option_out_of_range(
             "deliveries_max", std::to_string(options.deliveries_max), "0 (any number)..1000000");
     }
     if (!options.dead_letter.empty()) {

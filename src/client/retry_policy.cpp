@@ -3,10 +3,9 @@
 #include "telpher/retry.hpp"
 
 #include "src/client/retry_rules.hpp"
+#include "src/wire/option_text.hpp"
 
-#include <array>
 #include <cmath>
-#include <cstdio>
 #include <string>
 
 namespace telpher {
@@ -21,16 +20,8 @@ constexpr double kFactorMax = 100;
 constexpr std::uint32_t kBurstMax = 1000;
 constexpr std::uint32_t kFailuresMost = 1'000'000;
 
-std::string number(double value) {
-    std::array<char, 32> text{};
-    std::snprintf(text.data(), text.size(), "%g", value);
-    return text.data();
-}
-
-Error wrong(const char* field, const std::string& value, const std::string& allowed) {
-    return {Status::bad_request,
-            0,
-            std::string("retry.") + field + " is " + value + ", allowed are " + allowed};
+Error wrong(const std::string& field, const std::string& value, const std::string& allowed) {
+    return wire::option_out_of_range("retry." + field, value, allowed);
 }
 
 Result<void> check_count(const char* field,
@@ -57,7 +48,8 @@ Result<void> check_number(const char* field, double value, double least, double 
     if (value >= least && value <= most) {
         return {};
     }
-    return wrong(field, number(value), number(least) + ".." + number(most));
+    return wrong(
+        field, wire::number_text(value), wire::number_text(least) + ".." + wire::number_text(most));
 }
 
 Result<void> check_waits(const RetryPolicy& policy) {

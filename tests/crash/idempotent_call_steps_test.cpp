@@ -4,6 +4,9 @@
 // Method: as call_steps_test.cpp: the serving thread suffers at its n-th step, then another server comes,
 //         and the call is repeated until it is answered.
 
+#include "shm/attachment.hpp"
+#include "shm/base/clock.hpp"
+#include "src/client/domain_core.hpp"
 #include "tests/crash/step_victim.hpp"
 
 #include <gtest/gtest.h>
@@ -33,19 +36,28 @@ class IdempotentCallSteps : public ::testing::Test {
         return Message::text("pay", std::to_string(number))
             .with_request_id("id-" + std::to_string(number));
     }
+    // One whose handler ends when it is released.
+    static Message held(std::uint32_t number) {
+        return Message::text("held", std::to_string(number))
+            .with_request_id("held-" + std::to_string(number));
+    }
     // Books the payment; of one that had begun before only if it is not in the books.
     Result<Message> book(const Message& asked) {
         if (!asked.rerun() || booked_->load() == 0) {
             booked_->fetch_add(1);
         }
         reruns_->fetch_add(asked.rerun() ? 1 : 0);
+        while (asked.topic() == "held" && !released_->load()) {
+            std::this_thread::sleep_for(100us);
+        }
         return Message::text("booked", asked.text());
     }
-    Function serve(Server& server, WhenUncertain policy) {
+    Function serve(Server& server, WhenUncertain policy, std::uint32_t threads = 1) {
         return server
             .serve("pay",
                    [this](const Message& asked) { return book(asked); },
-                   {.inflight_max = 8,
+                   {.threads = threads,
+                    .inflight_max = 8,
                     .idempotency =
                         Idempotency{.scope = IdempotencyScope::global, .when_uncertain = policy}})
             .value();
@@ -148,6 +160,8 @@ class IdempotentCallSteps : public ::testing::Test {
     Shared<std::atomic<int>> reruns_;
     Shared<std::atomic<bool>> serves_;
     Shared<std::atomic<bool>> answered_;
+    Shared<std::atomic<bool>> released_;
+    std::uint32_t number_ = 0;
     Result<Message> first_{Status::none};
 };
 
@@ -210,6 +224,77 @@ TEST_F(IdempotentCallSteps, the_server_killed_in_a_replay) {
         expect_sound();
         ASSERT_FALSE(HasFailure()) << "killed at step " << n << ", " << victim_.where();
     }
+}
+
+// A response that is kept: whoever forgets it is killed at each step, and its chunk comes back.
+TEST_F(IdempotentCallSteps, killed_in_a_pass_that_forgets_a_response) {
+    Function pay = serve(server_, WhenUncertain::report);
+    auto client = std::make_shared<Client*>(nullptr);
+    const VictimRole sweeping{
+        .prepare =
+            [this, client] {
+                *client = new Client(connect("shm:" + domain_.name()).value());
+                return true;
+            },
+        .act =
+            [client] {
+                auto& store = detail::DomainCore::of(**client)->attachment().idempotency();
+                store.sweep(shm::monotonic_coarse_ns() + 3'600'000'000'000ULL);
+            }};
+    bool met = true;
+    std::uint32_t freeing = 0;
+    for (std::uint32_t n = 1; met; ++n) {
+        ASSERT_TRUE(server_.send("pay", request(n), 10s));
+        const End end = victim_.run(sweeping, Fate::killed, n);
+        ASSERT_NE(end, End::failed);
+        met = end == End::met_fate;
+        freeing += met && victim_.where().find("idempotency.free") != std::string::npos ? 1U : 0U;
+        victim_.child().kill();
+        expect_sound();
+        const auto again = server_.send("pay", request(n), 10s);
+        ASSERT_TRUE(again) << to_string(again.error());
+        EXPECT_EQ(again->text(), std::to_string(n));
+        const FunctionStatus status = pay.status().value();
+        EXPECT_EQ(server_.verify()->chunks_kept, status.idempotency.entries) << "one for each";
+        ASSERT_FALSE(HasFailure()) << "killed at step " << n << ", " << victim_.where();
+    }
+    EXPECT_GE(freeing, 1U) << "that step was among them";
+}
+
+// A caller whose request runs elsewhere sends it again and again: killed at each step of that.
+TEST_F(IdempotentCallSteps, the_caller_of_a_duplicate_killed) {
+    Function pay = serve(server_, WhenUncertain::report, 2);
+    auto server = std::make_shared<Server*>(nullptr);
+    const VictimRole calling{
+        .prepare =
+            [this, server] {
+                *server = new Server(domain_.open());  // never closed
+                static_cast<void>((*server)->status());
+                return true;
+            },
+        .act = [server, this] { static_cast<void>((*server)->send("pay", held(number_), 4ms)); }};
+    bool met = true;
+    std::uint32_t again = 0;
+    for (number_ = 1; met; ++number_) {
+        booked_->store(0);
+        released_->store(false);
+        std::jthread first([this] { first_ = server_.send("pay", held(number_), 10s); });
+        while (booked_->load() == 0) {
+            std::this_thread::sleep_for(100us);
+        }
+        const End end = victim_.run(calling, Fate::killed, number_);
+        met = end == End::met_fate;
+        again += met && victim_.where().find("call.reopen") != std::string::npos ? 1U : 0U;
+        victim_.child().kill();
+        released_->store(true);
+        first.join();
+        ASSERT_NE(end, End::failed);
+        EXPECT_TRUE(first_);
+        EXPECT_EQ(booked_->load(), 1);
+        expect_sound();
+        ASSERT_FALSE(HasFailure()) << "killed at step " << number_ << ", " << victim_.where();
+    }
+    EXPECT_GE(again, 1U) << "that step was among them";
 }
 
 // ---- the harness sees mistakes -------------------------------------------------------------------

@@ -59,9 +59,10 @@ class IdempotentOfferSteps : public ::testing::Test {
                         return true;
                     },
                 .act =
-                    [client] {
+                    [client, this] {
                         auto& store = detail::DomainCore::of(**client)->attachment().idempotency();
-                        store.sweep(shm::monotonic_coarse_ns() + 3'600'000'000'000ULL);
+                        // Each later than the last, which was not long ago.
+                        store.sweep(shm::monotonic_coarse_ns() + number_ * 3'600'000'000'000ULL);
                     }};
     }
     static Numbers take(Queue& queue) {
@@ -116,6 +117,7 @@ class IdempotentOfferSteps : public ::testing::Test {
     ScratchDomain domain_;
     Server server_;
     StepVictim victim_;
+    std::uint64_t number_ = 0;
 };
 
 TEST_F(IdempotentOfferSteps, killed_in_an_offer) {
@@ -211,21 +213,22 @@ TEST_F(IdempotentOfferSteps, killed_in_a_pass_that_forgets) {
         server_.create_queue("queue", options(QueueKind::bounded, DeliveryMode::at_most_once))
             .value();
     bool met = true;
-    for (std::uint32_t n = 1; met; ++n) {
-        ASSERT_TRUE(queue.offer(message(n)));
+    for (number_ = 1; met; ++number_) {
+        ASSERT_TRUE(queue.offer(message(number_)));
         ASSERT_EQ(take(queue).size(), 1U);
-        const End end = victim_.run(sweeper(), Fate::killed, n);
+        const End end = victim_.run(sweeper(), Fate::killed, static_cast<std::uint32_t>(number_));
         ASSERT_NE(end, End::failed);
         met = end == End::met_fate;
         victim_.child().kill();
         EXPECT_EQ(server_.processes().value().size(), 1U);
-        EXPECT_TRUE(queue.offer(message(n)));
+        EXPECT_TRUE(queue.offer(message(number_)));
         EXPECT_LE(take(queue).size(), 1U);  // it may have been forgotten
-        EXPECT_TRUE(queue.offer(message(n)));
+        EXPECT_TRUE(queue.offer(message(number_)));
         EXPECT_EQ(take(queue), Numbers{});
         expect_sound();
-        ASSERT_FALSE(HasFailure()) << "killed at step " << n << ", " << victim_.where();
+        ASSERT_FALSE(HasFailure()) << "killed at step " << number_ << ", " << victim_.where();
     }
+    EXPECT_GE(number_, 3U);
 }
 
 // Whoever reaps the dead offerer is killed at each of its steps.

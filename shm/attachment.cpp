@@ -382,6 +382,10 @@ void Attachment::tidy_directory() {
         directory_.close_orphans([this](std::uint64_t owner) { return processes_.alive(owner); });
         directory_.recycle();
     }
+    // One-way requests of a function that ended are among the dead letters now, not handed out yet.
+    if (keeper().next_look() <= lease_clock_us()) {
+        poke_janitor();
+    }
 }
 
 void Attachment::tidy_orphans() {

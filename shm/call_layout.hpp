@@ -27,6 +27,13 @@ constexpr std::uint64_t make_outcome(std::uint8_t status, std::uint8_t effect) {
     return static_cast<std::uint64_t>(effect) << 8U | status;
 }
 inline constexpr std::uint64_t kCallDeferred = 1ULL << 16U;
+// The status `overloaded` with how long its caller is to wait, in ms:32, in the high half.
+constexpr std::uint64_t make_overloaded(std::uint8_t status, std::uint32_t after_ms) {
+    return static_cast<std::uint64_t>(after_ms) << 32U | status;
+}
+constexpr std::uint32_t outcome_after_ms(std::uint64_t outcome) {
+    return static_cast<std::uint32_t>(outcome >> 32U);
+}
 inline constexpr std::uint32_t kCallOneway = 1;  // nobody waits for an answer
 inline constexpr std::size_t kCallMessageOffset = kMessageOffset + sizeof(CallBlock);
 constexpr std::uint64_t make_call_thread(std::uint32_t thread, std::uint32_t flags) {
@@ -35,6 +42,14 @@ constexpr std::uint64_t make_call_thread(std::uint32_t thread, std::uint32_t fla
 constexpr std::uint32_t call_thread(std::uint64_t word) { return static_cast<std::uint32_t>(word); }
 constexpr std::uint32_t call_flags(std::uint64_t word) {
     return static_cast<std::uint32_t>(word >> 32);
+}
+
+// Of a chunk whose word says that it is OFFERED or later, of a function. Nobody waits for its answer.
+inline bool is_oneway(const ChunkHeader& header) noexcept {
+    const auto& block = *reinterpret_cast<const CallBlock*>(
+        reinterpret_cast<const std::byte*>(&header) + kMessageOffset);
+    // relaxed: written before OFFERED, which the caller has seen
+    return (call_flags(block.thread.load(std::memory_order_relaxed)) & kCallOneway) != 0;
 }
 
 }  // namespace telpher::shm

@@ -82,6 +82,7 @@ struct DestinationSpec {
     std::uint8_t delivery = 0;  // DeliveryMode
     std::uint64_t lease_ns = 0;
     std::uint32_t deliveries_max = 0;  // 0 = any number
+    // Of queues with leases, and of functions, for one-way requests: index + 1, 0 = none; generation.
     std::uint32_t dead_letter_entry = 0;
     std::uint32_t dead_letter_generation = 0;
     IdempotencySpec idempotency{};
@@ -118,6 +119,8 @@ class Directory {
     [[nodiscard]] std::optional<Found> at(std::uint32_t index) const noexcept;
     // The same, also while it is being taken apart: for the reaper, whose dead may pin it.
     [[nodiscard]] std::optional<Found> pinned(std::uint32_t index) const noexcept;
+    // The LIVE queue that the dead letters of `of`, a queue or a function, go to.
+    [[nodiscard]] std::optional<Found> dead_letters(const Found& of) const noexcept;
     [[nodiscard]] std::vector<Found> list() const;
 
     // Makes a destination, or returns the one of that name and family with `created` false. Errors: limit_reached
@@ -230,6 +233,7 @@ class Directory {
     void recycle_entry(std::uint32_t index);
     void drain(const Found& found);
     void drain_parked(const Found& found);
+    void condemn_left(std::uint32_t index);
     void drain_topic(const Found& found);
     [[nodiscard]] std::optional<Found> read(std::uint32_t index,
                                             bool recycling = false) const noexcept;

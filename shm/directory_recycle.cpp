@@ -1,8 +1,10 @@
 // The second half of Directory: pinning rings, and taking removed ones apart.
 
 #include "shm/base/step.hpp"
+#include "shm/call_layout.hpp"
 #include "shm/directory.hpp"
 #include "shm/doorbell.hpp"
+#include "shm/lease_keeper.hpp"
 #include "shm/leases.hpp"
 
 namespace telpher::shm {
@@ -132,6 +134,50 @@ void Directory::drain(const Found& found) {
     }
 }
 
+std::optional<Found> Directory::dead_letters(const Found& of) const noexcept {
+    if (of.info.dead_letter_entry == 0) {
+        return std::nullopt;
+    }
+    auto found = at(of.info.dead_letter_entry - 1);
+    return found && found->state == EntryState::live && found->leased() &&
+                   static_cast<std::uint32_t>(found->generation) == of.info.dead_letter_generation
+               ? found
+               : std::nullopt;
+}
+
+// What a CLOSED function did not get to: one-way requests become dead letters, in their order. Callers may still
+// have it pinned. Killed anywhere: the next who tidies goes on; of one that was MOVING then our bit keeps the
+// function until our reaper has condemned it.
+void Directory::condemn_left(std::uint32_t index) {
+    const auto found = at(index);
+    const auto letters =
+        found && found->family() == Family::function ? dead_letters(*found) : std::nullopt;
+    const auto ring = letters ? this->ring(*found) : std::nullopt;
+    if (!ring || !attach(*found)) {
+        return;
+    }
+    const Leases leases(pool_, slot_);
+    // R2: pairs with ring_inline.hpp:R1.
+    std::uint64_t position = ring->control().head.load(std::memory_order_acquire);
+    std::uint32_t chunk = 0;
+    std::uint64_t seen = 0;
+    bool any = false;
+    for (; ring->front(position, &chunk, &seen) == Status::ok; ++position) {
+        if (is_oneway(*pool_->header(chunk)) &&
+            leases.condemn(
+                chunk, seen, {letters->dest(), index, ReturnReason::undeliverable, position + 1})) {
+            any = true;
+            SHM_STEP("directory.condemn.count");
+            // relaxed: a statistic
+            entries_[index].dead_lettered.fetch_add(1, std::memory_order_relaxed);
+        }
+    }
+    if (any) {
+        LeaseKeeper::look_by(entries_[letters->entry], 1);
+    }
+    detach(index);
+}
+
 // What had been given back and was not handed out again. Nobody is attached: nobody brings it back.
 void Directory::drain_parked(const Found& found) {
     static_cast<void>(pool_->learn());
@@ -256,6 +302,7 @@ void Directory::recycle() {
     for (std::uint32_t i = 0; i < count; ++i) {
         // relaxed: changed only under the lock, which we hold
         if (entry_state(entries_[i].word.load(std::memory_order_relaxed)) == EntryState::closed) {
+            condemn_left(i);
             recycle_entry(i);
         }
     }

@@ -219,7 +219,7 @@ struct alignas(kLinePair) DirectoryEntry {
     Word late;           // functions: answers whose caller had given up
     Word timed_out;      // functions: callers that gave up
     Word lease_expired;  // leases that ended because their holder said nothing
-    Word dead_lettered;  // messages that went to the dead letters
+    Word dead_lettered;  // messages, one-way requests, that went to the dead letters
     Word duplicates;     // requests that came again
     Word replays;        // of these, answered with the first outcome
     Word conflicts;      // of these, with another content

@@ -133,6 +133,7 @@ void LeaseKeeper::look_at(std::uint32_t chunk, std::uint64_t now_us) {
         return;
     }
     std::uint64_t parked = word;
+    std::uint64_t due = 0;
     if (state == ChunkState::claimed) {
         const std::uint64_t ends = leases_.ends_at(chunk, word);
         if (ends > now_us) {
@@ -146,13 +147,13 @@ void LeaseKeeper::look_at(std::uint32_t chunk, std::uint64_t now_us) {
         // relaxed: a statistic
         directory_->entry(queues_[at].found.entry)
             .lease_expired.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
-    } else if (const std::uint64_t due = leases_.due_at(chunk, word); due > now_us) {
+    } else if (due = leases_.due_at(chunk, word); due > now_us) {
         next_[at] = std::min(next_[at], due);
         return;
     }
     // relaxed: only an order to hand them out in
     const std::uint64_t sequence = leases_.sequence_seen(chunk);
-    parked_.push_back({at, sequence, chunk, parked});
+    parked_.push_back({at, sequence, due, chunk, parked});
 }
 
 bool LeaseKeeper::pass(ThreadContext* context) {
@@ -166,9 +167,10 @@ bool LeaseKeeper::pass(ThreadContext* context) {
         // Half a pass: what it ended and did not note is parked, for the next one.
         next_.resize(0);
     }
-    // In the order in which they were sent.
+    // In the order in which they were sent; those that have no number, because they were offered for later,
+    // in the order in which they are due.
     std::sort(parked_.begin(), parked_.end(), [](const Parked& a, const Parked& b) {
-        return std::tie(a.queue, a.sequence) < std::tie(b.queue, b.sequence);
+        return std::tie(a.queue, a.sequence, a.due) < std::tie(b.queue, b.sequence, b.due);
     });
     std::size_t full = kNoQueue;
     for (const Parked& p : parked_) {
@@ -229,6 +231,9 @@ Status LeaseKeeper::hand_out(const LeasedQueue& queue,
         // It was on its way, and its mover died.
         return bury(queue, chunk, parked, static_cast<ReturnReason>(dead_reason(dead)), context);
     }
+    if (dead != 0 && leases_.deliveries_seen(chunk) == 0) {
+        return post(queue, chunk, parked, context);
+    }
     if (queue.found.info.deliveries_max != 0 &&
         leases_.deliveries_seen(chunk) >= queue.found.info.deliveries_max) {
         return bury(queue, chunk, parked, ReturnReason::too_many_deliveries, context);
@@ -244,15 +249,9 @@ Status LeaseKeeper::hand_out(const LeasedQueue& queue,
     return status;
 }
 
-std::optional<LeasedQueue> LeaseKeeper::dead_letters(const LeasedQueue& queue) const {
-    const EntryInfo& info = queue.found.info;
-    if (info.dead_letter_entry == 0) {
-        return std::nullopt;
-    }
-    const auto found = directory_->at(info.dead_letter_entry - 1);
-    return found && static_cast<std::uint32_t>(found->generation) == info.dead_letter_generation
-               ? open(*found)
-               : std::nullopt;
+std::optional<LeasedQueue> LeaseKeeper::dead_letters(const Found& of) const {
+    const auto found = directory_->dead_letters(of);
+    return found ? open(*found) : std::nullopt;
 }
 
 // A circular queue is full: its oldest message goes. False: nothing went.
@@ -293,6 +292,48 @@ Status LeaseKeeper::send_letter(LeasedQueue& dead,
     return Status::corrupt;
 }
 
+// A letter that nobody has had yet, from where it is PARKED to its turn in its queue.
+Status LeaseKeeper::post(const LeasedQueue& queue,
+                         std::uint32_t chunk,
+                         std::uint64_t parked,
+                         ThreadContext& context) const {
+    const std::uint64_t note = leases_.dead_seen(chunk);
+    if (!leases_.take(chunk, parked)) {
+        return Status::none;
+    }
+    LeasedQueue to = queue;
+    const Status status = send_letter(to, chunk, parked, note, context);
+    if (status == Status::ok) {
+        wake(to.ring.control().items, threads_, [&] { return to.ring.readable(); });
+    } else {
+        leases_.settle(chunk, parked);
+        SHM_STEP("lease.post.dropped");
+        // relaxed: a statistic
+        directory_->entry(queue.found.entry).dropped.fetch_add(1, std::memory_order_relaxed);
+    }
+    return Status::ok;
+}
+
+bool LeaseKeeper::condemn(const Found& function,
+                          std::uint32_t chunk,
+                          ReturnReason reason,
+                          ThreadContext& context) const {
+    auto dead = dead_letters(function);
+    if (!dead) {
+        pool_->release(chunk, me_, context.cursor);
+        return false;
+    }
+    // relaxed: CLAIMED by us, nobody else changes it
+    std::uint64_t word = pool_->header(chunk)->word.load(std::memory_order_relaxed);
+    if (leases_.condemn(chunk, word, {dead->found.dest(), function.entry, reason, 0})) {
+        SHM_STEP("lease.condemn.count");
+        // relaxed: a statistic
+        directory_->entry(function.entry).dead_lettered.fetch_add(1, std::memory_order_relaxed);
+        static_cast<void>(post(*dead, chunk, word, context));
+    }
+    return unpin(*dead);
+}
+
 Status LeaseKeeper::bury(const LeasedQueue& queue,
                          std::uint32_t chunk,
                          std::uint64_t seen,
@@ -305,7 +346,7 @@ Status LeaseKeeper::bury(const LeasedQueue& queue,
         }
         return Status::lease_expired;
     }
-    auto dead = dead_letters(queue);
+    auto dead = dead_letters(queue.found);
     Status status = Status::queue_not_found;
     if (dead) {
         const std::uint64_t note = make_dead(

@@ -70,19 +70,31 @@ class LeaseKeeper {
                 std::uint64_t seen,
                 ReturnReason reason,
                 ThreadContext& context) const;
+    // Brings a one-way request, CLAIMED by us, to the dead letters of its function; without such a queue it
+    // is freed. Whether that queue was removed meanwhile: then the directory is to be tidied.
+    //   crash  killed in it: a letter, and not counted as one at worst
+    [[nodiscard]] bool condemn(const Found& function,
+                               std::uint32_t chunk,
+                               ReturnReason reason,
+                               ThreadContext& context) const;
 
   private:
     struct Parked {
         std::size_t queue;
         std::uint64_t sequence;
+        std::uint64_t due;
         std::uint32_t chunk;
         std::uint64_t word;
     };
     [[nodiscard]] std::vector<LeasedQueue> pin_all() const;
     [[nodiscard]] std::optional<LeasedQueue> open(const Found& found) const;
-    [[nodiscard]] std::optional<LeasedQueue> dead_letters(const LeasedQueue& queue) const;
+    [[nodiscard]] std::optional<LeasedQueue> dead_letters(const Found& of) const;
     void look_at_all();
     void look_at(std::uint32_t chunk, std::uint64_t now_us);
+    [[nodiscard]] Status post(const LeasedQueue& queue,
+                              std::uint32_t chunk,
+                              std::uint64_t parked,
+                              ThreadContext& context) const;
     [[nodiscard]] Status send_letter(LeasedQueue& dead,
                                      std::uint32_t chunk,
                                      std::uint64_t& taken,

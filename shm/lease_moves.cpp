@@ -1,6 +1,7 @@
 // A leased message on its way: offered for later, back into its queue, or to the dead letters.
 
 #include "shm/base/bug.hpp"
+#include "shm/base/clock.hpp"
 #include "shm/base/step.hpp"
 #include "shm/leases.hpp"
 
@@ -87,6 +88,43 @@ bool Leases::take(std::uint32_t chunk, std::uint64_t& seen) const noexcept {
         return false;
     }
     seen = moving;
+    return true;
+}
+
+// Killed before MOVING: as it was; CLAIMED, our reaper condemns it. Behind it, until its destination is another: MOVING
+// of its function; our reaper condemns it, whatever its block says. Behind that: the block is a lease's, and
+// our reaper parks it.
+bool Leases::condemn(std::uint32_t chunk,
+                     std::uint64_t& seen,
+                     const Letter& letter) const noexcept {
+    std::uint64_t generation = (word_generation(seen) + 1) & kGenerationMask;
+    std::uint64_t expected = seen;
+    SHM_STEP("lease.condemn.cas");
+    // K4: pairs with ring_inline.hpp:C2, and with LE5 of who was here before.
+    if (!word(chunk).compare_exchange_strong(
+            expected,
+            make_word(ChunkState::moving, me_, generation),
+            std::memory_order_acq_rel,
+            std::memory_order_relaxed)) {  // failure: a helper was faster
+        return false;
+    }
+    SHM_STEP("lease.condemn.block");
+    open(chunk);
+    LeaseBlock& b = block(chunk);
+    // relaxed, both: the chunk is ours alone; published by what follows
+    b.sequence.store(letter.sequence, std::memory_order_relaxed);
+    b.dead.store(
+        make_dead(
+            wall_coarse_ns() / 1'000'000, letter.from, static_cast<std::uint8_t>(letter.reason)),
+        std::memory_order_relaxed);  // relaxed: as above
+    SHM_STEP("lease.condemn.dest");
+    // LE11: pairs with reaper.cpp:K1. Who reaps us and sees the new destination sees the new block.
+    pool_->header(chunk)->dest.store(letter.dest, std::memory_order_release);
+    SHM_STEP("lease.condemn.parked");
+    generation = (generation + 1) & kGenerationMask;
+    seen = make_parked(letter.reason, generation);
+    // C0: pairs with ring_inline.hpp:R4 and reaper.cpp:K1. seq_cst: then the look at `lease_look` (LE7).
+    word(chunk).store(seen, std::memory_order_seq_cst);
     return true;
 }
 

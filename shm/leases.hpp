@@ -8,6 +8,7 @@
 //              PARKED -> OFFERED(who brings it), lane       handed out again
 //              OWNED(producer) -> PARKED(none), next generation   offered for later: one store
 //              CLAIMED or PARKED -> MOVING(mover) -> OFFERED of the dead-letter queue
+//              OFFERED or CLAIMED one-way request -> MOVING(mover) -> PARKED of its function's dead letters
 //              LINGERING -> FREE                            nobody reads it any more
 //              Each but the stores of a MOVING chunk's mover is one CAS on the word: of a consumer that
 //              acknowledges, one that expires the lease and a reaper exactly one wins. Each that changes
@@ -28,7 +29,7 @@
 //              if this was its first offer, else it parks it. MOVING, CLAIMED: the reaper parks it, and
 //              takes the notes of the dead away.
 //   Checked by tests/crash/lease_steps_test.cpp and tests/crash/lease_kills_test.cpp. Not seen by
-//              tests/tools/memory_orders_test.py, which has no driver for leases: LE1 to LE10; x86: each is a
+//              tests/tools/memory_orders_test.py, which has no driver for leases: LE1 to LE11; x86: each is a
 //              locked instruction or a load.
 
 #include "telpher/lease.hpp"
@@ -125,6 +126,21 @@ class Leases {
                                Ring& ring,
                                std::uint64_t dest,
                                ThreadRecord& thread) const noexcept;
+    // A one-way request that nobody handles any more becomes a message PARKED in the queue of its dead
+    // letters: OFFERED (in its ring), CLAIMED (by us, or by the dead) or MOVING of the dead -> MOVING(us) -> PARKED; `seen` is its
+    // word from here on. A call's block becomes a lease's: the message lies where it lay. False: the word
+    // has changed.
+    //   crash  its destination is its function: our reaper does it again. Its dead letters: parked there.
+    struct Letter {
+        std::uint64_t dest;  // of the dead letters' queue
+        std::uint32_t from;  // the function's entry
+        ReturnReason reason;
+        std::uint64_t
+            sequence;  // its number among the requests, an order to hand them out in; 0 = not known
+    };
+    [[nodiscard]] bool condemn(std::uint32_t chunk,
+                               std::uint64_t& seen,
+                               const Letter& letter) const noexcept;
     // Frees a chunk whose word is `seen`, or leaves it LINGERING to its readers. False: the word has
     // changed.
     bool settle(std::uint32_t chunk, std::uint64_t seen) const noexcept;

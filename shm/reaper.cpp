@@ -32,7 +32,7 @@ bool Reaper::help(std::uint32_t slot, std::uint32_t me, std::uint64_t gone) {
     if (!table_->begin_reaping(me, identity)) {
         return false;
     }
-    const bool complete = sweep(identity);
+    const bool complete = sweep(identity, me);
     table_->end_reaping(me, identity, complete);
     return complete;
 }
@@ -49,7 +49,7 @@ std::uint32_t Reaper::help_all(std::uint32_t me) {
 
 // False: some of the domain's memory cannot be mapped here, the dead may hold a piece of it, and
 // somebody else must finish.
-bool Reaper::sweep(std::uint64_t identity) {
+bool Reaper::sweep(std::uint64_t identity, std::uint32_t me) {
     // What the dead used was complete before it used it.
     if (pool_->learn() != Status::ok) {
         return false;
@@ -84,7 +84,7 @@ bool Reaper::sweep(std::uint64_t identity) {
         const ChunkClass& c = pool_->chunk_class(k);
         for (std::uint32_t i = 0; i < c.chunk_count; ++i) {
             __builtin_prefetch(pool_->header(c.first_chunk + std::min(i + 16, c.chunk_count - 1)));
-            complete = sweep_chunk(c.first_chunk + i, slot, inflight) && complete;
+            complete = sweep_chunk(c.first_chunk + i, slot, me, inflight) && complete;
         }
     }
     if (!complete) {
@@ -122,6 +122,7 @@ bool Reaper::sweep(std::uint64_t identity) {
 
 bool Reaper::sweep_chunk(std::uint32_t chunk,
                          std::uint32_t slot,
+                         std::uint32_t me,
                          std::span<const std::uint64_t> inflight) {
     Word& word = pool_->header(chunk)->word;
     for (;;) {
@@ -168,6 +169,12 @@ bool Reaper::sweep_chunk(std::uint32_t chunk,
             }
             count_abandoned(dest);
             return true;
+        }
+        if (const Settled done = condemn(chunk, seen, dest, me); done != Settled::no) {
+            if (done == Settled::again) {
+                continue;
+            }
+            return done == Settled::yes;
         }
         SHM_STEP("reap.chunk.cas");
         // K4: pairs with chunk_pool.hpp:P1. Failure: a helper, or the consumer of a committed

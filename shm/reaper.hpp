@@ -47,12 +47,13 @@ class Reaper {
     std::uint32_t help_all(std::uint32_t me);
 
   private:
-    [[nodiscard]] bool sweep(std::uint64_t identity);
+    [[nodiscard]] bool sweep(std::uint64_t identity, std::uint32_t me);
     // False: it must be left to another.
     [[nodiscard]] bool sweep_chunk(std::uint32_t chunk,
                                    std::uint32_t slot,
+                                   std::uint32_t me,
                                    std::span<const std::uint64_t> inflight);
-    enum class Settled { no, yes, again };
+    enum class Settled { no, yes, again, left };  // left: to another helper
     [[nodiscard]] Settled sweep_special(std::uint32_t chunk,
                                         std::uint64_t seen,
                                         std::uint32_t slot,
@@ -63,6 +64,10 @@ class Reaper {
                                        std::span<const std::uint64_t> inflight);
     [[nodiscard]] bool settle_call(std::uint32_t chunk, std::uint64_t seen, std::uint32_t slot);
     [[nodiscard]] bool awaited(std::uint32_t chunk, std::uint64_t dest) const;
+    [[nodiscard]] Settled condemn(std::uint32_t chunk,
+                                  std::uint64_t seen,
+                                  std::uint64_t dest,
+                                  std::uint32_t me) const;
     enum class Place { committed, nowhere, unknown, retired };
     [[nodiscard]] Place place_of(std::uint32_t chunk, std::uint64_t ref);
     [[nodiscard]] Place complete_return(const Found& found, std::uint64_t ref);

@@ -40,9 +40,10 @@ Reaper::Settled Reaper::sweep_leased(std::uint32_t chunk,
     if (!block && state != ChunkState::claimed && state != ChunkState::offered) {
         return Settled::no;
     }
-    // relaxed: written before OFFERED (K1)
-    const std::uint64_t dest = pool_->header(chunk)->dest.load(std::memory_order_relaxed);
-    if (!block && dest_lane(dest) != Lane::leased) {
+    // K1: pairs with lease_moves.cpp:LE11; of others it was written before OFFERED.
+    const std::uint64_t dest = pool_->header(chunk)->dest.load(std::memory_order_acquire);
+    // Of a MOVING one-way request the block may still be a call's.
+    if ((!block || state == ChunkState::moving) && dest_lane(dest) != Lane::leased) {
         return Settled::no;
     }
     if (!leases_.forget_reader(chunk, seen, slot)) {
@@ -81,6 +82,39 @@ Reaper::Settled Reaper::sweep_leased(std::uint32_t chunk,
     if (!leases_.settle(chunk, seen)) {
         return Settled::again;
     }
+    count_abandoned(dest);
+    return Settled::yes;
+}
+
+// A one-way request that the dead had claimed, or was condemning: to the dead letters of its function.
+// `no`: it is none, or there are no dead letters.
+Reaper::Settled Reaper::condemn(std::uint32_t chunk,
+                                std::uint64_t seen,
+                                std::uint64_t dest,
+                                std::uint32_t me) const {
+    const bool moving = word_state(seen) == ChunkState::moving;
+    if (!moving && word_state(seen) != ChunkState::claimed) {
+        return Settled::no;
+    }
+    const auto found = directory_->pinned(dest_entry(dest));
+    if (!found || found->generation != dest_generation(dest) || found->kind() != Kind::function ||
+        (!moving && !is_oneway(*pool_->header(chunk))) || bug(Bug::reaper_frees_oneway)) {
+        return Settled::no;
+    }
+    const auto letters = directory_->dead_letters(*found);
+    if (!letters) {
+        return Settled::no;
+    }
+    if (visits_) {
+        return Settled::left;
+    }
+    if (!Leases(pool_, me).condemn(
+            chunk, seen, {letters->dest(), found->entry, ReturnReason::consumer_died, 0})) {
+        return Settled::again;
+    }
+    SHM_STEP("reap.condemn.count");
+    // relaxed: a statistic
+    directory_->entry(found->entry).dead_lettered.fetch_add(1, std::memory_order_relaxed);
     count_abandoned(dest);
     return Settled::yes;
 }

@@ -270,6 +270,8 @@ void fields(Io& io, T& status) {
        status.abandoned,
        status.redelivered,
        status.dropped,
+       status.dead_lettered,
+       status.dead_letter,
        status.latency);
     fields(io, status.idempotency);
 }

@@ -210,6 +210,12 @@ Result<void> RemoteSession::on_answer(const Frame& frame) {
         }
         outcome.error = std::move(ending->error);
         outcome.value = head.argument;
+        if (outcome.error.status == Status::overloaded) {
+            constexpr auto kMost =
+                static_cast<std::uint64_t>(Duration(limits::kRetryAfterMax).count());
+            outcome.error.retry_after =
+                Duration(static_cast<std::int64_t>(std::min(head.argument, kMost)));
+        }
     } else if (auto taken = on_message(frame, outcome, &complete); !taken || !complete) {
         return taken;
     }

@@ -268,6 +268,7 @@ void ServerSession::answer(std::uint64_t correlation, const Error& error) {
         answer(correlation, head, encode(Ending{{Status::disconnected, 0, "the bridge ends"}}));
         return;
     }
+    head.argument = static_cast<std::uint64_t>(error.retry_after.count());
     answer(correlation, head, error.status == Status::ok ? Bytes{} : encode(Ending{error}));
 }
 

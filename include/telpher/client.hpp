@@ -112,7 +112,8 @@ class Client {
     //            RetryPolicy: of each attempt. A duration, or one from the latest calls (timeout.hpp). At most
     //            the domain's setting call.timeout_ms, if that is set (server.hpp)
     //   errors   did not happen: function_not_found (nobody serves it, after options.wait_for_server),
-    //            overloaded (inflight_max requests wait, for the whole timeout), bad_request (the name, the
+    //            overloaded (inflight_max requests wait, for the whole timeout; or the handler says so, and
+    //            Error::retry_after how long to wait before it is tried again), bad_request (the name, the
     //            message's first violated limit), message_too_large, out_of_memory, limit_reached
     //            (threads), closed, domain_removed, forked; timed_out where the text says that nobody had
     //            begun (Error::outcome tells, too). May have happened: timed_out, cancelled, closed while it ran; peer_died (the process

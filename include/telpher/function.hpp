@@ -46,6 +46,13 @@ struct ServeOptions {
     // marked as replayed, and its handler does not run. The same for all who serve the name, but for the
     // fingerprint. Nothing: each request runs.
     std::optional<Idempotency> idempotency{};
+    // The queue that one-way requests go to which nobody handles: their time had passed, their handler failed,
+    // its process died, the function ended before their turn, or (idempotency) their id was refused. Made
+    // with the function unless it exists: circular, so that the oldest dead letter goes when it is full
+    // (counted as dropped), at_least_once, of inflight_max messages; one that exists must be at_least_once,
+    // and drops the letters for which it has no room if it is bounded. The same for all who serve the name.
+    // Empty: they are counted only.
+    std::string dead_letter{};
     // A response whose caller has given up; on the thread that ran the handler.
     std::function<void(const Message& response)> on_late{};
     // A handler that threw or returned an error, or whose response could not be sent; on the thread that
@@ -79,7 +86,10 @@ struct FunctionStatus {
     std::uint64_t expired = 0;      // not started: time had passed, or nobody waited any more
     std::uint64_t abandoned = 0;    // begun by a process that died
     std::uint64_t redelivered = 0;  // given to another process after that
-    std::uint64_t dropped = 0;      // one-way requests left over when the function ended
+    std::uint64_t dropped =
+        0;  // one-way requests left over when the function ended; 0 with dead letters
+    std::uint64_t dead_lettered = 0;  // one-way requests that went to the dead letters
+    std::string dead_letter;          // the queue of its dead letters; empty: it has none
     IdempotencyFigures idempotency{};
     // From the call until its answer, or until the caller's patience ended; of sends and asynchronous ones
     // by all processes of the host, a bridge's included. Not of those that were refused, cancelled, or lost

@@ -28,6 +28,7 @@ enum class ReturnReason : std::uint8_t {
     expired = 5,              // its own time had passed (dead letters)
     rejected = 6,             // its consumer refused it (dead letters)
     too_many_deliveries = 7,  // it was delivered `deliveries_max` times in vain (dead letters)
+    undeliverable = 8,  // a one-way request whose function ended before its turn (dead letters)
 };
 
 // The name in the enumeration; "unknown" for a number that this version does not know.
@@ -37,7 +38,9 @@ enum class ReturnReason : std::uint8_t {
 // What a dead letter tells about its death.
 struct DeadLetter {
     ReturnReason reason = ReturnReason::none;
-    std::string origin{};  // the queue it came from; empty if that was removed since
+    // The queue, or the function, it came from; empty if that was removed or ended since. A function's
+    // letter is a request: its type() says so.
+    std::string origin{};
     std::chrono::system_clock::time_point time{};
 };
 

@@ -33,6 +33,8 @@ inline constexpr std::chrono::milliseconds kExpiresInMin{1};
 inline constexpr std::chrono::milliseconds kExpiresInMax = std::chrono::hours{49 * 24};
 inline constexpr std::chrono::milliseconds kTimeoutMax = std::chrono::hours{49 * 24};
 inline constexpr std::chrono::milliseconds kDelayMax = std::chrono::hours{49 * 24};
+// How long who is overloaded may ask others to wait (Error::retry_after).
+inline constexpr std::chrono::milliseconds kRetryAfterMax = std::chrono::hours{24};
 static_assert(kExpiresInMax.count() <= std::numeric_limits<std::uint32_t>::max());
 
 // Arrays and objects inside one another in a JSON payload: bounds the checker's memory.

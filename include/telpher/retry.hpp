@@ -95,6 +95,8 @@ class RetryClock {
     [[nodiscard]] virtual std::uint64_t random() = 0;
 };
 
+// A wait that the other side asked for (Error::retry_after) comes before the policy's own, which spreads those
+// who were told the same; together they count against the deadline, not against `cap`.
 struct RetryPolicy {
     std::uint32_t attempts_max = 4;                 // 1..1000, the first included; 1: no retries
     Duration base = std::chrono::milliseconds(50);  // before the first retry, 1 ns to 24 h

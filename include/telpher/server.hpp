@@ -123,11 +123,14 @@ class Server {
     //
     //   handler  returns a Message, a Result<Message>, or nothing (an empty text); may call anything, and
     //            stop its own handle. What it throws or returns as an error is told to
-    //            ServeOptions::on_error and counted; the caller gets handler_error and an error id. Request,
-    //            correlation and causation id and traceparent are copied to a response that has none. The
-    //            request's timeout() is what was left when its handler began.
+    //            ServeOptions::on_error and counted; the caller gets handler_error and an error id; of an
+    //            error `overloaded`, which says that it did nothing, this status and its retry_after (whole
+    //            milliseconds, at most 24 h). Request, correlation and causation id and traceparent are
+    //            copied to a response that has none. The request's timeout() is what was left when its
+    //            handler began.
     //   errors   bad_request (name, an option out of range), mismatch (others serve it with another
-    //            inflight_max or idempotent), limit_reached (destinations, ring memory, threads),
+    //            inflight_max, idempotent, idempotency or dead_letter, or dead_letter names a queue that
+    //            is not at_least_once), limit_reached (destinations, ring memory, threads),
     //            timed_out (another process holds the directory lock), domain_removed, forked, closed
     template <detail::CanHandle F>
     Result<Function> serve(std::string_view name, F&& handler, const ServeOptions& options = {}) {

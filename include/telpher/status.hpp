@@ -6,6 +6,7 @@
 //   Error        a status with the failing system call's errno and a text for people
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -80,6 +81,8 @@ struct [[nodiscard]] Error {
     std::string detail{};  // for people, never for branching; empty on hot paths (no allocation)
     // Whether the operation took effect, where that is known and the status alone leaves it open.
     std::optional<Outcome> effect{};
+    // overloaded: how long to wait at least before it is tried again, at most 24 h; 0 = nobody has said.
+    std::chrono::nanoseconds retry_after{};
 
     // `effect`, or else what the status says, which is careful.
     [[nodiscard]] Outcome outcome() const noexcept;

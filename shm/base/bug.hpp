@@ -41,6 +41,7 @@ enum class Bug {
     response_not_kept,      // a reaper frees a response that a record names
     uncertain_forgotten,    // a reaper forgets what the dead ran
     offer_not_noted,        // an offer does not say which chunk it commits
+    reaper_frees_oneway,    // a reaper frees the one-way requests of the dead
     records_reaped_last,    // a reaper frees chunks before it looks what became of offers
 };
 #ifdef TELPHER_STEPS

@@ -94,6 +94,16 @@ Error CallTarget::answered_with(std::uint64_t word, std::uint64_t error_id) cons
     switch (outcome) {
         case Status::handler_error:
             return {outcome, 0, "the handler of " + label() + " failed, error id " + id};
+        case Status::overloaded: {
+            constexpr auto kMost = static_cast<std::uint32_t>(limits::kRetryAfterMax.count());
+            const std::uint32_t after_ms = std::min(shm::outcome_after_ms(word), kMost);
+            return {outcome,
+                    0,
+                    "the handler of " + label() + " refuses work, error id " + id +
+                        (after_ms == 0 ? "" : "; try again in " + std::to_string(after_ms) + " ms"),
+                    Outcome::did_not_happen,
+                    std::chrono::milliseconds(after_ms)};
+        }
         case Status::timed_out:
             return {outcome,
                     0,

@@ -28,12 +28,16 @@ FunctionStatus function_status(shm::Attachment& attachment,
                     std::min(returned, lane.committed());
     // relaxed, all: statistics
     status.errors = e.errors.load(std::memory_order_relaxed);
-    status.late = e.late.load(std::memory_order_relaxed);                // relaxed: as above
-    status.timed_out = e.timed_out.load(std::memory_order_relaxed);      // relaxed: as above
-    status.expired = e.expired.load(std::memory_order_relaxed);          // relaxed: as above
-    status.abandoned = e.abandoned.load(std::memory_order_relaxed);      // relaxed: as above
-    status.redelivered = e.redelivered.load(std::memory_order_relaxed);  // relaxed: as above
-    status.dropped = e.dropped.load(std::memory_order_relaxed);          // relaxed: as above
+    status.late = e.late.load(std::memory_order_relaxed);                    // relaxed: as above
+    status.timed_out = e.timed_out.load(std::memory_order_relaxed);          // relaxed: as above
+    status.expired = e.expired.load(std::memory_order_relaxed);              // relaxed: as above
+    status.abandoned = e.abandoned.load(std::memory_order_relaxed);          // relaxed: as above
+    status.redelivered = e.redelivered.load(std::memory_order_relaxed);      // relaxed: as above
+    status.dead_lettered = e.dead_lettered.load(std::memory_order_relaxed);  // relaxed: as above
+    if (const auto letters = attachment.directory().dead_letters(found)) {
+        status.dead_letter = letters->name();
+    }
+    status.dropped = e.dropped.load(std::memory_order_relaxed);  // relaxed: as above
     if (const shm::LatencyCounts* counts = attachment.directory().latency(found)) {
         shm::LatencySnapshot snapshot;
         shm::read_latency(*counts, snapshot);

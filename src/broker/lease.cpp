@@ -251,7 +251,7 @@ std::optional<DeadLetter> dead_letter(const Held& held) {
     letter.reason = static_cast<ReturnReason>(shm::dead_reason(dead));
     letter.time = std::chrono::system_clock::time_point(std::chrono::milliseconds(wall_ms));
     const auto origin = held.memory->directory().at(shm::dead_entry(dead));
-    if (origin && origin->family() == shm::Family::queue &&
+    if (origin && origin->family() != shm::Family::topic &&
         origin->info.created_ns / 1'000'000 <= wall_ms + kCoarseMs) {
         letter.origin = origin->name();
     }

@@ -68,6 +68,8 @@ class Serving : public std::enable_shared_from_this<Serving> {
     [[nodiscard]] bool begin(Work& work, std::uint32_t chunk, MessageView& view, bool oneway);
     [[nodiscard]] Result<Message> handle(Work& work, const MessageView& view);
     void fail(Work& work, std::uint32_t chunk, const Error& error, bool oneway);
+    // Ends a one-way request that was not handled.
+    void condemn(Work& work, std::uint32_t chunk, ReturnReason reason);
     // Of a function that remembers its requests: whether this one is to run; answered or freed if not.
     [[nodiscard]] bool recall(Work& work,
                               std::uint32_t chunk,
@@ -84,7 +86,7 @@ class Serving : public std::enable_shared_from_this<Serving> {
     void respond(Work& work, std::uint32_t chunk, const MessageView& view, Message& response);
     [[nodiscard]] Result<void> put_response(Work& work, std::uint32_t chunk, Message& response);
     void answer(Work& work, std::uint32_t chunk, const Message* response);
-    void refuse(Work& work, std::uint32_t chunk, Status outcome, std::uint64_t error_id);
+    void refuse(Work& work, std::uint32_t chunk, std::uint64_t outcome, std::uint64_t error_id);
     void answer_without(Work& work,
                         std::uint32_t chunk,
                         std::uint64_t outcome,

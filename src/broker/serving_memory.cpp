@@ -42,7 +42,7 @@ bool Serving::recall(Work& work, std::uint32_t chunk, const MessageView& view, b
         }
         count(attachment_.directory().entry(found_.entry).errors);
         if (oneway) {
-            attachment_.pool().release(chunk, attachment_.slot(), work.context.cursor);
+            condemn(work, chunk, ReturnReason::rejected);
         } else {
             answer_without(
                 work, chunk, outcome_word(Status::bad_request, Outcome::did_not_happen), 0);
@@ -79,10 +79,12 @@ void Serving::turn_away(Work& work,
                         bool oneway) {
     using Found = RequestMemory::Found;
     if (oneway) {
-        if (answer.found != Found::running) {
+        if (answer.found == Found::running) {
+            attachment_.pool().release(chunk, attachment_.slot(), work.context.cursor);
+        } else {
             count(attachment_.directory().entry(found_.entry).errors);
+            condemn(work, chunk, ReturnReason::rejected);
         }
-        attachment_.pool().release(chunk, attachment_.slot(), work.context.cursor);
         return;
     }
     if (answer.found == Found::running) {
@@ -126,7 +128,10 @@ void Serving::replay(Work& work,
     } else if (auto put = put_response(work, chunk, response); put) {
         this->answer(work, chunk, &response);
     } else {
-        refuse(work, chunk, put.status(), report(work, put.status(), to_string(put.error())));
+        refuse(work,
+               chunk,
+               shm::make_outcome(static_cast<std::uint8_t>(put.status()), 0),
+               report(work, put.status(), to_string(put.error())));
     }
 }
 

@@ -15,6 +15,21 @@ namespace {
 // How long a response waits for memory.
 constexpr Duration kResponsePatience = std::chrono::seconds(1);
 
+constexpr std::uint64_t word_of(Status status) noexcept {
+    return shm::make_outcome(static_cast<std::uint8_t>(status), 0);
+}
+constexpr std::uint64_t kFailed = word_of(Status::handler_error);
+
+// In whole milliseconds, not less than what the handler said.
+std::uint64_t overload_word(const Error& error) noexcept {
+    using std::chrono::milliseconds;
+    const auto after = std::clamp(std::chrono::ceil<milliseconds>(error.retry_after),
+                                  milliseconds(0),
+                                  limits::kRetryAfterMax);
+    return shm::make_overloaded(static_cast<std::uint8_t>(Status::overloaded),
+                                static_cast<std::uint32_t>(after.count()));
+}
+
 }  // namespace
 
 void Serving::count(shm::Word& counter) const noexcept {
@@ -68,6 +83,7 @@ Result<Message> Serving::handle(Work& work, const MessageView& view) {
 }
 
 void Serving::fail(Work& work, std::uint32_t chunk, const Error& error, bool oneway) {
+    const bool overloaded = !work.thrown && error.status == Status::overloaded;
     const std::uint64_t error_id =
         report(work, error.status, work.thrown ? error.detail : to_string(error));
     if (work.remembered) [[unlikely]] {
@@ -75,9 +91,18 @@ void Serving::fail(Work& work, std::uint32_t chunk, const Error& error, bool one
     }
     if (oneway) {
         count(attachment_.directory().entry(found_.entry).errors);
-        attachment_.pool().release(chunk, attachment_.slot(), work.context.cursor);
+        condemn(work, chunk, ReturnReason::rejected);
     } else {
-        refuse(work, chunk, Status::handler_error, error_id);
+        refuse(work, chunk, overloaded ? overload_word(error) : kFailed, error_id);
+    }
+}
+
+// Killed in it: it is a dead letter, or our reaper makes it one.
+void Serving::condemn(Work& work, std::uint32_t chunk, ReturnReason reason) {
+    if (found_.info.dead_letter_entry == 0) {
+        attachment_.pool().release(chunk, attachment_.slot(), work.context.cursor);
+    } else if (attachment_.keeper().condemn(found_, chunk, reason, work.context)) {
+        attachment_.tidy_directory();
     }
 }
 
@@ -113,10 +138,12 @@ bool Serving::begin(Work& work, std::uint32_t chunk, MessageView& view, bool one
     if (status != Status::corrupt) {
         count(attachment_.directory().entry(found_.entry).expired);
     }
-    if (oneway || status == Status::closed) {
+    if (oneway && status != Status::corrupt) {
+        condemn(work, chunk, ReturnReason::expired);
+    } else if (oneway || status == Status::closed) {
         attachment_.pool().release(chunk, attachment_.slot(), work.context.cursor);
     } else {
-        refuse(work, chunk, status, 0);
+        refuse(work, chunk, word_of(status), 0);
     }
     return false;
 }
@@ -132,7 +159,7 @@ void Serving::respond(Work& work, std::uint32_t chunk, const MessageView& view, 
     }
     if (auto put = put_response(work, chunk, response); !put) [[unlikely]] {
         const std::uint64_t error_id = report(work, put.status(), to_string(put.error()));
-        refuse(work, chunk, put.status(), error_id);
+        refuse(work, chunk, word_of(put.status()), error_id);
         return;
     }
     answer(work, chunk, &response);
@@ -184,9 +211,12 @@ void Serving::answer(Work& work, std::uint32_t chunk, const Message* response) {
     }
 }
 
-void Serving::refuse(Work& work, std::uint32_t chunk, Status outcome, std::uint64_t error_id) {
+void Serving::refuse(Work& work,
+                     std::uint32_t chunk,
+                     std::uint64_t outcome,
+                     std::uint64_t error_id) {
     count(attachment_.directory().entry(found_.entry).errors);
-    answer_without(work, chunk, shm::make_outcome(static_cast<std::uint8_t>(outcome), 0), error_id);
+    answer_without(work, chunk, outcome, error_id);
 }
 
 void Serving::answer_without(Work& work,

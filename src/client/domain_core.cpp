@@ -116,15 +116,15 @@ Result<Queue> DomainCore::create_queue(std::string_view name, const QueueOptions
 }
 
 // Made if there is none: circular, so that it never stops a queue.
-Result<shm::Found> DomainCore::dead_letter_queue(const QueueOptions& options) {
-    auto found = attachment_->directory().find(options.dead_letter);
+Result<shm::Found> DomainCore::dead_letter_queue(const QueueOptions& like) {
+    auto found = attachment_->directory().find(like.dead_letter);
     if (!found) {
         bool created = false;
-        auto made = create_in_directory(queue_spec(options.dead_letter,
-                                                   {.capacity = options.capacity,
+        auto made = create_in_directory(queue_spec(like.dead_letter,
+                                                   {.capacity = like.capacity,
                                                     .kind = QueueKind::circular,
                                                     .delivery = DeliveryMode::at_least_once,
-                                                    .lease = options.lease}),
+                                                    .lease = like.lease}),
                                         &created);
         if (!made) {
             return made;
@@ -134,7 +134,7 @@ Result<shm::Found> DomainCore::dead_letter_queue(const QueueOptions& options) {
     if (!found->leased()) {
         return Error{Status::mismatch,
                      0,
-                     "dead_letter names queue '" + options.dead_letter + "', which exists with " +
+                     "dead_letter names queue '" + like.dead_letter + "', which exists with " +
                          describe(*found) + "; it must be of delivery at_least_once"};
     }
     return *found;

@@ -57,6 +57,8 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     Result<std::shared_ptr<TopicCore>> topic(std::string_view name);
     // The core of `found`, one for all handles.
     Result<std::shared_ptr<TopicCore>> open_topic(const shm::Found& found);
+    // The queue that dead letters go to, made unless it exists; `like` names it, and says how large it is made.
+    Result<shm::Found> dead_letter_queue(const QueueOptions& like);
     // Of one family, sorted.
     Result<bool> exists(std::string_view name) const;
     Result<std::vector<std::string>> names(shm::Family family) const;
@@ -84,7 +86,6 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
   private:
     static Result<void> check_capacity(std::uint32_t capacity);
     Result<shm::Found> create_in_directory(const shm::DestinationSpec& spec, bool* created);
-    Result<shm::Found> dead_letter_queue(const QueueOptions& options);
     Result<Queue> make_temporary(const TemporaryQueueOptions& options);
     void end_temporaries() noexcept;
     Result<shm::Found> make_topic(std::string_view name,

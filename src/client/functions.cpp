@@ -29,14 +29,27 @@ std::uint64_t options_hash(const ServeOptions& options) {
          {std::uint64_t{options.inflight_max}, std::uint64_t{options.idempotent ? 1U : 0U}}) {
         hash = (hash ^ value) * 0x100000001b3ULL;
     }
+    for (const char c : options.dead_letter) {
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+    }
     return idempotency_hash(hash, options.idempotency);
 }
 
-std::string describe(std::uint32_t inflight_max,
-                     bool idempotent,
-                     const shm::IdempotencySpec& idempotency) {
-    return "inflight_max " + std::to_string(inflight_max) +
-           (idempotent ? " and idempotent" : " and not idempotent") + detail::describe(idempotency);
+std::string describe(const ServeOptions& options) {
+    return "inflight_max " + std::to_string(options.inflight_max) +
+           (options.idempotent ? " and idempotent" : " and not idempotent") +
+           (options.dead_letter.empty() ? "" : " and dead letters '" + options.dead_letter + "'") +
+           detail::describe(idempotency_spec(options.idempotency));
+}
+
+std::string describe(const shm::Found& found, const std::optional<shm::Found>& dead_letters) {
+    return "inflight_max " + std::to_string(found.info.capacity) +
+           ((found.info.flags & shm::kEntryIdempotent) != 0 ? " and idempotent"
+                                                            : " and not idempotent") +
+           (found.info.dead_letter_entry == 0 ? ""
+            : dead_letters                    ? " and dead letters '" + dead_letters->name() + "'"
+                                              : " and dead letters that were removed") +
+           detail::describe(idempotency_spec(found.info));
 }
 
 Result<void> check_options(const ServeOptions& options) {
@@ -51,6 +64,11 @@ Result<void> check_options(const ServeOptions& options) {
                      0,
                      "inflight_max is " + std::to_string(options.inflight_max) +
                          ", allowed are 1.." + std::to_string(shm::kCapacityMax - 1)};
+    }
+    if (!options.dead_letter.empty()) {
+        if (auto named = wire::check_name("dead_letter", options.dead_letter); !named) {
+            return named;
+        }
     }
     return check_idempotency(options.idempotency);
 }
@@ -76,6 +94,19 @@ Result<Function> Functions::serve(std::string_view name,
     if (auto sound = check_options(options); !sound) {
         return sound.error();
     }
+    auto found = find_or_make(name, options);
+    if (!found) {
+        return found.error();
+    }
+    auto serving = Serving::start(domain_.shared_from_this(), *found, std::move(handler), options);
+    if (!serving) {
+        return serving.error();
+    }
+    return Function(std::move(*serving));
+}
+
+// Its entry, which we are counted as serving.
+Result<shm::Found> Functions::find_or_make(std::string_view name, const ServeOptions& options) {
     shm::DestinationSpec spec;
     spec.name = name;
     spec.kind = shm::Kind::function;
@@ -83,34 +114,33 @@ Result<Function> Functions::serve(std::string_view name,
     spec.options_hash = options_hash(options);
     spec.flags = options.idempotent ? shm::kEntryIdempotent : 0;
     spec.idempotency = idempotency_spec(options.idempotency);
+    if (!options.dead_letter.empty()) {
+        auto dead = domain_.dead_letter_queue(
+            {.capacity = options.inflight_max, .dead_letter = options.dead_letter});
+        if (!dead) {
+            return dead;
+        }
+        spec.dead_letter_entry = dead->entry + 1;
+        spec.dead_letter_generation = static_cast<std::uint32_t>(dead->generation);
+    }
     bool created = false;
-    shm::Attachment& attachment = domain_.attachment();
-    auto found = attachment.directory().create(spec, &created);
+    shm::Directory& directory = domain_.attachment().directory();
+    auto found = directory.create(spec, &created);
     if (found.status() == Status::limit_reached || found.status() == Status::out_of_memory) {
-        attachment.check_deaths();  // the dead may keep removed destinations in place
-        found = attachment.directory().create(spec, &created);
+        domain_.attachment().check_deaths();  // the dead may keep removed destinations in place
+        found = directory.create(spec, &created);
     }
-    if (!found) {
-        return found.error();
-    }
-    if (!created && found->info.options_hash != spec.options_hash) {
-        attachment.directory().stop_serving(found->entry);
+    if (found && !created &&
+        (found->info.options_hash != spec.options_hash ||
+         found->info.dead_letter_entry != spec.dead_letter_entry ||
+         found->info.dead_letter_generation != spec.dead_letter_generation)) {
+        directory.stop_serving(found->entry);
         return Error{Status::mismatch,
                      0,
-                     "others serve it with " +
-                         describe(found->info.capacity,
-                                  (found->info.flags & shm::kEntryIdempotent) != 0,
-                                  idempotency_spec(found->info)) +
-                         ", asked for " +
-                         describe(options.inflight_max,
-                                  options.idempotent,
-                                  idempotency_spec(options.idempotency))};
+                     "others serve it with " + describe(*found, directory.dead_letters(*found)) +
+                         ", asked for " + describe(options)};
     }
-    auto serving = Serving::start(domain_.shared_from_this(), *found, std::move(handler), options);
-    if (!serving) {
-        return serving.error();
-    }
-    return Function(std::move(*serving));
+    return found;
 }
 
 // ---- calling -----------------------------------------------------------------------------------

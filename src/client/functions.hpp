@@ -47,6 +47,7 @@ class Functions {
     Duration resolve(std::string_view name, const Timeout& timeout);
 
   private:
+    Result<shm::Found> find_or_make(std::string_view name, const ServeOptions& options);
     Result<std::shared_ptr<CallTarget>> target(std::string_view name, const SendOptions& options);
     Result<std::shared_ptr<CallTarget>> open(std::string_view name, const SendOptions& options);
     template <typename T, typename Attempt>

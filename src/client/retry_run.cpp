@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 namespace telpher::detail {
 
@@ -65,12 +66,14 @@ std::optional<Duration> RetryRun::failed(Error error, Duration now, std::uint64_
         task_.report->failures.push_back({error, attempt_began_ - began_, waited_});
     }
     const RetryEnd why = obstacle(error);
+    const Duration told = error.retry_after;
     keep(std::move(error));
     if (why != RetryEnd::succeeded) {
         over(why, now);
         return std::nullopt;
     }
-    const Duration wait = backoff_.next(random);
+    // What the other side says comes first: many were told the same, and our own wait spreads them.
+    const Duration wait = after(std::max(told, Duration{}), backoff_.next(random));
     if (after(now, wait) >= deadline_) {
         over(RetryEnd::deadline, now);
         return std::nullopt;

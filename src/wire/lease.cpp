@@ -5,14 +5,15 @@
 namespace telpher {
 
 std::string_view to_string(ReturnReason reason) noexcept {
-    constexpr std::array<std::string_view, 8> kNames = {"none",
+    constexpr std::array<std::string_view, 9> kNames = {"none",
                                                         "nacked",
                                                         "consumer_died",
                                                         "lease_expired",
                                                         "unread",
                                                         "expired",
                                                         "rejected",
-                                                        "too_many_deliveries"};
+                                                        "too_many_deliveries",
+                                                        "undeliverable"};
     const auto number = static_cast<std::size_t>(reason);
     return number < kNames.size() ? kNames[number] : "unknown";
 }

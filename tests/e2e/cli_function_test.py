@@ -3,6 +3,7 @@
 
 import json
 import signal
+import tempfile
 
 from _cli import ERROR, LIMIT_S, NOT_FOUND, OK, TIMEOUT, USAGE, CliTest, main, wait_until
 
@@ -30,7 +31,7 @@ class FunctionTest(CliTest):
         response = json.loads(self.send('{"a":1}', "--mimetype", "application/json", "--json"))
         self.assertEqual((response["type"], response["payload-mimetype"]), ("RESPONSE", "application/json"))
         out, _ = self.end(process)
-        self.assertEqual(json.loads(out), {"function": "f", "calls": 3, "errors": 0})
+        self.assertEqual(json.loads(out), {"function": "f", "calls": 3, "errors": 0, "dead_lettered": 0})
 
     def test_a_program_answers_with_what_it_prints(self):
         process = self.serve("--exec", "tr a-z A-Z; printf %s \"$TELPHER_REQUEST_ID\"")
@@ -58,6 +59,28 @@ class FunctionTest(CliTest):
         # The next one is served: nobody sleeps a minute.
         self.assertEqual(self.send("-", "--timeout", "30s", stdin=b"\n"), "\n")
         self.end(process)
+
+    def test_one_way_requests_that_fail_are_dead_letters_and_go_back_to_a_function(self):
+        # The one that `serve` sends is empty.
+        failing = self.serve("--exec", "read line; [ -z \"$line\" ]", "--dead-letter", "f.dead")
+        for text in ("one", "two"):
+            self.on("send", "f", text, "--oneway")
+        letters = lambda: json.loads(self.on("dlq", "ls", "f.dead", "--json").stdout)["letters"]
+        wait_until(lambda: len(letters()) == 2, "they are dead letters")
+        self.assertEqual([(letter["dead_reason"], letter["dead_origin"]) for letter in letters()], [("rejected", "f")] * 2)
+        self.end(failing)
+        error = self.on("dlq", "requeue", "f.dead", code=NOT_FOUND).stderr.decode()
+        self.assertIn("--to-function", error)
+        self.on("dlq", "requeue", "f.dead", "--to", "any", "--max", "1")
+        self.assertEqual(self.on("poll", "any").stdout, b"one\n")
+        with tempfile.NamedTemporaryFile() as file:
+            mended = self.serve("--exec", f"cat >> {file.name}", "--dead-letter", "f.dead")
+            self.on("dlq", "requeue", "f.dead", "--to", "any", "--to-function", "f", code=USAGE)
+            self.on("dlq", "requeue", "f.dead", "--to-function", "nobody", code=NOT_FOUND)
+            self.on("dlq", "requeue", "f.dead", "--to-function", "f")
+            wait_until(lambda: file.read() == b"two", "it was handled")
+            self.end(mended)
+        self.assertEqual(letters(), [])
 
     def test_nobody_serves_the_name(self):
         self.on("create", "queue", "any")

@@ -34,6 +34,7 @@ struct DeadLetterOptions {
     std::string queue;
     std::optional<std::uint64_t> max;
     std::string to;                   // requeue
+    std::string to_function;          // requeue
     std::optional<Duration> timeout;  // requeue
 };
 
@@ -134,7 +135,7 @@ ExitCode run_list(const DeadLetterOptions& options, Interrupt& interrupt) {
 struct Account {
     std::uint64_t done = 0;
     std::uint64_t kept = 0;      // met, and still there
-    std::uint64_t homeless = 0;  // of them: the queue they came from was removed
+    std::uint64_t homeless = 0;  // of them: the queue, or function, they came from is not there
     std::uint64_t others = 0;    // of them: no dead letters
     std::optional<Error> error{};
 };
@@ -148,10 +149,12 @@ ExitCode print_account(const char* verb, const DeadLetterOptions& options, Accou
              : print_text(std::string(verb) + " " + format_count(account.done) + " of " +
                           options.queue + "\n");
     if (!account.error && account.homeless != 0) {
-        account.error = Error{Status::queue_not_found,
-                              0,
-                              format_count(account.homeless) + " stay in " + options.queue +
-                                  ": the queue they came from was removed; --to names another"};
+        account.error = Error{
+            Status::queue_not_found,
+            0,
+            format_count(account.homeless) + " stay in " + options.queue +
+                ": what they came from was removed; --to names another queue, --to-function a "
+                "function"};
     }
     if (!account.error && account.others != 0) {
         account.error = Error{Status::bad_request,
@@ -200,20 +203,22 @@ Account work_through(Letters& letters, const Interrupt& interrupt, Handle handle
     return account;
 }
 
-// Offers letters to the queues that they came from, or to --to.
+// Offers letters to the queues that they came from, or to --to; sends one-way requests to their functions, or
+// to --to-function.
 class Requeue {
   public:
     Requeue(Client client, const DeadLetterOptions& options, const Interrupt& interrupt)
         : client_(std::move(client)), options_(options), interrupt_(interrupt) {}
 
-    // False: it has no queue to go to. Killed between the offer and the acknowledgement, it is there
+    // False: it has nowhere to go to. Killed between the offer and the acknowledgement, it is there
     // twice, and never lost.
     Result<bool> operator()(Delivery& letter) {
-        const std::string name = options_.to.empty() ? letter.dead_letter()->origin : options_.to;
-        auto* const queue = find(name);
-        if (queue == nullptr) {
-            const bool removed = name.empty() || missing_.status == Status::queue_not_found;
-            return options_.to.empty() && removed ? Result<bool>(false) : Result<bool>(missing_);
+        const bool elsewhere = !options_.to.empty() || !options_.to_function.empty();
+        const std::string name = !options_.to.empty()            ? options_.to
+                                 : !options_.to_function.empty() ? options_.to_function
+                                                                 : letter.dead_letter()->origin;
+        if (name.empty()) {
+            return false;
         }
         const Duration timeout = options_.timeout.value_or(Duration{});
         if (auto extended = letter.extend(timeout + kOfferMargin); !extended) {
@@ -223,9 +228,15 @@ class Requeue {
         if (const auto lifetime = message.lifetime()) {
             message.expires_in(*lifetime);  // begins again: as it is, its time may have passed
         }
-        const auto offered = queue->offer(message, timeout, interrupt_.token());
-        if (!offered) {
-            return offered.error();
+        const bool request =
+            elsewhere ? options_.to.empty() : letter.type() == MessageType::request;
+        const auto done = request ? send(name, message, timeout) : offer(name, message, timeout);
+        if (done.status() == Status::queue_not_found ||
+            done.status() == Status::function_not_found) {
+            return elsewhere ? Result<bool>(done.error()) : Result<bool>(false);
+        }
+        if (!done) {
+            return done.error();
         }
         if (const auto acknowledged = letter.ack(); !acknowledged) {
             return Error{
@@ -237,27 +248,29 @@ class Requeue {
     }
 
   private:
-    Queue* find(const std::string& name) {
-        if (name.empty()) {
-            return nullptr;
+    Result<void> offer(const std::string& name, const Message& message, Duration timeout) {
+        auto known = queues_.find(name);
+        if (known == queues_.end()) {
+            auto queue = client_.queue(name);
+            if (!queue) {
+                return queue.error();
+            }
+            known = queues_.emplace(name, std::move(*queue)).first;
         }
-        const auto known = queues_.find(name);
-        if (known != queues_.end()) {
-            return &known->second;
-        }
-        auto queue = client_.queue(name);
-        if (!queue) {
-            missing_ = queue.error();
-            return nullptr;
-        }
-        return &queues_.emplace(name, std::move(*queue)).first->second;
+        const auto offered = known->second.offer(message, timeout, interrupt_.token());
+        return offered ? Result<void>() : Result<void>(offered.error());
+    }
+    // "*": the function without a name.
+    Result<void> send(const std::string& name, const Message& message, Duration timeout) {
+        const SendOptions how{.stop = interrupt_.token()};
+        return name == "*" ? client_.send_oneway(message, timeout, how)
+                           : client_.send_oneway(name, message, timeout, how);
     }
 
     Client client_;
     const DeadLetterOptions& options_;
     const Interrupt& interrupt_;
     std::map<std::string, Queue> queues_{};
-    Error missing_{};
 };
 
 ExitCode run_requeue(const DeadLetterOptions& options, Interrupt& interrupt) {
@@ -330,16 +343,23 @@ void add_dlq_command(CLI::App& app, Command& command) {
     auto* const requeue = add_command(
         *dlq,
         "requeue",
-        "Offer dead letters to the queues they came from, oldest first. Each is acknowledged when "
-        "its offer was accepted: killed in between, it is in both queues, and never lost. It gets "
-        "a "
-        "new number and id there, and its life span, if it has one, begins again",
+        "Offer dead letters to the queues they came from, oldest first; one-way requests are sent "
+        "to "
+        "their functions. Each is acknowledged when it was accepted: killed in between, it is in "
+        "both places, and never lost. It gets a new number and id there, and its life span, if it "
+        "has one, begins again",
         "  telpher dlq requeue bills.dead -d cafe --max 10\n"
         "  telpher dlq requeue bills.dead -d cafe --to bills.again --json");
     const auto requeued =
         add_letters(*requeue, command, "So many; default: all", std::nullopt, run_requeue);
-    requeue->add_option("--to", requeued->to, "Offer all of them to this queue")
-        ->type_name("QUEUE");
+    auto* const to = requeue->add_option("--to", requeued->to, "Offer all of them to this queue")
+                         ->type_name("QUEUE");
+    requeue
+        ->add_option("--to-function",
+                     requeued->to_function,
+                     "Send all of them to this function, as one-way requests")
+        ->type_name("FUNCTION")
+        ->excludes(to);
     add_duration(*requeue,
                  "--timeout",
                  requeued->timeout,

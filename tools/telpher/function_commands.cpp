@@ -118,6 +118,7 @@ struct ServeCommand {
     std::string command;
     std::uint32_t threads = 1;
     bool idempotent = false;
+    std::string dead_letter;
 };
 
 ExitCode run_serve(const ServeCommand& options, Interrupt& interrupt) {
@@ -134,6 +135,7 @@ ExitCode run_serve(const ServeCommand& options, Interrupt& interrupt) {
     ServeOptions how;
     how.threads = options.threads;
     how.idempotent = options.idempotent;
+    how.dead_letter = options.dead_letter;
     how.on_error = [json](const HandlerFailure& failure) {
         // Several threads may fail at once; print_note writes a line at a time.
         print_note("request failed: " + failure.text,
@@ -171,7 +173,8 @@ ExitCode run_serve(const ServeCommand& options, Interrupt& interrupt) {
     }
     return json ? print_json({{"function", status->name},
                               {"calls", status->calls},
-                              {"errors", status->errors}})
+                              {"errors", status->errors},
+                              {"dead_lettered", status->dead_lettered}})
                 : print_text("served " + format_count(status->calls) + " requests of " +
                              options.function + ", " + format_count(status->errors) + " failed\n");
 }
@@ -211,6 +214,11 @@ void add_function_commands(CLI::App& app, Command& command) {
     answer->add_flag("--idempotent",
                      serve->idempotent,
                      "A request may run twice: another server gets it when this one dies");
+    answer
+        ->add_option("--dead-letter",
+                     serve->dead_letter,
+                     "Queue for one-way requests that nobody handles, made unless it exists")
+        ->type_name("QUEUE");
     finish_command(
         *answer, serve->common, TargetNeed::local, command, [serve](Interrupt& interrupt) {
             return run_serve(*serve, interrupt);

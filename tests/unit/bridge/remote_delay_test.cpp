@@ -62,9 +62,9 @@ TEST_P(RemoteDelay, is_handed_out_when_it_is_due_and_not_before) {
 }
 
 TEST_P(RemoteDelay, in_the_order_in_which_they_are_due) {
-    EXPECT_TRUE(queue.offer(text("third").deliver_after(150ms), kSoon));
+    EXPECT_TRUE(queue.offer(text("third").deliver_after(600ms), kSoon));
     EXPECT_TRUE(queue.offer(text("first").deliver_after(30ms), kSoon));
-    EXPECT_TRUE(queue.offer_async(text("second").deliver_after(90ms), kSoon).get(kSoon));
+    EXPECT_TRUE(queue.offer_async(text("second").deliver_after(300ms), kSoon).get(kSoon));
     for (const char* expected : {"first", "second", "third"}) {
         Delivery next = queue.poll(kSoon).value();
         EXPECT_EQ(next.text(), expected);

@@ -80,6 +80,23 @@ TEST(RetryRun, ends_before_a_wait_that_its_deadline_would_cut) {
                          "3 attempts in 349 ms, no further one fits into the deadline"));
 }
 
+TEST(RetryRun, waits_as_long_as_the_other_side_says_and_then_its_own_time) {
+    const RetryPolicy policy = plain();
+    Error busy{Status::overloaded};
+    busy.retry_after = 20s;  // more than `cap`
+    RetryRun run(policy, {.kind = RetryKind::call, .timeout = 1s}, nullptr, 0s);
+    ASSERT_TRUE(run.admit(0s));
+    EXPECT_EQ(run.failed(busy, 0s, kHigh), std::optional<Duration>(20100ms));
+    ASSERT_TRUE(run.admit(30s));
+    busy.retry_after = -1s;
+    EXPECT_EQ(run.failed(busy, 30s, kHigh), std::optional<Duration>(200ms)) << "nonsense";
+    ASSERT_TRUE(run.admit(31s));
+    busy.retry_after = 1h;
+    EXPECT_EQ(run.failed(busy, 31s, kHigh), std::nullopt) << "that is behind the deadline";
+    EXPECT_EQ(run.end(), RetryEnd::deadline);
+    EXPECT_EQ(std::move(run).error(31s).retry_after, 1h);
+}
+
 TEST(RetryRun, a_wait_that_ends_at_the_deadline_is_not_begun) {
     RetryPolicy policy = plain();
     policy.deadline = 100ms;

@@ -3,6 +3,7 @@
 //
 //   auto consumer = queue.consume([](const telpher::Message& order) { prepare(order); }).value();
 
+#include "telpher/causal_gate.hpp"
 #include "telpher/loan.hpp"
 #include "telpher/options.hpp"
 #include "telpher/result.hpp"
@@ -10,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -55,12 +57,16 @@ struct ConsumeOptions {
     std::function<void(const ConsumeFailure& failure)> on_error{};
     // Told why it ended by itself: queue_not_found (removed and drained), closed, domain_removed, corrupt.
     std::function<void(const Error& why)> on_end{};
+    // Messages wait for those that they name as their causes (causal_gate.hpp). Costs as many threads again, which
+    // sleep while nothing waits; no more handlers run at once than `threads`. Nothing: they do not wait.
+    std::optional<CausalGate> gate{};
 };
 
 // A snapshot, of this consumer.
 struct ConsumerStatus {
     std::uint64_t acknowledged = 0;
-    std::uint64_t given_back = 0;  // by their handlers' word, and because those failed
+    // By their handlers' word, because those failed, and while they waited for their causes.
+    std::uint64_t given_back = 0;
     std::uint64_t rejected = 0;
     std::uint64_t handler_errors = 0;
     std::uint64_t extended = 0;  // leases, each time counted
@@ -94,7 +100,8 @@ class Consumer {
     Consumer& operator=(const Consumer&) = delete;
     ~Consumer() { stop(); }
 
-    // Polls no more, and returns when no handler of it is running: what was fetched is still handled.
+    // Polls no more, and returns when no handler of it is running: what was fetched is still handled, but for
+    // messages that wait for their causes (CausalGate).
     // Called from a handler of it, it returns at once.
     void stop() noexcept;
     // Whether it polls.

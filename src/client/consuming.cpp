@@ -41,13 +41,18 @@ Result<void> check(const ConsumeOptions& options) {
 Consuming::Consuming(Queue queue,
                      ConsumeHandler handler,
                      const ConsumeOptions& options,
-                     Duration lease)
+                     const QueueStatus& status)
     : queue_(std::move(queue)),
       handler_(std::move(handler)),
       options_(options),
-      lease_(lease),
+      lease_(status.delivery == DeliveryMode::at_least_once ? status.lease : Duration{}),
+      deliveries_max_(status.deliveries_max),
       pid_(::getpid()),
-      batches_(options.threads) {}
+      batches_(options.threads),
+      lot_(options.gate && options.gate->core_ != nullptr
+               ? std::make_shared<ParkingLot>(options.gate->core_, options.threads)
+               : nullptr),
+      going_on_(lot_ != nullptr ? options.threads : 0) {}
 
 Consuming::~Consuming() {
     if (forked()) {
@@ -75,11 +80,8 @@ Result<std::shared_ptr<Consuming>> Consuming::start(Queue queue,
     if (!status) {
         return status.error();
     }
-    auto consuming = std::make_shared<Consuming>(
-        std::move(queue),
-        std::move(handler),
-        options,
-        status->delivery == DeliveryMode::at_least_once ? status->lease : Duration{});
+    auto consuming =
+        std::make_shared<Consuming>(std::move(queue), std::move(handler), options, *status);
     if (auto started = consuming->start_threads(); !started) {
         consuming->stop();
         return started.error();
@@ -105,18 +107,28 @@ Result<void> Consuming::start_threads() {
         }
     };
     // Counted before the first runs: none that ends at once takes the extender with it.
-    running_.store(options_.threads, std::memory_order_relaxed);  // relaxed: published by the start
+    const std::size_t handlers = batches_.size() + going_on_.size();
+    // relaxed: published by the start
+    running_.store(static_cast<std::uint32_t>(handlers), std::memory_order_relaxed);
     Result<void> started;
-    std::uint32_t begun = 0;
-    while (begun < options_.threads && started) {
-        Batch& batch = batches_[begun];
-        started = begin("telpher-consume", [&batch](Consuming& self) { self.run(batch); });
+    std::size_t begun = 0;
+    while (begun < handlers && started) {
+        if (begun < going_on_.size()) {
+            started = begin("telpher-gate", [begun](Consuming& self) { self.run_parked(begun); });
+        } else {
+            started =
+                begin("telpher-consume",
+                      [thread = begun - going_on_.size()](Consuming& self) { self.run(thread); });
+        }
         begun += started ? 1U : 0U;
     }
     if (started && lease_.count() != 0) {
         started = begin("telpher-extend", [](Consuming& self) { self.extend_leases(); });
     }
-    for (std::uint32_t missing = begun; missing < options_.threads; ++missing) {
+    for (std::size_t missing = begun; missing < handlers; ++missing) {
+        if (lot_ != nullptr && missing >= going_on_.size()) {
+            lot_->leave(false);
+        }
         // Z1: pairs with Z1.
         running_.fetch_sub(1, std::memory_order_acq_rel);
     }
@@ -128,6 +140,9 @@ void Consuming::stop() noexcept {
         return;
     }
     stop_.request_stop();
+    if (lot_ != nullptr) {
+        lot_->close();
+    }
     if (t_consuming == this) {
         return;
     }

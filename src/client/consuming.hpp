@@ -8,11 +8,15 @@
 //              while they are extended and while one of them leaves it, never while a handler runs. The
 //              extender looks when the first lease has a third of its time behind it, and sleeps without end
 //              when it has found nothing in hand.
+//   Gate       what waits for its cause lies in a ParkingLot. As many threads again, named telpher-gate, take what
+//              may go on from there, each into a Batch of its own. A lease's next time goes with it.
 //   Lifetime   each thread holds this object, this object the queue.
 //   Crash      as a Delivery: nothing else of it is shared.
 
 #include "telpher/consumer.hpp"
 #include "telpher/queue.hpp"
+
+#include "src/client/parking_lot.hpp"
 
 #include <sys/types.h>
 
@@ -39,8 +43,10 @@ class Consuming : public std::enable_shared_from_this<Consuming> {
     static Result<std::shared_ptr<Consuming>> start(Queue queue,
                                                     ConsumeHandler handler,
                                                     const ConsumeOptions& options);
-    // `lease`: how long the queue's leases hold; 0: it has none.
-    Consuming(Queue queue, ConsumeHandler handler, const ConsumeOptions& options, Duration lease);
+    Consuming(Queue queue,
+              ConsumeHandler handler,
+              const ConsumeOptions& options,
+              const QueueStatus& status);
     Consuming(const Consuming&) = delete;
     Consuming& operator=(const Consuming&) = delete;
     ~Consuming();
@@ -62,33 +68,45 @@ class Consuming : public std::enable_shared_from_this<Consuming> {
 
         [[nodiscard]] bool empty() const noexcept { return next == deliveries.size(); }
     };
+    using Next = std::optional<Clock::time_point>;
 
     Result<void> start_threads();
-    void run(Batch& batch);
+    void run(std::size_t thread);
     [[nodiscard]] Error fetch(Batch& batch);
-    void hold(Batch& batch, std::vector<Delivery> deliveries);
+    void hold(Batch& batch, std::vector<Delivery> deliveries, Clock::time_point due);
     void handle(Batch& batch);
+    [[nodiscard]] bool parks(Batch& batch);
+    void run_parked(std::size_t thread);
+    void let_go_lost(Delivery& delivery) noexcept;
     [[nodiscard]] std::optional<Handled> run_handler(const Delivery& delivery) noexcept;
     void settle(Delivery& delivery, const Handled& said) noexcept;
     [[nodiscard]] bool pause(const Error& trouble, std::uint32_t streak);
     void end(const Error& why) noexcept;
     void extend_leases();
-    [[nodiscard]] std::optional<Clock::time_point> extend_due() noexcept;
+    [[nodiscard]] Next extend_due() noexcept;
+    void extend_due(Batch& batch, Next& next) noexcept;
+    [[nodiscard]] bool extend(Delivery& delivery) noexcept;
+    void call_extender(Clock::time_point due) noexcept;
     void tell(Status status, std::string_view text, const Delivery* delivery) noexcept;
     [[nodiscard]] bool forked() const noexcept;
 
     Queue queue_;
     ConsumeHandler handler_;
     const ConsumeOptions options_;
-    const Duration lease_;
+    const Duration lease_;  // how long the queue's leases hold; 0: it has none
+    const std::uint32_t deliveries_max_;
     const pid_t pid_;
     std::stop_source stop_;
-    std::vector<Batch> batches_;  // one for each thread of handlers
+    std::vector<Batch> batches_;       // one for each thread of handlers
+    std::shared_ptr<ParkingLot> lot_;  // null: there is no gate, and the next is empty
+    std::vector<Batch> going_on_;      // one for each, of what has waited
     std::atomic<std::uint32_t> running_{0};
-    std::mutex rest_mutex_;  // guards the next three
+    std::mutex rest_mutex_;  // guards the next four
     std::condition_variable rest_;
-    bool resting_ = false;  // the extender sleeps until somebody has something in hand
-    Error why_;             // why it ended by itself
+    // The extender has seen all that is due before this. While it looks: nothing yet.
+    Clock::time_point rests_until_ = Clock::time_point::max();
+    bool called_ = false;  // there is something that is due sooner
+    Error why_;            // why it ended by itself
     std::atomic<std::uint64_t> acknowledged_{0};
     std::atomic<std::uint64_t> given_back_{0};
     std::atomic<std::uint64_t> rejected_{0};

@@ -40,7 +40,8 @@ void count(std::atomic<std::uint64_t>& counter) noexcept {
 
 // ---- the threads of handlers -------------------------------------------------------------------
 
-void Consuming::run(Batch& batch) {
+void Consuming::run(std::size_t thread) {
+    Batch& batch = batches_[thread];
     Error why;
     std::uint32_t streak = 0;  // of polls that failed
     while (!stop_.stop_requested() && why.status == Status::ok) {
@@ -48,7 +49,13 @@ void Consuming::run(Batch& batch) {
         if (trouble.status == Status::ok) {
             streak = 0;
             while (!batch.empty()) {
-                handle(batch);
+                if (lot_ == nullptr) {
+                    handle(batch);
+                } else if (!parks(batch)) {
+                    lot_->begin_handling();
+                    handle(batch);
+                    lot_->end_handling();
+                }
             }
         } else if (ends(trouble.status)) {
             why = std::move(trouble);
@@ -56,11 +63,18 @@ void Consuming::run(Batch& batch) {
             streak += pause(trouble, streak) ? 1U : 0U;
         }
     }
+    if (lot_ != nullptr) {
+        // What is given back to a queue that was removed is gone: it is handled, in its time.
+        lot_->leave(why.status == Status::queue_not_found);
+    }
     end(why);
 }
 
 // What can be had, into our hands; ok, or why not.
 Error Consuming::fetch(Batch& batch) {
+    if (lot_ != nullptr) {
+        lot_->wait_for_room();
+    }
     std::vector<Delivery> fetched;
     if (options_.prefetch == 1) {
         auto one = queue_.poll(kForever, stop_.get_token());
@@ -75,25 +89,29 @@ Error Consuming::fetch(Batch& batch) {
         }
         fetched = std::move(*several);
     }
-    hold(batch, std::move(fetched));
+    hold(batch, std::move(fetched), Clock::now() + lease_ / kExtendAtPart);
     return {};
 }
 
-void Consuming::hold(Batch& batch, std::vector<Delivery> deliveries) {
+void Consuming::hold(Batch& batch, std::vector<Delivery> deliveries, Clock::time_point due) {
     {
         const std::lock_guard guard(batch.mutex);
         batch.deliveries = std::move(deliveries);
         batch.lost.assign(batch.deliveries.size(), false);
         batch.next = 0;
-        batch.due = Clock::now() + lease_ / kExtendAtPart;
+        batch.due = due;
     }
+    call_extender(due);
+}
+
+// Somebody has something in hand. Not lost: a look that may have missed it ends with another.
+void Consuming::call_extender(Clock::time_point due) noexcept {
     if (lease_.count() == 0) {
         return;
     }
-    // Not lost: who rests has looked at our batch before we filled it, and rested before that look.
     const std::lock_guard guard(rest_mutex_);
-    if (resting_) {
-        resting_ = false;
+    if (due < rests_until_ && !called_) {
+        called_ = true;
         rest_.notify_one();
     }
 }
@@ -112,9 +130,7 @@ void Consuming::handle(Batch& batch) {
         ++batch.next;
     }
     if (lost) {
-        count(leases_lost_);  // before its turn: another handles it
-        tell(Status::lease_expired, "its lease ended while it waited for its handler", &delivery);
-        delivery.release();
+        let_go_lost(delivery);
     } else if (said) {
         settle(delivery, *said);
     } else if (lease_.count() != 0) {
@@ -122,6 +138,13 @@ void Consuming::handle(Batch& batch) {
     } else {
         delivery.release();
     }
+}
+
+// Before its turn: another handles it.
+void Consuming::let_go_lost(Delivery& delivery) noexcept {
+    count(leases_lost_);
+    tell(Status::lease_expired, "its lease ended while it waited for its handler", &delivery);
+    delivery.release();
 }
 
 // Nothing: it failed, and that has been told.
@@ -149,6 +172,7 @@ std::optional<Handled> Consuming::run_handler(const Delivery& delivery) noexcept
 void Consuming::settle(Delivery& delivery, const Handled& said) noexcept {
     Result<void> done;
     std::atomic<std::uint64_t>* counter = &acknowledged_;
+    const MessageNames names = lot_ != nullptr ? MessageNames(delivery) : MessageNames();
     switch (said.verdict) {
         case Handled::Verdict::ack:
             done = delivery.ack();
@@ -164,6 +188,9 @@ void Consuming::settle(Delivery& delivery, const Handled& said) noexcept {
     }
     if (done) {
         count(*counter);
+        if (lot_ != nullptr && said.verdict != Handled::Verdict::nack) {
+            lot_->gate().processed(names.all());
+        }
         return;
     }
     if (done.status() == Status::lease_expired) {
@@ -236,51 +263,69 @@ void Consuming::tell(Status status, std::string_view text, const Delivery* deliv
 void Consuming::extend_leases() {
     // Z1: pairs with Z1.
     while (running_.load(std::memory_order_acquire) != 0) {
-        const auto next = extend_due();
+        {
+            const std::lock_guard guard(rest_mutex_);
+            rests_until_ = Clock::time_point::max();
+            called_ = false;
+        }
+        const Next next = extend_due();
+        const auto over = [this] {
+            // Z1: as above
+            return called_ || running_.load(std::memory_order_acquire) == 0;
+        };
         std::unique_lock hold(rest_mutex_);
         if (next) {
-            // Whoever gets something in hand meanwhile has longer.
-            rest_.wait_until(hold, *next, [this] {
-                return running_.load(std::memory_order_acquire) == 0;  // Z1: as above
-            });
-            continue;
+            rests_until_ = *next;  // most of what comes in hand meanwhile has longer
+            rest_.wait_until(hold, *next, over);
+        } else {
+            rest_.wait(hold, over);
         }
-        if (!resting_) {
-            resting_ = true;  // and one more look
-            continue;
-        }
-        rest_.wait(hold, [this] {
-            // Z1: as above
-            return !resting_ || running_.load(std::memory_order_acquire) == 0;
-        });
     }
 }
 
 // Extends what is due. When the next is; nothing: nobody has anything in hand.
-std::optional<Consuming::Clock::time_point> Consuming::extend_due() noexcept {
-    std::optional<Clock::time_point> next;
+Consuming::Next Consuming::extend_due() noexcept {
+    Next next;
     for (Batch& batch : batches_) {
-        const std::lock_guard guard(batch.mutex);
-        if (batch.empty()) {
-            continue;
-        }
-        if (batch.due <= Clock::now()) {
-            batch.due = Clock::now() + lease_ / kExtendAtPart;
-            for (std::size_t i = batch.next; i < batch.deliveries.size(); ++i) {
-                if (batch.lost[i]) {
-                    continue;
-                }
-                const Result<void> done = batch.deliveries[i].extend();
-                if (done) {
-                    count(extended_);
-                } else {
-                    batch.lost[i] = done.status() == Status::lease_expired;
-                }
-            }
-        }
-        next = next ? std::min(*next, batch.due) : batch.due;
+        extend_due(batch, next);
+    }
+    if (lot_ == nullptr) {
+        return next;
+    }
+    const Next parked = lot_->extend_due(lease_ / kExtendAtPart,
+                                         [this](Delivery& delivery) { return extend(delivery); });
+    if (parked) {
+        next = next ? std::min(*next, *parked) : parked;
+    }
+    for (Batch& batch : going_on_) {
+        extend_due(batch, next);
     }
     return next;
+}
+
+void Consuming::extend_due(Batch& batch, Next& next) noexcept {
+    const std::lock_guard guard(batch.mutex);
+    if (batch.empty()) {
+        return;
+    }
+    if (batch.due <= Clock::now()) {
+        batch.due = Clock::now() + lease_ / kExtendAtPart;
+        for (std::size_t i = batch.next; i < batch.deliveries.size(); ++i) {
+            if (!batch.lost[i]) {
+                batch.lost[i] = !extend(batch.deliveries[i]);
+            }
+        }
+    }
+    next = next ? std::min(*next, batch.due) : batch.due;
+}
+
+// False: it is ours no more.
+bool Consuming::extend(Delivery& delivery) noexcept {
+    const Result<void> done = delivery.extend();
+    if (done) {
+        count(extended_);
+    }
+    return done.status() != Status::lease_expired;
 }
 
 }  // namespace telpher::detail

@@ -1,6 +1,9 @@
 // Question: what does a call of a function cost, complete messages through the public API?
 // Method:   one serving thread whose handler returns its request; 64 B payload, topic "order", timeout 10 s.
-//           call: one round trip after the other. call_awake: the caller rests 20 us between calls,
+//           call: one round trip after the other. call_id: each with a request id of its own, which costs its
+//           making and its bytes. call_once: the same to a function that remembers them (the domain's table
+//           of 32,768 outcomes, the oldest goes), so that call_once / call_id is what idempotency costs.
+//           call_awake: the caller rests 20 us between calls,
 //           awake, so that the serving thread has looked in vain for that long and still spins; only the
 //           call is timed.
 // Not here: large responses, several callers, asynchronous calls.
@@ -10,6 +13,7 @@
 #include "bench/e2e/rows.hpp"
 
 #include <atomic>
+#include <cstdio>
 
 namespace telpher::bench {
 
@@ -17,17 +21,25 @@ namespace {
 
 constexpr Duration kWaitMax = std::chrono::seconds(10);
 constexpr std::string_view kName = "echo";
+// What is measured of the guarantee that a request runs once.
+enum class Ids { none, sent, remembered };
 
 class CallPort {
   public:
-    CallPort(Side& side, Client& client)
+    CallPort(Side& side, Client& client, Ids ids)
         : side_(side),
           client_(client),
+          ids_(ids),
           message_(Message::bytes("order", "application/octet-stream", payload_.bytes())) {}
 
     void send(std::uint64_t sequence) {
         payload_.number(sequence);
         message_.set_payload(payload_.bytes());
+        if (ids_ != Ids::none) {
+            char id[24] = {};
+            std::snprintf(id, sizeof id, "id-%016llx", static_cast<unsigned long long>(sequence));
+            message_.with_request_id(id);
+        }
         auto reply = client_.send(kName, message_, kWaitMax);
         if (!reply) [[unlikely]] {
             side_.fail("send: " + to_string(reply.error()));
@@ -39,6 +51,7 @@ class CallPort {
   private:
     Side& side_;
     Client& client_;
+    const Ids ids_;
     Payload<kLineBytes> payload_{};
     Message message_;
     std::uint64_t got_ = 0;
@@ -47,7 +60,12 @@ class CallPort {
 // Side 0 calls (`act`), side 1 serves `amount` calls and sleeps meanwhile.
 Result<Sample> run_calls(const Context& context,
                          Amount amount,
+                         Ids ids,
                          const std::function<void(Side&, CallPort&)>& act) {
+    ServeOptions how;
+    if (ids == Ids::remembered) {
+        how.idempotency = Idempotency{.when_full = WhenFull::evict_oldest};
+    }
     const std::string domain = context.new_name();
     SharedBoard board;
     auto end = run_in_domain(
@@ -60,7 +78,7 @@ Result<Sample> run_calls(const Context& context,
              side.sync();
              side.sync();
              Client client = join(side, domain);
-             CallPort port(side, client);
+             CallPort port(side, client, ids);
              act(side, port);
              side.sync();
              side.must(server.remove_domain(), "remove_domain");
@@ -72,14 +90,15 @@ Result<Sample> run_calls(const Context& context,
              options.wait_strategy = strategy_of(side.context());
              Server server = side.must(Server::open(domain, options), "open");
              std::atomic<std::uint64_t> left{amount.warm_up + amount.measured};
-             const Function served =
-                 side.must(server.serve(kName,
-                                        [&left](const Message& request) {
-                                            // relaxed: only counts
-                                            left.fetch_sub(1, std::memory_order_relaxed);
-                                            return request;
-                                        }),
-                           "serve");
+             const Function served = side.must(server.serve(
+                                                   kName,
+                                                   [&left](const Message& request) {
+                                                       // relaxed: only counts
+                                                       left.fetch_sub(1, std::memory_order_relaxed);
+                                                       return request;
+                                                   },
+                                                   how),
+                                               "serve");
              side.sync();
              side.sync();
              for (std::uint64_t now = left.load(std::memory_order_relaxed); now != 0;
@@ -92,22 +111,27 @@ Result<Sample> run_calls(const Context& context,
     return end ? Result<Sample>(board->sample) : Result<Sample>(end.error());
 }
 
+template <Ids kIds>
 Result<Sample> busy(const Context& context) {
     const Amount amount = amount_of(context.scale.round_trips);
     return run_calls(
-        context, amount, [&](Side& side, CallPort& port) { ping(side, port, amount); });
+        context, amount, kIds, [&](Side& side, CallPort& port) { ping(side, port, amount); });
 }
 
 Result<Sample> awake(const Context& context) {
     const Amount amount = amount_of(context.scale.round_trips / 30 + 1);
-    return run_calls(
-        context, amount, [&](Side& side, CallPort& port) { ping_rested(side, port, amount); });
+    return run_calls(context, amount, Ids::none, [&](Side& side, CallPort& port) {
+        ping_rested(side, port, amount);
+    });
 }
 
 }  // namespace
 
 void add_call_rows(std::vector<Benchmark>& list) {
-    list.push_back(one_row("call", "telpher function, round trip, 64 B", busy));
+    list.push_back(one_row("call", "telpher function, round trip, 64 B", busy<Ids::none>));
+    list.push_back(one_row("call_id", "the same, each with a request id", busy<Ids::sent>));
+    list.push_back(
+        one_row("call_once", "the same, each remembered, runs once", busy<Ids::remembered>));
     list.push_back(one_row("call_awake", "the same, answered while the server spins", awake));
 }
 

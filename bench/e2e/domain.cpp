@@ -50,9 +50,9 @@ std::optional<Queues> make_queues(Side& side,
         return std::nullopt;
     }
     server = side.must(std::move(opened), "open");
-    Queues queues{
-        side.must(server.create_queue("there", {.capacity = setup.capacity}), "create_queue"),
-        side.must(server.create_queue("back", {.capacity = setup.capacity}), "create_queue")};
+    const QueueOptions how{.capacity = setup.capacity, .delivery = setup.delivery};
+    Queues queues{side.must(server.create_queue("there", how), "create_queue"),
+                  side.must(server.create_queue("back", how), "create_queue")};
     if (setup.message_bytes != 0) {
         const auto loan = queues.out.loan("order", setup.message_bytes);
         if (!loan && no_room(loan.status())) {

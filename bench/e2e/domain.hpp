@@ -45,6 +45,7 @@ struct PairSetup {
     std::size_t message_bytes = 0;  // payload; 0 = the default limits will do
     std::size_t pool_bytes = 0;
     std::optional<WaitStrategy> strategy{};
+    DeliveryMode delivery = DeliveryMode::at_most_once;
 };
 
 // Two sides and two queues "there" and "back"; side i sends to `out` and receives from `in`. A

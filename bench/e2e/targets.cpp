@@ -50,6 +50,8 @@ std::vector<Target> queue_targets() {
         {"answered while spinning / two lines", {"blocking_awake"}, {"two_lines"}, false, 2.6},
         {"call / two lines", {"call"}, {"two_lines"}, false, 1.6},
         {"call answered while spinning / two lines", {"call_awake"}, {"two_lines"}, false, 1.9},
+        {"a call that runs once / with an id", {"call_once"}, {"call_id"}, false, 1.25},
+        {"lease and ack, one way / one way", {"lease_oneway"}, {"telpher_oneway"}, false, 1.30},
         {"both asleep / futex", {"blocking_asleep"}, {"futex"}, false, 1.15},
     };
 }

@@ -27,6 +27,7 @@ constexpr std::pair<FrameType, std::string_view> kNames[] = {
     {FrameType::put_back, "PUT_BACK"},
     {FrameType::watch, "WATCH"},
     {FrameType::lease, "LEASE"},
+    {FrameType::gap, "GAP"},
     {FrameType::publish, "PUBLISH"},
     {FrameType::subscribe, "SUBSCRIBE"},
     {FrameType::sample, "SAMPLE"},

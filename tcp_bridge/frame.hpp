@@ -43,6 +43,7 @@ enum class FrameType : std::uint8_t {
     put_back = 20,
     watch = 21,
     lease = 22,
+    gap = 23,
     publish = 24,
     subscribe = 25,
     sample = 26,

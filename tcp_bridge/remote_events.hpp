@@ -26,6 +26,7 @@ struct Answer {
     std::uint64_t correlation = 0;   // of a DELIVERY, with the session's number: to CONFIRM it
     std::uint64_t session_number = 0;
     std::optional<LeaseTold> lease{};  // of a DELIVERY that is leased
+    std::uint64_t dropped_before = 0;  // of a DELIVERY: messages of its queue
 };
 
 // Who waits for an answer. The session holds it from `begin` until `let_go`.

@@ -75,6 +75,7 @@ class RemotePoll final : public RemoteOperation<detail::PollOperation> {
         correlation_ = answer.correlation;
         result.emplace(
             detail::RemoteAccess::delivery(std::move(answer.message), answer.view, answer.value));
+        detail::RemoteAccess::tell_dropped(**result, answer.dropped_before);
         if (answer.lease) {
             lend(**result, client_.lock(), answer);
         }

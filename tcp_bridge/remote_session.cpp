@@ -50,6 +50,7 @@ void RemoteSession::connected(std::uint64_t now) {
 void RemoteSession::cut(const Error& why) {
     out_.clear();
     leases_.clear();  // told again with what they belong to
+    gaps_.clear();
     if (state_ == State::ended) {
         return;
     }

@@ -205,6 +205,7 @@ class RemoteSession {
     Result<void> on_welcome(const Welcome& welcome, std::uint64_t now);
     Result<void> on_answer(const Frame& frame);
     Result<void> on_lease(const Frame& frame);
+    void on_gap(const FrameHead& head);
     Result<void> on_message(const Frame& frame, Answer& answer, bool* complete);
     Result<void> on_sample(const Frame& frame);
     Result<void> on_end(const Frame& frame);
@@ -259,7 +260,8 @@ class RemoteSession {
     std::uint64_t acknowledged_ = 0;
     std::uint32_t answers_unacknowledged_ = 0;
 
-    std::map<std::uint64_t, LeaseTold> leases_;  // by correlation, of DELIVERYs to come
+    std::map<std::uint64_t, LeaseTold> leases_;    // by correlation, of DELIVERYs to come
+    std::map<std::uint64_t, std::uint64_t> gaps_;  // the same
     std::map<std::uint16_t, Channel> channels_;
     std::uint16_t last_channel_ = 0;
     bool subscribed_ = false;

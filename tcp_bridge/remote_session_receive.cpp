@@ -104,6 +104,9 @@ Result<void> RemoteSession::on_frame(const Frame& frame, std::uint64_t now) {
         }
         case FrameType::lease:
             return on_lease(frame);
+        case FrameType::gap:
+            on_gap(frame.head);
+            return {};
         case FrameType::result:
         case FrameType::delivery:
         case FrameType::response: {
@@ -253,6 +256,9 @@ Result<void> RemoteSession::on_answer(const Frame& frame) {
             outcome.lease = std::move(told->second);
             leases_.erase(told);
         }
+        if (const auto gap = gaps_.extract(head.correlation)) {
+            outcome.dropped_before = gap.mapped();
+        }
         on_delivery(operation, std::move(outcome));
     } else {
         answer(operation, std::move(outcome));
@@ -273,6 +279,13 @@ Result<void> RemoteSession::on_lease(const Frame& frame) {
         leases_[frame.head.correlation] = std::move(*lease);
     }
     return {};
+}
+
+// The same.
+void RemoteSession::on_gap(const FrameHead& head) {
+    if (unanswered_.find(head.correlation) != nullptr) {
+        gaps_[head.correlation] = head.argument;
+    }
 }
 
 // The message of a DELIVERY, RESPONSE or SAMPLE, when all of it is there.

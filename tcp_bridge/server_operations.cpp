@@ -334,6 +334,7 @@ void ServerSession::deliver(const FrameHead& poll, const Queue& queue, Result<De
         kept.lease = encode(LeaseTold{
             polled->deliveries(), polled->reason(), polled->dead_letter().value_or(DeadLetter{})});
     }
+    kept.dropped = polled->dropped_before();
     kept.queue = queue;
     kept.delivery = std::move(*polled);
     answer(poll.correlation, head, std::move(body));

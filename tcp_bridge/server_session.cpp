@@ -304,11 +304,14 @@ Result<void> ServerSession::acknowledge_ranges(std::span<const std::byte> body) 
 }
 
 void ServerSession::push(const Kept& kept) {
-    if (!kept.lease.empty()) {
-        FrameHead head;
+    FrameHead head = kept.head;
+    head.flags = 0;
+    if (head.argument = kept.dropped; kept.dropped != 0) {
+        head.type = FrameType::gap;
+        out_.push(head, Bytes{});
+    }
+    if (head.argument = 0; !kept.lease.empty()) {
         head.type = FrameType::lease;
-        head.channel = kept.head.channel;
-        head.correlation = kept.head.correlation;
         out_.push(head, kept.lease);
     }
     out_.push(kept.head, kept.body);

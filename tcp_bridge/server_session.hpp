@@ -125,7 +125,8 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
         Bytes body{};
         Delivery delivery{};
         Queue queue{};
-        Bytes lease{};  // of a delivery that is leased: what is told before it
+        Bytes lease{};              // of a delivery that is leased: what is told before it
+        std::uint64_t dropped = 0;  // messages of its queue that were, before it: told before it
         bool acknowledged = false;
     };
 

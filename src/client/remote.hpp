@@ -209,6 +209,9 @@ struct RemoteAccess {
     static Subscription subscription(std::shared_ptr<RemoteSubscription> remote);
     // `view` looks into `memory`.
     static Delivery delivery(RemoteMemory memory, const MessageView& view, std::uint64_t sequence);
+    static void tell_dropped(Delivery& delivery, std::uint64_t before) noexcept {
+        delivery.dropped_before_ = before;
+    }
     // From here on it is leased.
     static void lend(Delivery& delivery,
                      std::unique_ptr<RemoteLease> lease,

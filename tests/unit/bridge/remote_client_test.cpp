@@ -71,6 +71,22 @@ TEST_P(RemoteClient, a_full_queue_says_so_and_waits_for_room) {
     EXPECT_EQ(queue.offer(Message()).status(), Status::bad_request);
 }
 
+TEST_P(RemoteClient, what_a_circular_queue_dropped_is_told_once) {
+    static_cast<void>(
+        server.create_queue("news", {.capacity = 3, .kind = QueueKind::circular}).value());
+    Queue queue = client.queue("news").value();
+    for (int i = 1; i <= 5; ++i) {
+        ASSERT_TRUE(queue.offer(Message::text("t", std::to_string(i)), kSoon));
+    }
+    for (int i = 3; i <= 5; ++i) {
+        const auto delivery = queue.poll(kSoon);
+        ASSERT_TRUE(delivery);
+        EXPECT_EQ(delivery->text(), std::to_string(i));
+        EXPECT_EQ(delivery->dropped_before(), i == 3 ? 2U : 0U);
+    }
+    EXPECT_EQ(queue.status()->dropped, 2U);
+}
+
 TEST_P(RemoteClient, carries_large_messages_both_ways) {
     static_cast<void>(server.create_queue("large").value());
     Queue queue = client.queue("large").value();

@@ -101,12 +101,11 @@ class Consuming : public std::enable_shared_from_this<Consuming> {
     std::shared_ptr<ParkingLot> lot_;  // null: there is no gate, and the next is empty
     std::vector<Batch> going_on_;      // one for each, of what has waited
     std::atomic<std::uint32_t> running_{0};
-    std::mutex rest_mutex_;  // guards the next four
+    std::mutex rest_mutex_;  // guards the next three
     std::condition_variable rest_;
-    // The extender has seen all that is due before this. While it looks: nothing yet.
-    Clock::time_point rests_until_ = Clock::time_point::max();
-    bool called_ = false;  // there is something that is due sooner
-    Error why_;            // why it ended by itself
+    // When the extender looks next: before anything in hand is due.
+    Clock::time_point soonest_ = Clock::time_point::max();
+    Error why_;  // why it ended by itself
     std::atomic<std::uint64_t> acknowledged_{0};
     std::atomic<std::uint64_t> given_back_{0};
     std::atomic<std::uint64_t> rejected_{0};

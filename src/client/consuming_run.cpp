@@ -104,14 +104,14 @@ void Consuming::hold(Batch& batch, std::vector<Delivery> deliveries, Clock::time
     call_extender(due);
 }
 
-// Somebody has something in hand. Not lost: a look that may have missed it ends with another.
+// Somebody has something in hand. A look that is under way may have missed it: the next one does not.
 void Consuming::call_extender(Clock::time_point due) noexcept {
     if (lease_.count() == 0) {
         return;
     }
     const std::lock_guard guard(rest_mutex_);
-    if (due < rests_until_ && !called_) {
-        called_ = true;
+    if (due < soonest_) {
+        soonest_ = due;
         rest_.notify_one();
     }
 }
@@ -261,24 +261,20 @@ void Consuming::tell(Status status, std::string_view text, const Delivery* deliv
 // ---- the thread that extends their leases ------------------------------------------------------
 
 void Consuming::extend_leases() {
+    std::unique_lock hold(rest_mutex_);
     // Z1: pairs with Z1.
     while (running_.load(std::memory_order_acquire) != 0) {
-        {
-            const std::lock_guard guard(rest_mutex_);
-            rests_until_ = Clock::time_point::max();
-            called_ = false;
-        }
-        const Next next = extend_due();
-        const auto over = [this] {
-            // Z1: as above
-            return called_ || running_.load(std::memory_order_acquire) == 0;
-        };
-        std::unique_lock hold(rest_mutex_);
-        if (next) {
-            rests_until_ = *next;  // most of what comes in hand meanwhile has longer
-            rest_.wait_until(hold, *next, over);
+        const Clock::time_point due = soonest_;
+        if (due == Clock::time_point::max()) {
+            rest_.wait(hold);
+        } else if (due > Clock::now()) {
+            rest_.wait_until(hold, due);
         } else {
-            rest_.wait(hold, over);
+            soonest_ = Clock::time_point::max();
+            hold.unlock();
+            const Next next = extend_due();
+            hold.lock();
+            soonest_ = next ? std::min(soonest_, *next) : soonest_;
         }
     }
 }

@@ -21,7 +21,8 @@ COMMANDS = [["demo"], ["ls"], ["info"], ["ps"], ["create"], ["create", "queue"],
             ["keygen"], ["trust"], ["trust", "add"], ["trust", "ls"], ["trust", "rm"], ["tls-probe"]]
 QUEUE_FIELDS = ["name", "kind", "capacity", "depth", "bytes", "offered", "polled", "dropped", "expired",
                 "redelivered", "abandoned", "consumers", "delivery", "leased", "delayed", "lease_expired",
-                "dead_lettered", "oldest_age_ms", "removed"]
+                "dead_lettered", "idempotency", "remembered", "duplicates", "replays", "conflicts", "evicted",
+                "oldest_age_ms", "removed"]
 TOPIC_FIELDS = ["name", "kind", "slow", "capacity", "history", "depth", "bytes", "published", "subscribers", "slowest_lag",
                 "lost", "removed"]
 

@@ -7,6 +7,7 @@
 #include "tools/telpher/status_json.hpp"
 #include "tools/telpher/units.hpp"
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,9 @@ struct QueueCommand {
     std::string name;
     QueueOptions options;
     std::optional<Duration> lease;
+    bool remembers = false;  // requests, said by any of its options
+    Idempotency idempotency;
+    std::optional<Duration> remembered_for;
 };
 
 struct TopicCommand {
@@ -77,6 +81,10 @@ ExitCode run_create_queue(const QueueCommand& command) {
     }
     QueueOptions options = command.options;
     options.lease = command.lease.value_or(options.lease);
+    if (command.remembers || command.remembered_for) {
+        options.idempotency = command.idempotency;
+        options.idempotency->ttl = command.remembered_for.value_or(command.idempotency.ttl);
+    }
     const auto created = opened->admin.create_queue(command.name, options);
     const auto status =
         created ? opened->admin.queue_status(command.name) : Result<QueueStatus>(created.error());
@@ -119,16 +127,71 @@ ExitCode run_create_topic(const TopicCommand& command) {
     return print_text(made_text("topic", command.name, *created, status->capacity, *opened));
 }
 
+// Each of these says --idempotency, too.
+void add_idempotency(CLI::App& queue, QueueCommand& command) {
+    const char* const group = "Messages offered twice";
+    Idempotency& values = command.idempotency;
+    const auto flag = [&](const char* name, const std::function<void()>& set, const char* text) {
+        queue
+            .add_flag_callback(
+                name,
+                [&command, set] {
+                    command.remembers = true;
+                    set();
+                },
+                text)
+            ->group(group);
+    };
+    flag(
+        "--idempotency",
+        [] {},
+        "Remember request ids: a message that is offered again under its id is accepted again, "
+        "with the first one's number, and not enqueued (offer --request-id). The options below "
+        "imply it");
+    add_duration(
+        queue, "--idempotency-ttl", command.remembered_for, "How long, 1ms to 720h; default 10m")
+        ->group(group);
+    add_choice(
+        queue,
+        "--idempotency-scope",
+        {"principal", "client", "global"},
+        [&command](std::size_t index) {
+            command.remembers = true;
+            command.idempotency.scope = static_cast<IdempotencyScope>(index);
+        },
+        "Whose ids are told apart: those of different users, of different processes, or nobody's")
+        ->group(group);
+    queue
+        .add_option_function<std::uint32_t>(
+            "--idempotency-entries",
+            [&command](std::uint32_t entries) {
+                command.remembers = true;
+                command.idempotency.entries_max = entries;
+            },
+            "Ids remembered; default 0: a quarter of what the domain has room for")
+        ->type_name("N")
+        ->group(group);
+    flag(
+        "--idempotency-evict",
+        [&values] { values.when_full = WhenFull::evict_oldest; },
+        "When as many are remembered as may be: forget the oldest; default: refuse new ones");
+    flag(
+        "--idempotency-required",
+        [&values] { values.required = true; },
+        "Refuse messages without a request id");
+}
+
 void add_queue(CLI::App& create, Command& command) {
     auto options = std::make_shared<QueueCommand>();
-    auto* const queue =
-        add_command(create,
-                    "queue",
-                    "Create a queue, and its domain if there is none",
-                    "  telpher create queue orders -d cafe --capacity 100\n"
-                    "  telpher create queue prices -u shm:cafe --kind circular --json\n"
-                    "  telpher create queue bills -d cafe --delivery at-least-once --lease 10s "
-                    "--deliveries-max 5 --dead-letter bills.dead");
+    auto* const queue = add_command(
+        create,
+        "queue",
+        "Create a queue, and its domain if there is none",
+        "  telpher create queue orders -d cafe --capacity 100\n"
+        "  telpher create queue prices -u shm:cafe --kind circular --json\n"
+        "  telpher create queue bills -d cafe --delivery at-least-once --lease 10s "
+        "--deliveries-max 5 --dead-letter bills.dead\n"
+        "  telpher create queue payments -d cafe --idempotency-ttl 24h --idempotency-required");
     queue->add_option("NAME", options->name, "Name: letters, digits and . _ / -")->required();
     queue->add_option("--capacity", options->options.capacity, "Messages; default 1024")
         ->type_name("N");
@@ -174,6 +237,7 @@ void add_queue(CLI::App& create, Command& command) {
             "Default: they are dropped, and counted")
         ->type_name("QUEUE")
         ->group(group);
+    add_idempotency(*queue, *options);
     add_later_option(*queue, "--log-dir", "durable queues");
     finish_command(*queue, options->common, TargetNeed::required, command, [options](Interrupt&) {
         return run_create_queue(*options);

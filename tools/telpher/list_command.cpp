@@ -51,7 +51,13 @@ Json to_json(const QueueStatus& status) {
               {"leased", status.leased},
               {"delayed", status.delayed},
               {"lease_expired", status.lease_expired},
-              {"dead_lettered", status.dead_lettered}};
+              {"dead_lettered", status.dead_lettered},
+              {"idempotency", status.idempotency.on},
+              {"remembered", status.idempotency.entries},
+              {"duplicates", status.idempotency.duplicates},
+              {"replays", status.idempotency.replays},
+              {"conflicts", status.idempotency.conflicts},
+              {"evicted", status.idempotency.evicted}};
     json["oldest_age_ms"] = status.oldest_age ? Json(status.oldest_age->count()) : Json(nullptr);
     json["removed"] = status.removed;
     return json;

@@ -231,12 +231,12 @@ void add_later_option(CLI::App& command, const std::string& name, const std::str
         ->group("");
 }
 
-void add_choice(CLI::App& command,
-                const std::string& name,
-                const std::vector<std::string>& values,
-                const std::function<void(std::size_t index)>& chosen,
-                const std::string& description) {
-    command
+CLI::Option* add_choice(CLI::App& command,
+                        const std::string& name,
+                        const std::vector<std::string>& values,
+                        const std::function<void(std::size_t index)>& chosen,
+                        const std::string& description) {
+    return command
         .add_option_function<std::string>(
             name,
             [name, values, chosen](const std::string& text) {

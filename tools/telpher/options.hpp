@@ -84,11 +84,11 @@ CLI::Option* add_rate(CLI::App& command,
 void add_later_option(CLI::App& command, const std::string& name, const std::string& what);
 // An option that is one of `values`, the first by default; `chosen` gets its index. Others are said
 // to be not in this version.
-void add_choice(CLI::App& command,
-                const std::string& name,
-                const std::vector<std::string>& values,
-                const std::function<void(std::size_t index)>& chosen,
-                const std::string& description);
+CLI::Option* add_choice(CLI::App& command,
+                        const std::string& name,
+                        const std::vector<std::string>& values,
+                        const std::function<void(std::size_t index)>& chosen,
+                        const std::string& description);
 
 // drop-oldest, block, latest-only or disconnect. `value` stays as it is without the option.
 void add_slow(CLI::App& command,

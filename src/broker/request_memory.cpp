@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 namespace telpher::detail {
@@ -191,6 +192,19 @@ void RequestMemory::charge(std::size_t chunk_bytes) noexcept {
     }
 }
 
+// Who shares the room: the processes that serve a function; of a queue's producers nobody knows.
+std::uint64_t RequestMemory::sharers() const noexcept {
+    if (offers_) {
+        return 2;
+    }
+    std::uint64_t servers = 0;
+    for (const shm::Word& bits : attachment_.directory().entry(entry_).consumers) {
+        // relaxed: a statistic
+        servers += static_cast<std::uint64_t>(std::popcount(bits.load(std::memory_order_relaxed)));
+    }
+    return std::max<std::uint64_t>(servers, 1);
+}
+
 // Of one that has begun: it is among the entries that are counted.
 bool RequestMemory::count_room(std::uint64_t now_ns) {
     const std::lock_guard hold(mutex_);
@@ -228,7 +242,7 @@ bool RequestMemory::count_room(std::uint64_t now_ns) {
     const std::uint64_t bytes_left = most_bytes - std::min(used.bytes, most_bytes);
     // A share of the room, since other processes count on the rest; and at least so much that the last places
     // are not counted one by one. What is too many goes with the next eviction.
-    const std::uint64_t divisor = evicts ? 2 : 8;
+    const std::uint64_t divisor = evicts ? sharers() : 8;
     // relaxed, both: as above
     credit_.store(static_cast<std::int64_t>(std::max(left / divisor, std::min(left, kCreditLeast))),
                   std::memory_order_relaxed);

@@ -226,6 +226,7 @@ TEST_P(RememberedCalls, a_full_store_rejects_or_forgets_the_oldest) {
             << "nothing was forgotten";
         EXPECT_EQ(runs_, 4);
     }
+    std::this_thread::sleep_for(20ms);  // of one tick of the coarse clock is of one age
     const Function pay = serve({.entries_max = 4, .when_full = WhenFull::evict_oldest});
     for (int i = 4; i < 20; ++i) {
         ASSERT_TRUE(client.send("pay", payment("r" + std::to_string(i)), kSoon));

@@ -75,7 +75,7 @@ TEST_P(RememberedRules, a_failure_runs_again_where_that_is_the_rule_and_the_hand
 TEST_P(RememberedRules, a_failure_that_says_that_nothing_happened_is_forgotten) {
     const Function f = serve({}, [this](const Message& asked) -> Result<Message> {
         if (runs_ == 1) {
-            return Error{Status::overloaded, 0, "later", Outcome::did_not_happen};
+            return Error{Status::out_of_memory, 0, "later", Outcome::did_not_happen};
         }
         return done(asked);
     });

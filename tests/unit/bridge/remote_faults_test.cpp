@@ -69,6 +69,7 @@ TEST_F(RemoteFaults, polls_that_end_at_any_moment_take_nothing) {
     CuttingRelay relay(bridge_.port());
     Client remote = connect(relay.uri()).value();
     Queue local = server_.create_queue("jobs", {.capacity = 1000}).value();
+    Queue behind = server_.create_queue("behind").value();
     Queue queue = remote.queue("jobs").value();
     const auto seed = std::random_device{}();
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -104,8 +105,9 @@ TEST_F(RemoteFaults, polls_that_end_at_any_moment_take_nothing) {
     over = true;
     producer.join();
     relay.cut_after(0);
-    // Behind an answer every confirmation has come: a session's end would put back what it does not know of.
-    EXPECT_TRUE(queue.offer(Message::text("t", std::to_string(offered++)), kSoon));
+    // Behind an answer every confirmation has come: a session's end would put back what it does not know of. Not of
+    // the same queue, which is full where the polls were slower.
+    EXPECT_TRUE(remote.queue("behind").value().offer(Message::text("t", "last"), kSoon));
     remote.close();
     bridge_.stop();
     while (auto left = local.poll(100ms)) {

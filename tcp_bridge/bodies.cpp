@@ -207,7 +207,10 @@ Bytes encode(const LeaseTold& lease) {
 }
 
 Result<LeaseTold> decode_lease(std::span<const std::byte> body) {
-    constexpr std::int64_t kMsMax = std::int64_t{1} << 44U;  // as a chunk keeps it
+    // What a system_clock has room for.
+    constexpr std::int64_t kMsMax =
+        std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::duration::max())
+            .count();
     ByteReader in(body);
     LeaseTold lease;
     lease.deliveries = in.get<std::uint32_t>();
@@ -222,7 +225,8 @@ Result<LeaseTold> decode_lease(std::span<const std::byte> body) {
     if (lease.deliveries == 0 || ms < 0 || ms > kMsMax) {
         return wrong("LEASE", "it has no deliveries, or a time that is none");
     }
-    if (!lease.dead.origin.empty()) {
+    // "*": the function without a name.
+    if (!lease.dead.origin.empty() && lease.dead.origin != "*") {
         if (auto named = wire::check_name("LEASE: origin", lease.dead.origin); !named) {
             return named.error();
         }

@@ -246,7 +246,11 @@ std::optional<DeadLetter> dead_letter(const Held& held) {
     if (dead == 0) {
         return std::nullopt;
     }
-    const std::uint64_t wall_ms = shm::dead_wall_ms(dead);
+    // At most what a system_clock has room for, whatever the segment says.
+    constexpr auto kMsMax = static_cast<std::uint64_t>(
+        std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::duration::max())
+            .count());
+    const std::uint64_t wall_ms = std::min(shm::dead_wall_ms(dead), kMsMax);
     DeadLetter letter;
     letter.reason = static_cast<ReturnReason>(shm::dead_reason(dead));
     letter.time = std::chrono::system_clock::time_point(std::chrono::milliseconds(wall_ms));

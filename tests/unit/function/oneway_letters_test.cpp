@@ -85,6 +85,18 @@ TEST_P(OnewayLetters, of_handlers_that_failed) {
     EXPECT_EQ(server.verify()->problems, std::vector<std::string>{});
 }
 
+TEST_P(OnewayLetters, of_the_function_without_a_name) {
+    Function nameless = server
+                            .serve([](const Message&) -> Result<Message> { return Status::closed; },
+                                   {.inflight_max = 64, .dead_letter = "dead"})
+                            .value();
+    EXPECT_TRUE(client.send_oneway(text("x"), kSoon));
+    Delivery dead = letter();
+    EXPECT_EQ(dead.text(), "x");
+    EXPECT_EQ(dead.dead_letter()->origin, "*");
+    EXPECT_TRUE(dead.ack());
+}
+
 TEST_P(OnewayLetters, of_what_expired_before_its_turn) {
     Function notify = serve({.dead_letter = "dead"});
     EXPECT_TRUE(client.send_oneway("notify", text("hold"), kSoon));

@@ -20,13 +20,13 @@ enum class DeliveryMode : std::uint8_t {
 // Why a message is handed out again, or why it is among the dead letters. Numbers lie in shared memory
 // and travel on the wire: append only.
 enum class ReturnReason : std::uint8_t {
-    none = 0,                 // it was not
-    nacked = 1,               // its consumer gave it back
-    consumer_died = 2,        // its consumer's process was killed, or ended without an answer
-    lease_expired = 3,        // its consumer said nothing for longer than its lease
-    unread = 4,               // it was fetched for somebody who had gone; not counted as delivered
-    expired = 5,              // its own time had passed (dead letters)
-    rejected = 6,             // its consumer refused it (dead letters)
+    none = 0,           // it was not
+    nacked = 1,         // its consumer gave it back
+    consumer_died = 2,  // its consumer's process was killed, or ended without an answer
+    lease_expired = 3,  // its consumer said nothing for longer than its lease
+    unread = 4,         // it was fetched for somebody who had gone; not counted as delivered
+    expired = 5,        // its own time had passed (dead letters)
+    rejected = 6,  // its consumer refused it, or a one-way request's handler failed (dead letters)
     too_many_deliveries = 7,  // it was delivered `deliveries_max` times in vain (dead letters)
     undeliverable = 8,  // a one-way request whose function ended before its turn (dead letters)
 };
@@ -38,8 +38,8 @@ enum class ReturnReason : std::uint8_t {
 // What a dead letter tells about its death.
 struct DeadLetter {
     ReturnReason reason = ReturnReason::none;
-    // The queue, or the function, it came from; empty if that was removed or ended since. A function's
-    // letter is a request: its type() says so.
+    // The queue, or the function, it came from ("*": the one without a name); empty if that was removed or
+    // ended since. A function's letter is a request: its type() says so.
     std::string origin{};
     std::chrono::system_clock::time_point time{};
 };

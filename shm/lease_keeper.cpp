@@ -231,7 +231,7 @@ Status LeaseKeeper::hand_out(const LeasedQueue& queue,
         // It was on its way, and its mover died.
         return bury(queue, chunk, parked, static_cast<ReturnReason>(dead_reason(dead)), context);
     }
-    if (dead != 0 && leases_.deliveries_seen(chunk) == 0) {
+    if (leases_.waits_for_its_turn(chunk)) {
         return post(queue, chunk, parked, context);
     }
     if (queue.found.info.deliveries_max != 0 &&
@@ -292,7 +292,7 @@ Status LeaseKeeper::send_letter(LeasedQueue& dead,
     return Status::corrupt;
 }
 
-// A letter that nobody has had yet, from where it is PARKED to its turn in its queue.
+// A condemned request, from where it is PARKED to its turn in its queue.
 Status LeaseKeeper::post(const LeasedQueue& queue,
                          std::uint32_t chunk,
                          std::uint64_t parked,
@@ -301,6 +301,7 @@ Status LeaseKeeper::post(const LeasedQueue& queue,
     if (!leases_.take(chunk, parked)) {
         return Status::none;
     }
+    leases_.begin_its_turn(chunk, parked);
     LeasedQueue to = queue;
     const Status status = send_letter(to, chunk, parked, note, context);
     if (status == Status::ok) {

@@ -19,7 +19,7 @@ struct LeaseBlock {
     Word due;       // moment: PARKED, and not to be handed out before
     Word readers
         [kLeaseReaders];  // reader: who may read it, under a lease or one that expired; 0 = nobody
-    Word count;           // first generation:40 | deliveries:24
+    Word count;           // first generation:40 (0: in no ring yet) | deliveries:24
     Word sequence;        // its number in the queue, 0 = not known
     Word returned;        // generation:40 | 0:16 | reason:8, of the last time it came back
     Word dead;            // wall clock ms:44 | entry it came from:12 | reason:8; 0 = no dead letter

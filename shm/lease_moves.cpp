@@ -111,8 +111,9 @@ bool Leases::condemn(std::uint32_t chunk,
     SHM_STEP("lease.condemn.block");
     open(chunk);
     LeaseBlock& b = block(chunk);
-    // relaxed, both: the chunk is ours alone; published by what follows
-    b.sequence.store(letter.sequence, std::memory_order_relaxed);
+    // relaxed, all: the chunk is ours alone; published by what follows
+    b.count.store(make_count(0, 0), std::memory_order_relaxed);  // relaxed: as above
+    b.sequence.store(letter.order, std::memory_order_relaxed);
     b.dead.store(
         make_dead(
             wall_coarse_ns() / 1'000'000, letter.from, static_cast<std::uint8_t>(letter.reason)),
@@ -126,6 +127,13 @@ bool Leases::condemn(std::uint32_t chunk,
     // C0: pairs with ring_inline.hpp:R4 and reaper.cpp:K1. seq_cst: then the look at `lease_look` (LE7).
     word(chunk).store(seen, std::memory_order_seq_cst);
     return true;
+}
+
+// Killed behind the store: MOVING of the dead letters, our reaper parks it; it comes through the returns lane.
+void Leases::begin_its_turn(std::uint32_t chunk, std::uint64_t taken) const noexcept {
+    SHM_STEP("lease.turn.count");
+    // relaxed: the chunk is ours alone. No generation that it is OFFERED with: that would be a first offer.
+    block(chunk).count.store(make_count(word_generation(taken), 0), std::memory_order_relaxed);
 }
 
 Status Leases::carry(std::uint32_t chunk,

@@ -272,6 +272,10 @@ std::uint64_t Leases::dead_seen(std::uint32_t chunk) const noexcept {
     return glance(block(chunk).dead);
 }
 
+bool Leases::waits_for_its_turn(std::uint32_t chunk) const noexcept {
+    return count_first(glance(block(chunk).count)) == 0;
+}
+
 std::uint32_t Leases::deliveries_seen(std::uint32_t chunk) const noexcept {
     return count_deliveries(glance(block(chunk).count));
 }

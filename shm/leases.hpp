@@ -127,17 +127,20 @@ class Leases {
                                std::uint64_t dest,
                                ThreadRecord& thread) const noexcept;
     // A one-way request that nobody handles any more becomes a message PARKED in the queue of its dead
-    // letters: OFFERED (in its ring), CLAIMED (by us, or by the dead) or MOVING of the dead -> MOVING(us) -> PARKED; `seen` is its
-    // word from here on. A call's block becomes a lease's: the message lies where it lay. False: the word
-    // has changed.
+    // letters: OFFERED (in its ring), CLAIMED (by us, or by the dead) or MOVING of the dead -> MOVING(us) ->
+    // PARKED; `seen` is its word from here on. A call's block becomes a lease's: the message lies where it
+    // lay. False: the word has changed.
     //   crash  its destination is its function: our reaper does it again. Its dead letters: parked there.
     struct Letter {
         std::uint64_t dest;  // of the dead letters' queue
         std::uint32_t from;  // the function's entry
         ReturnReason reason;
-        std::uint64_t
-            sequence;  // its number among the requests, an order to hand them out in; 0 = not known
+        std::uint64_t order;  // among those that are condemned together; 0 = alone
     };
+    // Whether it is such a message, and has not been on its way into the queue: not a later return's.
+    [[nodiscard]] bool waits_for_its_turn(std::uint32_t chunk) const noexcept;
+    // Of one that we took (MOVING): from here on it is as any other of its queue.
+    void begin_its_turn(std::uint32_t chunk, std::uint64_t taken) const noexcept;
     [[nodiscard]] bool condemn(std::uint32_t chunk,
                                std::uint64_t& seen,
                                const Letter& letter) const noexcept;

@@ -207,10 +207,7 @@ bool Reaper::settle_call(std::uint32_t chunk, std::uint64_t seen, std::uint32_t 
 bool Reaper::awaited(std::uint32_t chunk, std::uint64_t dest) const {
     const auto found = directory_->pinned(dest_entry(dest));
     return found && found->generation == dest_generation(dest) && found->kind() == Kind::function &&
-           !bug(Bug::reaper_frees_calls) &&
-           // relaxed: written before OFFERED, which the claim has seen
-           (call_flags(calls_.block(chunk).thread.load(std::memory_order_relaxed)) & kCallOneway) ==
-               0;
+           !bug(Bug::reaper_frees_calls) && !is_oneway(*pool_->header(chunk));
 }
 
 // Where an in-flight chunk of the dead is. Its ring cannot be recycled meanwhile: the dead still has

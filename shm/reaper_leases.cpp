@@ -115,7 +115,9 @@ Reaper::Settled Reaper::condemn(std::uint32_t chunk,
     SHM_STEP("reap.condemn.count");
     // relaxed: a statistic
     directory_->entry(found->entry).dead_lettered.fetch_add(1, std::memory_order_relaxed);
-    count_abandoned(dest);
+    if (!moving) {
+        count_abandoned(dest);
+    }
     return Settled::yes;
 }
 

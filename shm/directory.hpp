@@ -190,6 +190,8 @@ class Directory {
     // The ring of a queue's returns lane: what was polled and put back, served before the other. Its
     // waiter maps are not used, it has no sentinel.
     [[nodiscard]] std::optional<Ring> returns_lane(const Found& found) const noexcept;
+    // How many handles of this process serve it.
+    [[nodiscard]] std::uint32_t serving_here(std::uint32_t entry);
     // What a function counts its calls in, if its place lies in bounds; whoever adds to it has it pinned.
     [[nodiscard]] LatencyCounts* latency(const Found& found) const noexcept;
     // The ring of a topic, if it is one and its place and shape lie in bounds.

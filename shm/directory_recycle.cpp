@@ -70,6 +70,11 @@ void Directory::stop_serving(std::uint32_t entry) noexcept {
     }
 }
 
+std::uint32_t Directory::serving_here(std::uint32_t entry) {
+    const std::lock_guard hold(attached_mutex_);
+    return serve_counts_[entry];
+}
+
 bool Directory::unserved(const Found& found) const noexcept {
     if (found.family() != Family::function) {
         return false;
@@ -162,7 +167,10 @@ void Directory::condemn_left(std::uint32_t index) {
     std::uint32_t chunk = 0;
     std::uint64_t seen = 0;
     bool any = false;
-    for (; ring->front(position, &chunk, &seen) == Status::ok; ++position) {
+    // Bounded, whatever a damaged ring says.
+    for (std::uint32_t left = found->info.slots;
+         left != 0 && ring->front(position, &chunk, &seen) == Status::ok;
+         --left, ++position) {
         if (is_oneway(*pool_->header(chunk)) &&
             leases.condemn(
                 chunk, seen, {letters->dest(), index, ReturnReason::undeliverable, position + 1})) {

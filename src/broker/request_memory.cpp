@@ -192,8 +192,9 @@ void RequestMemory::charge(std::size_t chunk_bytes) noexcept {
     }
 }
 
-// Who shares the room: the processes that serve a function; of a queue's producers nobody knows.
-std::uint64_t RequestMemory::sharers() const noexcept {
+// Who shares the room: the processes that serve a function, and in ours those who serve it here; of a queue's
+// producers nobody knows.
+std::uint64_t RequestMemory::sharers() const {
     if (offers_) {
         return 2;
     }
@@ -202,7 +203,8 @@ std::uint64_t RequestMemory::sharers() const noexcept {
         // relaxed: a statistic
         servers += static_cast<std::uint64_t>(std::popcount(bits.load(std::memory_order_relaxed)));
     }
-    return std::max<std::uint64_t>(servers, 1);
+    return std::max<std::uint64_t>(servers, 1) *
+           std::max<std::uint32_t>(attachment_.directory().serving_here(entry_), 1);
 }
 
 // Of one that has begun: it is among the entries that are counted.

@@ -67,7 +67,7 @@ class RequestMemory {
     [[nodiscard]] shm::Hash128 print_of(const MessageView& request) const noexcept;
     [[nodiscard]] bool room(std::uint64_t now_ns);
     [[nodiscard]] bool count_room(std::uint64_t now_ns);
-    [[nodiscard]] std::uint64_t sharers() const noexcept;
+    [[nodiscard]] std::uint64_t sharers() const;
 
     shm::Attachment& attachment_;
     const shm::EntryInfo info_;

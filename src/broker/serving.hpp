@@ -86,6 +86,10 @@ class Serving : public std::enable_shared_from_this<Serving> {
     void respond(Work& work, std::uint32_t chunk, const MessageView& view, Message& response);
     [[nodiscard]] Result<void> put_response(Work& work, std::uint32_t chunk, Message& response);
     void answer(Work& work, std::uint32_t chunk, const Message* response);
+    // An answer whose status says what is known of the effect.
+    [[nodiscard]] static constexpr std::uint64_t word_of(Status status) noexcept {
+        return shm::make_outcome(static_cast<std::uint8_t>(status), 0);
+    }
     void refuse(Work& work, std::uint32_t chunk, std::uint64_t outcome, std::uint64_t error_id);
     void answer_without(Work& work,
                         std::uint32_t chunk,

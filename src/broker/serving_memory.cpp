@@ -128,10 +128,8 @@ void Serving::replay(Work& work,
     } else if (auto put = put_response(work, chunk, response); put) {
         this->answer(work, chunk, &response);
     } else {
-        refuse(work,
-               chunk,
-               shm::make_outcome(static_cast<std::uint8_t>(put.status()), 0),
-               report(work, put.status(), to_string(put.error())));
+        refuse(
+            work, chunk, word_of(put.status()), report(work, put.status(), to_string(put.error())));
     }
 }
 

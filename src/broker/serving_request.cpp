@@ -15,11 +15,6 @@ namespace {
 // How long a response waits for memory.
 constexpr Duration kResponsePatience = std::chrono::seconds(1);
 
-constexpr std::uint64_t word_of(Status status) noexcept {
-    return shm::make_outcome(static_cast<std::uint8_t>(status), 0);
-}
-constexpr std::uint64_t kFailed = word_of(Status::handler_error);
-
 // In whole milliseconds, not less than what the handler said.
 std::uint64_t overload_word(const Error& error) noexcept {
     using std::chrono::milliseconds;
@@ -93,7 +88,10 @@ void Serving::fail(Work& work, std::uint32_t chunk, const Error& error, bool one
         count(attachment_.directory().entry(found_.entry).errors);
         condemn(work, chunk, ReturnReason::rejected);
     } else {
-        refuse(work, chunk, overloaded ? overload_word(error) : kFailed, error_id);
+        refuse(work,
+               chunk,
+               overloaded ? overload_word(error) : word_of(Status::handler_error),
+               error_id);
     }
 }
 

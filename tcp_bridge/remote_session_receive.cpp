@@ -263,6 +263,9 @@ Result<void> RemoteSession::on_answer(const Frame& frame) {
     } else {
         answer(operation, std::move(outcome));
     }
+    // Told of what was answered otherwise: nobody else takes them.
+    leases_.erase(head.correlation);
+    gaps_.erase(head.correlation);
     erase(ticket);
     prove(head.correlation);
     acknowledge(false);

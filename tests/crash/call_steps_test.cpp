@@ -271,10 +271,6 @@ TEST_F(CallSteps, stopped_as_the_server_its_caller_times_out_and_nothing_is_left
 TEST_F(CallSteps, the_servers_reaper_may_be_killed_anywhere) {
     StepVictim calling;
     StepVictim reaper;
-    const VictimRole attaching{.prepare = {}, .act = [this] {
-                                   auto* server = new Server(domain_.open());  // never closed
-                                   static_cast<void>(server->processes());
-                               }};
     bool met = true;
     for (std::uint32_t n = 1; met; ++n) {
         serves_->store(false);
@@ -298,7 +294,7 @@ TEST_F(CallSteps, the_servers_reaper_may_be_killed_anywhere) {
         ASSERT_EQ(calling.run(caller("big", 20s), Fate::stopped, 1, "call.sleep"), End::met_fate);
         released_->store(true);
         ASSERT_EQ(launcher.wait_for_end(10s), 0);
-        const End end = reaper.run(attaching, Fate::killed, n);
+        const End end = reaper.run(reaping(domain_), Fate::killed, n);
         ASSERT_NE(end, End::failed);
         met = end == End::met_fate;
         reaper.child().kill();

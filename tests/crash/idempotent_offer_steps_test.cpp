@@ -234,10 +234,6 @@ TEST_F(IdempotentOfferSteps, killed_in_a_pass_that_forgets) {
 // Whoever reaps the dead offerer is killed at each of its steps.
 TEST_F(IdempotentOfferSteps, its_reaper_may_be_killed_anywhere) {
     StepVictim reaper;
-    const VictimRole attaching{.prepare = {}, .act = [this] {
-                                   auto* server = new Server(domain_.open());  // never closed
-                                   static_cast<void>(server->processes());
-                               }};
     for (const char* where : {"idempotency.propose", "ring.commit.cas", "idempotency.store"}) {
         bool met = true;
         for (std::uint32_t n = 1; met; ++n) {
@@ -249,7 +245,7 @@ TEST_F(IdempotentOfferSteps, its_reaper_may_be_killed_anywhere) {
             queue = {};
             server_ = {};  // nobody else may notice
             victim_.child().kill();
-            const End end = reaper.run(attaching, Fate::killed, n);
+            const End end = reaper.run(reaping(domain_), Fate::killed, n);
             ASSERT_NE(end, End::failed);
             met = end == End::met_fate;
             reaper.child().kill();

@@ -274,10 +274,6 @@ TEST_F(LeaseSteps, stopped_in_a_pass) { stop_everywhere(keeper(), kThere); }
 // Whoever reaps the dead consumer, and hands its messages out, is killed at each of its steps.
 TEST_F(LeaseSteps, its_reaper_may_be_killed_anywhere) {
     StepVictim reaper;
-    const VictimRole attaching{.prepare = {}, .act = [this] {
-                                   auto* server = new Server(domain_.open());  // never closed
-                                   static_cast<void>(server->processes());
-                               }};
     std::uint32_t handing_out = 0;
     bool met = true;
     for (std::uint32_t n = 1; met; ++n) {
@@ -288,7 +284,7 @@ TEST_F(LeaseSteps, its_reaper_may_be_killed_anywhere) {
         dead_ = {};
         server_ = {};  // nobody else may notice
         victim_.child().kill();
-        const auto end = reaper.run(attaching, Fate::killed, n);
+        const auto end = reaper.run(reaping(domain_), Fate::killed, n);
         ASSERT_NE(end, StepVictim::End::failed);
         met = end == StepVictim::End::met_fate;
         handing_out += met && reaper.where().find("lease.bring") != std::string::npos ? 1U : 0U;

@@ -234,10 +234,6 @@ TEST_F(OnewaySteps, the_server_stopped) {
 // Whoever reaps the dead server is killed at each of its steps, wherever that died.
 TEST_F(OnewaySteps, its_reaper_may_be_killed_anywhere) {
     StepVictim reaper;
-    const VictimRole attaching{.prepare = {}, .act = [this] {
-                                   auto* server = new Server(domain_.open());  // never closed
-                                   static_cast<void>(server->processes());
-                               }};
     for (const char* where : {"lease.condemn.cas", "lease.condemn.block", "lease.condemn.parked"}) {
         bool met = true;
         for (std::uint32_t n = 1; met; ++n) {
@@ -246,7 +242,7 @@ TEST_F(OnewaySteps, its_reaper_may_be_killed_anywhere) {
             sender.join();
             server_ = {};  // nobody else may notice
             victim_.child().kill();
-            const End end = reaper.run(attaching, Fate::killed, n);
+            const End end = reaper.run(reaping(domain_), Fate::killed, n);
             ASSERT_NE(end, End::failed);
             met = end == End::met_fate;
             reaper.child().kill();

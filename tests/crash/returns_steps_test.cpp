@@ -116,10 +116,6 @@ TEST_F(ReturnsSteps, stopped_in_a_return) {
 // reaps it, because it attaches to the domain, is killed at each of its steps.
 TEST_F(ReturnsSteps, its_reaper_may_be_killed_anywhere) {
     StepVictim reaper;
-    const VictimRole attaching{.prepare = {}, .act = [this] {
-                                   auto* server = new Server(domain_.open());  // never closed
-                                   static_cast<void>(server->processes());
-                               }};
     std::uint32_t completed = 0;
     bool met = true;
     for (std::uint32_t n = 1; met; ++n) {
@@ -129,7 +125,7 @@ TEST_F(ReturnsSteps, its_reaper_may_be_killed_anywhere) {
         queue_ = {};
         server_ = {};  // nobody else may notice
         victim_.child().kill();
-        const auto end = reaper.run(attaching, Fate::killed, n);
+        const auto end = reaper.run(reaping(domain_), Fate::killed, n);
         ASSERT_NE(end, StepVictim::End::failed);
         met = end == StepVictim::End::met_fate;
         completed += met && reaper.where().find("ring.complete") != std::string::npos ? 1U : 0U;

@@ -22,6 +22,14 @@ struct VictimRole {
     const char* thread = nullptr;
 };
 
+// Attaches to `domain`, and reaps whoever is dead there; never leaves it.
+[[nodiscard]] inline VictimRole reaping(const ScratchDomain& domain) {
+    return {.prepare = {}, .act = [&domain] {
+                auto* server = new Server(domain.open());
+                static_cast<void>(server->processes());
+            }};
+}
+
 class StepVictim {
   public:
     enum class Fate { killed, stopped };

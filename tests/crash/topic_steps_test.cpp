@@ -274,10 +274,6 @@ TEST_F(TopicSteps, killed_in_a_publish_that_trims) {
 // The publisher dies when it has evicted a message that the survivor reads, and not yet retired it.
 TEST_F(TopicSteps, its_reaper_may_be_killed_anywhere) {
     StepVictim reaper;
-    const VictimRole attaching{.prepare = {}, .act = [this] {
-                                   auto* server = new Server(world_.domain_.open());
-                                   static_cast<void>(server->processes());
-                               }};
     std::uint32_t retired = 0;
     bool met = true;
     for (std::uint32_t n = 1; met; ++n) {
@@ -296,7 +292,7 @@ TEST_F(TopicSteps, its_reaper_may_be_killed_anywhere) {
         world_.queue_ = {};
         world_.server_ = {};  // nobody else may notice
         victim_.child().kill();
-        const auto end = reaper.run(attaching, Fate::killed, n);
+        const auto end = reaper.run(reaping(world_.domain_), Fate::killed, n);
         ASSERT_NE(end, StepVictim::End::failed);
         met = end == StepVictim::End::met_fate;
         retired += met && reaper.where().find("topic.retire") != std::string::npos ? 1U : 0U;

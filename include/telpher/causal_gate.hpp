@@ -65,6 +65,8 @@ struct CausalGateStatus {
 //   Limits     of this process: nothing is told to others, and nothing outlives it. A name that was forgotten, or
 //              was processed before the gate was made, is waited for in vain, once. Names are told apart
 //              by hashes of 128 bits.
+//   Cost       a hash and a lock for each message that is acknowledged, and for each that names a cause.
+//   Crash      killed: what waits is handed out again (at_least_once), as what its handlers had in hand.
 //   Threads    all members any number at once.
 //   Fork       in a child nothing happens.
 class CausalGate {

@@ -343,8 +343,7 @@ void add_dlq_command(CLI::App& app, Command& command) {
     auto* const requeue = add_command(
         *dlq,
         "requeue",
-        "Offer dead letters to the queues they came from, oldest first; one-way requests are sent "
-        "to "
+        "Offer dead letters to the queues they came from, oldest first; send one-way requests to "
         "their functions. Each is acknowledged when it was accepted: killed in between, it is in "
         "both places, and never lost. It gets a new number and id there, and its life span, if it "
         "has one, begins again",

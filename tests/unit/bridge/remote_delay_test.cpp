@@ -41,20 +41,23 @@ class RemoteDelay : public Ways {
 
 TEST_P(RemoteDelay, is_handed_out_when_it_is_due_and_not_before) {
     const auto start = Clock::now();
-    EXPECT_EQ(queue.offer(text("later").deliver_after(80ms), kSoon).value(), 0U);
+    EXPECT_EQ(queue.offer(text("later").deliver_after(300ms), kSoon).value(), 0U);
     EXPECT_EQ(queue.offer(text("now"), kSoon).value(), 1U);
     EXPECT_EQ(queue.status().value().delayed, 1U);
     EXPECT_EQ(queue.status().value().depth, 1U);
     Delivery first = queue.poll(kSoon).value();
     EXPECT_EQ(first.text(), "now");
-    EXPECT_EQ(queue.poll().status(), Status::queue_empty);
-    Delivery later = queue.poll(kSoon).value();
-    EXPECT_GE(Clock::now() - start, 80ms);
+    Result<Delivery> early = queue.poll();
+    if (Clock::now() - start < 300ms) {  // else this machine stood still, and it is due
+        EXPECT_EQ(early.status(), Status::queue_empty);
+    }
+    Delivery later = early ? std::move(*early) : queue.poll(kSoon).value();
+    EXPECT_GE(Clock::now() - start, 300ms);
     EXPECT_EQ(later.text(), "later");
     EXPECT_EQ(later.deliveries(), 1U);
     EXPECT_EQ(later.reason(), ReturnReason::none);
     EXPECT_EQ(later.sequence(), 0U);
-    EXPECT_EQ(later.delay(), 80ms);
+    EXPECT_EQ(later.delay(), 300ms);
     EXPECT_TRUE(first.ack());
     EXPECT_TRUE(later.ack());
     const QueueStatus status = queue.status().value();
@@ -62,9 +65,9 @@ TEST_P(RemoteDelay, is_handed_out_when_it_is_due_and_not_before) {
 }
 
 TEST_P(RemoteDelay, in_the_order_in_which_they_are_due) {
-    EXPECT_TRUE(queue.offer(text("third").deliver_after(600ms), kSoon));
+    EXPECT_TRUE(queue.offer(text("third").deliver_after(900ms), kSoon));
     EXPECT_TRUE(queue.offer(text("first").deliver_after(30ms), kSoon));
-    EXPECT_TRUE(queue.offer_async(text("second").deliver_after(300ms), kSoon).get(kSoon));
+    EXPECT_TRUE(queue.offer_async(text("second").deliver_after(450ms), kSoon).get(kSoon));
     for (const char* expected : {"first", "second", "third"}) {
         Delivery next = queue.poll(kSoon).value();
         EXPECT_EQ(next.text(), expected);

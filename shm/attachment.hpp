@@ -102,6 +102,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     // Whether anybody was reaped.
     bool reap_deaths();
     // Hands out again what is parked, and ends leases that expired. False: another thread is at it.
+    // Our janitor knows then when to look again.
     bool keep_leases();
     // Something is to be looked at earlier than the janitor knows.
     void poke_janitor() noexcept;
@@ -152,6 +153,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     void open_mailbox();
     void start_janitor();
     void janitor();
+    bool pass_over_leases();
     void announce();
     void watch(std::vector<std::pair<std::uint64_t, int>>& watched);
     void leave() noexcept;

@@ -69,7 +69,17 @@ void Attachment::poke_janitor() noexcept {
     static_cast<void>(!write(janitor_event_, &one, sizeof one));
 }
 
+// The pass took the next time away while it looked. Another process' janitor that looked then sleeps until its
+// rescan: it is ours that keeps the time from now on.
 bool Attachment::keep_leases() {
+    const bool kept = pass_over_leases();
+    if (kept && keeper().next_look() < lease_clock_us() + kRescanMs * kUsPerMs) {
+        poke_janitor();
+    }
+    return kept;
+}
+
+bool Attachment::pass_over_leases() {
     const std::unique_lock hold(keep_mutex_, std::try_to_lock);
     if (!hold) {
         return false;
@@ -209,10 +219,11 @@ void Attachment::janitor() {
             idempotency().sweep(monotonic_coarse_ns());
         }
         if (rescan || (keeper().next_look() <= now && keep_after <= now)) {
-            // A pass over all chunks takes a millisecond or more: nine times as long goes to others.
-            const std::uint64_t began = monotonic_ns();
-            const bool kept = keep_leases();
-            const std::uint64_t took_us = (monotonic_ns() - began) / 1000;
+            // A pass over all chunks takes a millisecond or more: nine times as long goes to others. What others
+            // took from it counts not: on a busy machine they would delay the next pass by ten times that.
+            const std::uint64_t began = thread_cpu_ns();
+            const bool kept = pass_over_leases();
+            const std::uint64_t took_us = (thread_cpu_ns() - began) / 1000;
             keep_after = now + (kept ? 10 * took_us : kUsPerMs);
         }
     }

@@ -5,6 +5,7 @@
 #include "tcp_bridge/identity.hpp"
 #include "tcp_bridge/known_peers.hpp"
 #include "tcp_bridge/tls_channel.hpp"
+#include "tests/unit/support/scratch_folder.hpp"
 
 #include <gtest/gtest.h>
 
@@ -44,24 +45,6 @@ inline Bytes pattern(std::size_t size, std::uint64_t seed = 1) {
     }
     return bytes;
 }
-
-// A folder of its own, removed at the end.
-class ScratchFolder {
-  public:
-    ScratchFolder() {
-        std::string name = std::filesystem::temp_directory_path() / "telpher-unit-XXXXXX";
-        path_ = mkdtemp(name.data()) == nullptr ? std::string() : name;
-        EXPECT_FALSE(path_.empty());
-    }
-    ~ScratchFolder() { std::filesystem::remove_all(path_); }
-    ScratchFolder(const ScratchFolder&) = delete;
-    ScratchFolder& operator=(const ScratchFolder&) = delete;
-    [[nodiscard]] const std::string& path() const { return path_; }
-    [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
-
-  private:
-    std::string path_;
-};
 
 using Context = std::shared_ptr<const bridge::TlsContext>;
 constexpr const char* kHost = "cafe.example:33333";

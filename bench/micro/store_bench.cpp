@@ -117,7 +117,8 @@ void open_again(benchmark::State& state) {
         }
         benchmark::DoNotOptimize(*store);
     }
-    state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * bytes));
+    state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) *
+                            static_cast<std::int64_t>(bytes));
 }
 BENCHMARK(open_again)->Arg(1)->Arg(16)->Arg(128)->Unit(benchmark::kMillisecond)->UseRealTime();
 

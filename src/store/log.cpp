@@ -74,6 +74,7 @@ Result<Lsn> Log::append(const NewRecord& record) {
     if (auto room = room_for(record); !room) {
         return room.error();
     }
+    parts_.reserve(parts_.size() + 3);  // all or nothing, if there is no memory
     headers_.push_back(make_header(record, next_lsn_, synced_, seed_));
     parts_.push_back(std::as_bytes(std::span(&headers_.back(), 1)));
     parts_.push_back(record.payload);

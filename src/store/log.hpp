@@ -49,6 +49,7 @@ class Log {
 
     // Adds a record. Its payload must stay until write() or sync() has returned, or destroyed this log.
     //   returns  its lsn; it is not on disk yet
+    //   throws   std::bad_alloc: nothing happened
     //   errors   message_too_large, storage_failed (the disk is full: nothing happened, later calls may succeed; or the
     //            log has failed)
     Result<Lsn> append(const NewRecord& record);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <deque>
 #include <memory>
+#include <new>
 #include <span>
 #include <utility>
 
@@ -199,7 +200,14 @@ class Reading {
         while (!unconfirmed_.empty() && unconfirmed_.front().lsn <= report_.confirmed) {
             unconfirmed_.pop_front();
         }
-        return options_.visit ? options_.visit(record, place) : Result<void>();
+        auto visited = options_.visit ? options_.visit(record, place) : Result<void>();
+        if (!visited) {
+            Error error = std::move(visited).error();
+            error.detail = path_of(place.segment) + ": offset " + std::to_string(place.offset) +
+                           ": " + error.detail;
+            return error;
+        }
+        return visited;
     }
 
     // There is no record where one could be. True if the scan goes on behind damage.
@@ -260,8 +268,10 @@ Result<std::vector<std::uint64_t>> list_segments(Storage& storage) {
     return numbers;
 }
 
-Result<LogReport> read_log(Storage& storage, const ReadOptions& options) {
+Result<LogReport> read_log(Storage& storage, const ReadOptions& options) try {
     return Reading(storage, options).run();
+} catch (const std::bad_alloc&) {
+    return Status::out_of_memory;
 }
 
 }  // namespace telpher::store

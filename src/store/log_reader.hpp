@@ -56,7 +56,7 @@ struct ReadOptions {
 // Changes nothing. A torn end is none of these errors: whatever a crash or a power loss leaves is read up to the
 // last whole record.
 //   errors   corrupt (damage in what was confirmed, a missing segment: names file, offset and record),
-//            version_mismatch, mismatch (another log's), storage_failed (it could not be read)
+//            version_mismatch, mismatch (another log's), storage_failed (it could not be read), out_of_memory
 Result<LogReport> read_log(Storage& storage, const ReadOptions& options);
 
 // The numbers of the segments in the folder, sorted.

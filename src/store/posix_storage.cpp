@@ -208,11 +208,14 @@ class Folder final : public Storage {
             return failed("list", path_, error);
         }
         std::vector<std::string> names;
-        errno = 0;
-        // NOLINTNEXTLINE(concurrency-mt-unsafe): each stream belongs to one call
-        while (const dirent* entry = ::readdir(entries.get())) {
-            const std::string name = entry->d_name;
-            if (name != "." && name != "..") {
+        for (;;) {
+            errno = 0;
+            // NOLINTNEXTLINE(concurrency-mt-unsafe): each stream belongs to one call
+            const dirent* entry = ::readdir(entries.get());
+            if (entry == nullptr) {
+                break;
+            }
+            if (const std::string name = entry->d_name; name != "." && name != "..") {
                 names.push_back(name);
             }
         }

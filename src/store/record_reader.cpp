@@ -1,12 +1,13 @@
 #include "src/store/record_reader.hpp"
 
+#include <new>
 #include <span>
 #include <string>
 #include <utility>
 
 namespace telpher::store {
 
-Result<std::vector<std::byte>> RecordReader::payload(const Place& place) {
+Result<std::vector<std::byte>> RecordReader::payload(const Place& place) try {
     if (file_ == nullptr || segment_ != place.segment) {
         auto file = storage_->open(segment_name(place.segment), Access::read);
         if (!file) {
@@ -34,6 +35,8 @@ Result<std::vector<std::byte>> RecordReader::payload(const Place& place) {
                          std::to_string(place.offset) + " is damaged"};
     }
     return payload;
+} catch (const std::bad_alloc&) {
+    return Status::out_of_memory;
 }
 
 void RecordReader::forget(std::uint64_t segment) {

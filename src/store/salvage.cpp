@@ -5,6 +5,7 @@
 #include "src/store/store.hpp"
 
 #include <algorithm>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -125,6 +126,10 @@ class Salvage {
 
 }  // namespace
 
-Result<Salvaged> salvage(Storage& from, Storage& to) { return Salvage(from, to).run(); }
+Result<Salvaged> salvage(Storage& from, Storage& to) try {
+    return Salvage(from, to).run();
+} catch (const std::bad_alloc&) {
+    return Status::out_of_memory;
+}
 
 }  // namespace telpher::store

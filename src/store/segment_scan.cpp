@@ -7,6 +7,9 @@ namespace telpher::store {
 namespace {
 
 constexpr std::size_t kBlockBytes = 1U << 20U;
+// Behind a bad record so many headers are believed until their payloads are read: bytes made for it would cost the
+// square of their number.
+constexpr int kPayloadTriesMost = 64;
 
 // Up to the last byte that is not 0. Most blocks behind a log's end are 0 throughout, which is compared at memory speed.
 std::size_t written_bytes(Bytes block) {
@@ -96,6 +99,7 @@ Result<std::optional<Record>> SegmentScan::next() {
 
 Result<SegmentScan::Behind> SegmentScan::look_behind() {
     Behind behind;
+    int tries = 0;
     for (std::uint64_t at = offset_; at < limit_;) {
         auto block = reader_.view(at, kBlockBytes);
         if (!block) {
@@ -126,7 +130,7 @@ Result<SegmentScan::Behind> SegmentScan::look_behind() {
                 continue;
             }
             behind.confirmed = behind.confirmed || (*header)->confirmed >= next_lsn_;
-            if (behind.offset) {
+            if (behind.offset || ++tries > kPayloadTriesMost) {
                 continue;
             }
             auto record = record_at(at, **header);

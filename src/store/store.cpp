@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <initializer_list>
+#include <new>
 #include <utility>
 
 namespace telpher::store {
@@ -32,7 +33,7 @@ std::vector<DoneRange> ranges_of(std::span<const Lsn> origins) {
 
 Result<std::unique_ptr<Store>> Store::open(Storage& storage,
                                            const LogOptions& options,
-                                           LogReport& report) {
+                                           LogReport& report) try {
     std::unique_ptr<Store> store(new Store);
     const ReadOptions reading{.visit = [&store](const Record& record, const Place& place) {
         return store->contents_.apply(record, place);
@@ -44,6 +45,8 @@ Result<std::unique_ptr<Store>> Store::open(Storage& storage,
     store->log_ = std::move(*log);
     store->contents_.relocate([&](const Place& place) { return store->log_->moved(place); });
     return store;
+} catch (const std::bad_alloc&) {
+    return Status::out_of_memory;
 }
 
 Result<Lsn> Store::append_kept(const NewRecord& record) {
@@ -57,20 +60,32 @@ Result<Lsn> Store::append_kept(const NewRecord& record) {
     header.payload_bytes = static_cast<std::uint32_t>(record.payload.size());
     header.destination = record.destination;
     header.kind = static_cast<std::uint8_t>(record.kind);
-    auto applied = contents_.apply({header, record.payload}, log_->last());
-    return applied ? lsn : Result<Lsn>(applied.error());
+    try {
+        auto applied = contents_.apply({header, record.payload}, log_->last());
+        return applied ? lsn : Result<Lsn>(applied.error());
+    } catch (const std::bad_alloc&) {
+        // The log has it and we do not: only the next open brings both together.
+        failure_ = Error{Status::out_of_memory,
+                         0,
+                         "there was no memory for what is in the log already; open it again"};
+        return *failure_;
+    }
 }
 
-Result<Lsn> Store::append(NewRecord record, std::initializer_list<Bytes> parts) {
+// A refused one leaves its bytes there until the next commit, and nothing else.
+Result<Lsn> Store::append(NewRecord record, std::initializer_list<Bytes> parts) try {
+    if (failure_) {
+        return *failure_;
+    }
     Contents::Data& payload = kept_.emplace_back();
     for (const Bytes part : parts) {
         payload.insert(payload.end(), part.begin(), part.end());
     }
     kept_bytes_ += payload.size();
     record.payload = payload;
-    auto lsn = append_kept(record);
-    // A refused one leaves its bytes there until the next commit, and nothing else.
-    return lsn;
+    return append_kept(record);
+} catch (const std::bad_alloc&) {
+    return Status::out_of_memory;
 }
 
 Result<void> Store::define(std::uint32_t destination, Bytes definition) {
@@ -114,6 +129,9 @@ Result<void> Store::set_entry(std::uint32_t destination, const EntryKey& key, By
 }
 
 Result<void> Store::commit() {
+    if (failure_) {
+        return *failure_;
+    }
     auto synced = log_->sync();
     if (synced) {
         kept_.clear();
@@ -154,7 +172,11 @@ bool Store::is_due() const {
     for (const Log::Segment& segment : segments) {
         used += segment.end;
     }
-    return live == 0 || used > 2 * contents_.live_bytes() + kSpareSegments * log_->segment_bytes();
+    // Each open begins a segment: there may be many that hold little.
+    const std::uint64_t wanted =
+        kSpareSegments + 2 * contents_.live_bytes() / log_->segment_bytes();
+    return live == 0 || segments.size() > wanted + 1 ||
+           used > 2 * contents_.live_bytes() + kSpareSegments * log_->segment_bytes();
 }
 
 // Killed in here: the copies are there, or some of them, and the segment as well; each message counts once.

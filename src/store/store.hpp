@@ -7,7 +7,7 @@
 //   Space      commit() copies what is still needed out of the oldest segment and drops it, one segment at a time, so
 //              that the files take at most about twice what is needed and three segments.
 //   Crash      as the log: killed anywhere, the next open() finds a state between the last commit() and the last call.
-//   Errors     of each change: storage_failed (the disk is full: nothing happened; or the log has failed: what was not
+//   Errors     of each change: out_of_memory (nothing happened, or the store has failed and says so), storage_failed (the disk is full: nothing happened; or the log has failed: what was not
 //              committed is on disk or not), message_too_large, closed.
 
 #include "src/store/contents.hpp"
@@ -16,7 +16,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -65,6 +67,7 @@ class Store {
     Contents contents_;
     std::deque<Contents::Data> kept_;
     std::size_t kept_bytes_ = 0;
+    std::optional<Error> failure_;
 };
 
 }  // namespace telpher::store

@@ -46,9 +46,11 @@ RecordHeader make_header(const NewRecord& record, Lsn lsn, Lsn confirmed, Seed s
     header.payload_bytes = static_cast<std::uint32_t>(record.payload.size());
     header.destination = record.destination;
     header.kind = static_cast<std::uint8_t>(record.kind);
-    header.header_sum = sum_of(header, seed);
+    seal(header, seed);
     return header;
 }
+
+void seal(RecordHeader& header, Seed seed) { header.header_sum = sum_of(header, seed); }
 
 bool header_holds(const RecordHeader& header, Seed seed) {
     // The cheap part first: whoever looks for records in damaged bytes asks at every eighth of them.

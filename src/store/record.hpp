@@ -28,6 +28,9 @@ struct NewRecord {
 
 RecordHeader make_header(const NewRecord& record, Lsn lsn, Lsn confirmed, Seed seed);
 
+// Sets the sum of a header's other fields.
+void seal(RecordHeader& header, Seed seed);
+
 // Whether these are the bytes of a header of this log.
 bool header_holds(const RecordHeader& header, Seed seed);
 

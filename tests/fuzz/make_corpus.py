@@ -68,6 +68,27 @@ def names():
         yield text.encode()
 
 
+def log():
+    def op(how, value=0, payload=b""):
+        return bytes((how, value, len(payload))) + payload
+    record, wrong, raw, zeros, ends = 0, 1, 2, 3, 32
+    define, removed, message, state, done, entry, closed = (kind << 2 for kind in range(1, 8))
+    put = op(record | message, 0, b"payload")
+    ranges = struct.pack("<QQ", 1, 3)
+    life = (op(record | define, 1, b"queue") + put * 3 + op(record | state, 3, b"twice") + op(record | done, 0, ranges) +
+            op(record | entry, 1, bytes(16) + b"value") + op(record | removed, 1))
+    yield b"\0" + life
+    yield b"\0" + life + op(record | closed)
+    yield b"\1" + life + op(record | message | ends) + life
+    for spoiled in range(1, 8):
+        yield bytes((1 | spoiled << 2,)) + life + op(record | message | ends) + put
+    yield b"\0" + put + op(wrong | message, 0, b"payload") + put          # damage: it was confirmed
+    yield b"\0" + put + op(raw, 0, bytes(range(56)))                        # a torn end
+    yield b"\0" + put + op(zeros, 200) + put
+    for field in (64, 128, 192):
+        yield b"\0" + put + op(record | message | field, 9, b"payload") + put
+
+
 def json_check():
     for text in ('{"a":[1,-2.5e+3,true,false,null],"b":{"c":""}}', '"caf\\u00e9 \\ud83d\\ude00 \\n\\/"', "[[[[]]]]", "0",
                  '"caf\u00e9 \U0001F600"', "[1,2", '{"a":}', "-0.0E-1", '"\\ud800"', " \t\r\n[ ]"):
@@ -125,7 +146,7 @@ def remote_session():
 
 
 def main():
-    for target in (message, inflate, compress_roundtrip, names, json_check, frames, bodies, server_session,
+    for target in (message, inflate, compress_roundtrip, names, log, json_check, frames, bodies, server_session,
                    remote_session):
         folder = ROOT / "tests/fuzz/corpus" / target.__name__
         folder.mkdir(parents=True, exist_ok=True)

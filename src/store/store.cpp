@@ -136,9 +136,14 @@ Result<void> Store::commit() {
     if (synced) {
         kept_.clear();
         kept_bytes_ = 0;
-        if (is_due()) {
+        // One segment's worth of copying at most, but any number of segments that hold little.
+        std::uint64_t copied = 0;
+        while (is_due()) {
+            copied += contents_.live_bytes(log_->segments().front().number);
             // What was to be committed is: if the cleaning failed, it is tried again, or the log tells the next call.
-            static_cast<void>(clean());
+            if (!clean() || copied >= log_->segment_bytes() / 2) {
+                break;
+            }
         }
     }
     return synced;

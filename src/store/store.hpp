@@ -4,8 +4,8 @@
 //   Threads    one at a time.
 //   Order      changes are on disk in the order of their calls: after a crash all up to some call are there, at least
 //              up to the last commit() that succeeded.
-//   Space      commit() copies what is still needed out of the oldest segment and drops it, one segment at a time, so
-//              that the files take at most about twice what is needed and three segments.
+//   Space      commit() copies what is still needed out of the oldest segments and drops them, about one segment's worth
+//              at a time, so that the files take at most about twice what is needed and three segments.
 //   Crash      as the log: killed anywhere, the next open() finds a state between the last commit() and the last call.
 //   Errors     of each change: out_of_memory (nothing happened, or the store has failed and says so), storage_failed (the disk is full: nothing happened; or the log has failed: what was not
 //              committed is on disk or not), message_too_large, closed.

@@ -103,6 +103,9 @@ class PowerLoss : public ::testing::Test {
             for (int i = 0; i < 60 && problem_.empty(); ++i) {
                 ASSERT_TRUE(work.step(**store));
             }
+            if (random_() % 2 == 0 && problem_.empty()) {
+                ASSERT_TRUE((*store)->close());
+            }
             segments_ = std::max(segments_, (*store)->log().segments().back().number);
             disk->before_change = nullptr;
             auto crashed = disk->copy();

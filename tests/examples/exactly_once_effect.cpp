@@ -48,7 +48,8 @@ constexpr int kClients = 4;  // the others come through the bridge
 struct Shared {
     std::atomic<std::uint16_t> bridge_port{0};
     std::atomic<std::uint16_t> relay_port{0};
-    std::atomic<bool> closing{false};
+    std::atomic<bool> closing{false};  // a client ends with its payment answered
+    std::atomic<bool> closed{false};   // then who answers them
     std::array<std::atomic<std::uint64_t>, kClients> paid{};  // payments that its client heard of
     std::atomic<std::uint64_t> replays{0};
     std::atomic<std::uint64_t> reruns{0};
@@ -124,7 +125,7 @@ int run_server(const World& world) {
     if (!pay) {
         give_up("serve: " + to_string(pay.error()));
     }
-    while (!world.shared->closing && pay->running()) {
+    while (!world.shared->closed && pay->running()) {
         std::this_thread::sleep_for(1ms);
     }
     return 0;
@@ -142,7 +143,7 @@ int run_bridge(const World& world) {
         give_up("bridge: " + to_string(bridge.error()));
     }
     world.shared->bridge_port = bridge->port();
-    while (!world.shared->closing) {
+    while (!world.shared->closed) {
         std::this_thread::sleep_for(1ms);
     }
     return 0;
@@ -266,13 +267,13 @@ int main(int count, char** arguments) {
     }
     std::this_thread::sleep_for(300ms);
     world.shared->closing = true;
-    for (const char* kind :
-         {"client", "bridge", "server"}) {  // a client ends with its payment answered
+    for (const char* kind : {"client", "bridge", "server"}) {
         for (auto& [name, child] : children) {
             if (name.rfind(kind, 0) == 0) {
                 waitpid(child.first, nullptr, 0);
             }
         }
+        world.shared->closed = true;
     }
     end(relay, SIGKILL);
 

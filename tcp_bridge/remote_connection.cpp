@@ -4,6 +4,8 @@
 #include "shm/base/os.hpp"
 #include "tcp_bridge/quiet_thread.hpp"
 
+#include <openssl/crypto.h>
+
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -316,6 +318,9 @@ void RemoteConnection::run() noexcept {
         }
         pause(backoff_.next_ns());
     }
+    // What the secure channel's library keeps for this thread goes now: once we have said that we have finished, the
+    // program may end at any moment, and nobody would.
+    OPENSSL_thread_stop();
     const std::lock_guard hold(mutex_);
     finished_ = true;
     changed_.notify_all();

@@ -27,6 +27,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iostream>
@@ -314,6 +315,12 @@ int main(int count, char** arguments) {
                        world.shared->wrong == 0 && report.problems.empty();
     std::cout << (exact ? "each payment is booked exactly once" : "NOT exactly once") << std::endl;
     static_cast<void>(server.remove_domain());
+    // A server that was killed while it made the domain left a file, which `telpher gc` would remove.
+    for (const auto& file : std::filesystem::directory_iterator("/dev/shm")) {
+        if (file.path().filename().string().starts_with("telpher." + world.domain + ".")) {
+            unlink(file.path().c_str());
+        }
+    }
     unlink(world.book.c_str());
     return exact ? 0 : 1;
 }

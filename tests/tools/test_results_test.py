@@ -55,7 +55,8 @@ class Results(unittest.TestCase):
         self.assertEqual(self.again(failed("e2e.x_test", "FAILED (failures=1)"))[0], 0)
 
     def test_what_a_clock_does_not_explain_is_final(self):
-        for final, why in ((failed("model"), "this kind of test"),
+        for final, why in ((failed("crash.lease_steps_test"), "this kind of test"),
+                           (failed("model"), "this kind of test"),
                            (failed("tidy", "FAILED (failures=1)"), "this kind of test"),
                            (failed("A.crashes", "[ RUN ] A.crashes"), "did not come to its end"),
                            (case("A.missing", "", "notrun"), "did not come to its end"),

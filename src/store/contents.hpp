@@ -3,8 +3,9 @@
 //
 //   Shape    destinations, the messages of each that are not done, and what each keeps by key; for all of it, where it
 //            lies in the log. Payloads of messages stay on disk.
-//   Memory   about 150 bytes for each message, plus its state; definitions and entries whole.
-//   Cost     apply: a search in an ordered map; a `removed` and segment(): all messages.
+//   Memory   a node of an ordered map for each message, with its state; definitions and entries whole.
+//   Threads  one at a time.
+//   Cost     apply: a search in an ordered map; a `removed`, and relocate(): all messages.
 
 #include "src/store/log_reader.hpp"
 

@@ -14,16 +14,20 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
+class LeaseJanitor : public ::testing::Test {
+  protected:
+    static constexpr auto kDelay = 400ms;
+    ScratchDomain domain_;
+    Server server_ = domain_.open();
+    Queue queue_ =
+        server_.create_queue("q", {.capacity = 4, .delivery = DeliveryMode::at_least_once}).value();
+};
+
 // A pass over the leases takes the next time away while it looks, and every other janitor may look just then and find
 // nothing to wait for. Whoever made the pass sees to what is due next: before, it came when somebody polled anew.
-TEST(LeaseJanitor, keeps_the_time_that_a_pass_of_its_process_took_away) {
-    constexpr auto kDelay = 400ms;
-    const ScratchDomain domain;
-    Server server = domain.open();
-    Queue queue =
-        server.create_queue("q", {.capacity = 4, .delivery = DeliveryMode::at_least_once}).value();
-    Client passing = connect(domain.uri()).value();
-    Client offering = connect(domain.uri()).value();
+TEST_F(LeaseJanitor, keeps_the_time_that_a_pass_of_its_process_took_away) {
+    Client passing = connect(domain_.uri()).value();
+    Client offering = connect(domain_.uri()).value();
     Queue theirs = offering.queue("q").value();
     std::this_thread::sleep_for(50ms);  // their janitors have looked, and wait for nothing
 
@@ -38,7 +42,7 @@ TEST(LeaseJanitor, keeps_the_time_that_a_pass_of_its_process_took_away) {
     std::this_thread::sleep_for(50ms);
     EXPECT_TRUE(ours.keep_leases());
 
-    Delivery delivery = queue.poll(10s).value();
+    Delivery delivery = queue_.poll(10s).value();
     EXPECT_GE(Clock::now() - start, kDelay);
     EXPECT_LT(Clock::now() - start, kDelay + 300ms) << "a sleeper's own look comes after 1 s";
     EXPECT_EQ(delivery.text(), "later");
@@ -46,21 +50,16 @@ TEST(LeaseJanitor, keeps_the_time_that_a_pass_of_its_process_took_away) {
 }
 
 // Its janitor was the only one that knew.
-TEST(LeaseJanitor, is_told_of_what_is_due_by_who_closes) {
-    constexpr auto kDelay = 400ms;
-    const ScratchDomain domain;
-    Server server = domain.open();
-    Queue queue =
-        server.create_queue("q", {.capacity = 4, .delivery = DeliveryMode::at_least_once}).value();
+TEST_F(LeaseJanitor, is_told_of_what_is_due_by_who_closes) {
     const auto start = Clock::now();
     {
-        Client client = connect(domain.uri()).value();
+        Client client = connect(domain_.uri()).value();
         std::this_thread::sleep_for(
             50ms);  // the server's janitor has looked, and waits for nothing
         Queue theirs = client.queue("q").value();
         ASSERT_TRUE(theirs.offer(Message::text("n", "later").deliver_after(kDelay)));
     }
-    Delivery delivery = queue.poll(10s).value();
+    Delivery delivery = queue_.poll(10s).value();
     EXPECT_LT(Clock::now() - start, 50ms + kDelay + 300ms);
     EXPECT_TRUE(delivery.ack());
 }

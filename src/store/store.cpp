@@ -111,13 +111,15 @@ Result<void> Store::set_state(Lsn origin, std::uint32_t destination, Bytes state
     return lsn ? Result<void>() : lsn.error();
 }
 
-Result<void> Store::done(std::span<const Lsn> origins) {
+Result<void> Store::done(std::span<const Lsn> origins) try {
     const std::vector<DoneRange> ranges = ranges_of(origins);
     if (ranges.empty()) {
         return {};
     }
     auto lsn = append({.kind = RecordKind::done}, {std::as_bytes(std::span(ranges))});
     return lsn ? Result<void>() : lsn.error();
+} catch (const std::bad_alloc&) {
+    return Status::out_of_memory;
 }
 
 Result<void> Store::set_entry(std::uint32_t destination, const EntryKey& key, Bytes value) {
@@ -185,7 +187,7 @@ bool Store::is_due() const {
 }
 
 // Killed in here: the copies are there, or some of them, and the segment as well; each message counts once.
-Result<void> Store::clean() {
+Result<void> Store::clean() try {
     const std::uint64_t number = log_->segments().front().number;
     std::vector<Lsn> messages;
     for (const auto& [origin, message] : contents_.messages()) {
@@ -227,6 +229,8 @@ Result<void> Store::clean() {
     kept_.clear();
     kept_bytes_ = 0;
     return log_->drop_oldest();
+} catch (const std::bad_alloc&) {
+    return Status::out_of_memory;
 }
 
 // Its state comes with it: a state is never older than the place of its message.

@@ -1,18 +1,14 @@
 #include "src/store/log.hpp"
 
-#include "shm/base/clock.hpp"
+#include "src/store/log_segments.hpp"
 
 #include <algorithm>
-#include <cerrno>
-#include <chrono>
-#include <cstring>
 #include <span>
 #include <utility>
 
 namespace telpher::store {
 namespace {
 
-constexpr const char* kSpareName = "spare";
 constexpr std::uint64_t kPayloadBytesMost =
     kSegmentBytesMost - kSegmentHeaderBytes - sizeof(RecordHeader) - kRecordAlign;
 constexpr std::array<std::byte, kRecordAlign> kPadding{};
@@ -20,12 +16,6 @@ constexpr std::array<std::byte, kRecordAlign> kPadding{};
 bool takes_room(RecordKind kind) {
     return kind == RecordKind::message || kind == RecordKind::destination ||
            kind == RecordKind::entry;
-}
-
-std::uint64_t wall_ms() {
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    return static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
 }
 
 }  // namespace
@@ -130,32 +120,16 @@ Result<void> Log::close() {
     return sync();
 }
 
-Result<void> Log::write_header(File& file, const Beginning& beginning) {
-    const SegmentHeader header = make_segment_header({.log = uuid_,
-                                                      .name = options_.name,
-                                                      .number = segments_.back().number + 1,
-                                                      .first_lsn = next_lsn_,
-                                                      .previous_end = beginning.previous_end,
-                                                      .size_bytes = beginning.size_bytes,
-                                                      .created_ms = wall_ms()});
-    const Bytes bytes = std::as_bytes(std::span(&header, 1));
-    return file.write(0, std::span(&bytes, 1));
-}
-
-// An empty file with room on the disk. Killed in here: the next open() removes it, whatever it is.
-Result<std::unique_ptr<File>> Log::fresh(const std::string& name, std::uint64_t size_bytes) {
-    auto file = storage_.create(name);
-    if (file.status() == Status::already_exists) {  // an earlier call could not remove it
-        auto removed = storage_.remove(name);
-        file = removed ? storage_.create(name) : removed.error();
-    }
-    if (file) {
-        if (auto reserved = (*file)->reserve(size_bytes); !reserved) {
-            static_cast<void>(storage_.remove(name));
-            return reserved.error();
-        }
-    }
-    return file;
+// Behind the newest one, whose records end here.
+SegmentFacts Log::next_segment(std::uint64_t size_bytes) const {
+    const bool first = segments_.empty();
+    return {.log = uuid_,
+            .name = options_.name,
+            .number = first ? 1 : segments_.back().number + 1,
+            .first_lsn = next_lsn_,
+            .previous = first ? 0 : segments_.back().number,
+            .previous_end = first ? 0 : segments_.back().end,
+            .size_bytes = size_bytes};
 }
 
 // Ends the newest segment and begins the next one. Everything in the old one is on disk before the new one says so.
@@ -163,32 +137,27 @@ Result<void> Log::roll(std::uint64_t least_bytes) {
     if (auto synced = sync(); !synced) {
         return synced;
     }
-    const std::uint64_t size = std::max(options_.segment_bytes, kSegmentHeaderBytes + least_bytes);
-    const std::uint64_t number = segments_.back().number + 1;
-    const bool spare = has_spare_ && size == options_.segment_bytes;
-    const std::string name = spare ? kSpareName : segment_name(number) + ".new";
-    auto file = spare ? storage_.open(name, Access::write) : fresh(name, size);
+    const SegmentFacts facts =
+        next_segment(std::max(options_.segment_bytes, kSegmentHeaderBytes + least_bytes));
+    const bool spare = has_spare_ && facts.size_bytes == options_.segment_bytes;
+    const std::string name = spare ? kSpareName : unfinished_name(facts.number);
+    auto file =
+        spare ? storage_.open(name, Access::write) : reserve_file(storage_, name, facts.size_bytes);
     if (!file) {
         return file.error();
     }
-    if (auto written = write_header(**file, {offset_, size}); !written) {
-        return written;
-    }
-    if (auto synced = (*file)->sync(); !synced) {
-        return synced;
+    if (auto begun = begin_segment(storage_, **file, facts, nullptr); !begun) {
+        return begun;
     }
     // From here on the new segment may be there: nothing may go into the old one any more.
-    if (auto renamed = storage_.rename(name, segment_name(number)); !renamed) {
-        return fail(std::move(renamed).error());
-    }
-    if (auto synced = storage_.sync_names(); !synced) {
-        return fail(std::move(synced).error());
+    if (auto named = name_segment(storage_, name, facts.number); !named) {
+        return fail(std::move(named).error());
     }
     has_spare_ = has_spare_ && !spare;
     file_ = std::move(*file);
-    file_bytes_ = size;
+    file_bytes_ = facts.size_bytes;
     offset_ = kSegmentHeaderBytes;
-    segments_.push_back({number, offset_});
+    segments_.push_back({facts.number, offset_});
     if (!has_spare_) {
         static_cast<void>(make_spare());  // the next message tries again and is told
     }
@@ -196,7 +165,7 @@ Result<void> Log::roll(std::uint64_t least_bytes) {
 }
 
 Result<void> Log::make_spare() {
-    auto file = fresh(kSpareName, options_.segment_bytes);
+    auto file = reserve_file(storage_, kSpareName, options_.segment_bytes);
     has_spare_ = file.has_value();
     return file ? Result<void>() : file.error();
 }
@@ -214,7 +183,7 @@ Result<void> Log::drop_oldest() {
     }
     segments_.pop_front();
     reader_->forget(number);
-    // One at a time on disk, too: a gap between two segments is damage.
+    // One at a time on disk, too: a missing segment between two others is damage.
     if (auto synced = storage_.sync_names(); !synced) {
         return fail(std::move(synced).error());
     }

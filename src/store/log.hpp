@@ -1,8 +1,9 @@
 #pragma once
 // A log: records that are appended to segment files, and on disk when sync() says so.
 //
-//   Shape      segments `log.NUMBER` of a folder, 64 MiB each unless a record is longer, reserved before they are used;
-//              the newest one is written, the oldest ones are dropped by whoever knows that nothing in them is needed.
+//   Shape      segments `log.NUMBER` of a folder, each of which names the one before it; 64 MiB each unless a record is
+//              longer, reserved before they are used; the newest one is written, the oldest ones are dropped by whoever
+//              knows that nothing in them is needed.
 //   Threads    one at a time.
 //   Cost       append: a hash of the payload and of 48 bytes, no copy, no system call; write: one pwritev for all that
 //              was appended; sync: one fdatasync.
@@ -87,19 +88,12 @@ class Log {
     [[nodiscard]] std::uint64_t segment_bytes() const { return options_.segment_bytes; }
 
   private:
-    struct Beginning {
-        std::uint64_t previous_end = 0;
-        std::uint64_t size_bytes = 0;
-    };
-
     Log(Storage& storage, LogOptions options) : storage_(storage), options_(std::move(options)) {}
     Result<void> begin(const LogReport& report);
-    Result<void> copy_tail(const LogReport& report, File& to);
     void trim(const LogReport& report);
     Result<void> room_for(const NewRecord& record);
     Result<void> roll(std::uint64_t least_bytes);
-    Result<void> write_header(File& file, const Beginning& beginning);
-    Result<std::unique_ptr<File>> fresh(const std::string& name, std::uint64_t size_bytes);
+    [[nodiscard]] SegmentFacts next_segment(std::uint64_t size_bytes) const;
     Result<void> make_spare();
     Error fail(Error error);
     [[nodiscard]] Error failure() const;

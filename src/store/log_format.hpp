@@ -23,6 +23,7 @@ inline constexpr std::size_t kRecordAlign = 8;
 inline constexpr std::uint64_t kSegmentBytesDefault = 64U << 20U;
 inline constexpr std::uint64_t kSegmentBytesLeast = 16U << 10U;
 inline constexpr std::uint64_t kSegmentBytesMost = 4ULL << 30U;
+inline constexpr std::uint64_t kSegmentNumberMost = ~0ULL >> 1U;
 inline constexpr std::size_t kLogNameBytesMax = 200;
 
 enum class RecordKind : std::uint8_t {
@@ -59,20 +60,22 @@ struct SegmentHeader {
     std::array<char, 8> magic;
     std::uint32_t version;
     std::uint32_t header_bytes;
-    shm::Uuid log;         // the same in all files of one log
-    std::uint64_t number;  // as in the file's name
-    Lsn first_lsn;         // of the first record
-    std::uint64_t
-        previous_end;  // where the records of the file before this one end; 0 if there was none
-    std::uint64_t size_bytes;  // what was reserved
-    std::uint64_t created_ms;  // since 1970, for people
+    shm::Uuid log;               // the same in all files of one log
+    std::uint64_t number;        // as in the file's name
+    Lsn first_lsn;               // of the first record
+    std::uint64_t previous;      // number of the file before this one; 0 if there was none
+    std::uint64_t previous_end;  // where its records end; 0 if there was none
+    std::uint64_t size_bytes;    // what was reserved
+    std::uint64_t created_ms;    // since 1970, for people
     std::uint32_t name_bytes;
     std::uint32_t reserved;      // 0
     std::array<char, 256> name;  // whose log this is
-    std::array<std::byte, 3752> zeros;
+    std::array<std::byte, 3744> zeros;
     std::uint64_t sum;  // XXH3 of what is before it
 };
 static_assert(sizeof(SegmentHeader) == kSegmentHeaderBytes);
+static_assert(offsetof(SegmentHeader, previous) == 48);
+static_assert(offsetof(SegmentHeader, name) == 88);
 static_assert(offsetof(SegmentHeader, sum) == kSegmentHeaderBytes - 8);
 static_assert(std::is_trivially_copyable_v<SegmentHeader>);
 

@@ -1,5 +1,6 @@
 #include "src/store/log_reader.hpp"
 
+#include "src/store/log_chain.hpp"
 #include "src/store/segment_scan.hpp"
 
 #include <algorithm>
@@ -17,16 +18,11 @@ class Reading {
     Reading(Storage& storage, const ReadOptions& options) : storage_(storage), options_(options) {}
 
     Result<LogReport> run() {
-        auto numbers = list_segments(storage_);
-        if (!numbers) {
-            return numbers.error();
+        auto chain = read_chain(storage_);
+        if (!chain) {
+            return chain.error();
         }
-        for (const std::uint64_t number : *numbers) {
-            if (auto looked = look_at(number); !looked) {
-                return looked.error();
-            }
-        }
-        if (auto checked = check_chain(); !checked) {
+        if (auto checked = check(*chain); !checked) {
             return checked.error();
         }
         for (std::size_t i = 0; i < report_.segments.size(); ++i) {
@@ -57,68 +53,49 @@ class Reading {
         return storage_.path_of(segment_name(number));
     }
 
-    Result<void> look_at(std::uint64_t number) {
-        auto file = storage_.open(segment_name(number), Access::read);
-        if (!file) {
-            return file.error();
-        }
-        auto bytes = (*file)->size_bytes();
-        if (!bytes) {
-            return bytes.error();
-        }
-        SegmentHeader header{};
-        auto got = (*file)->read(0, std::as_writable_bytes(std::span(&header, 1)));
-        if (!got) {
-            return got.error();
-        }
-        SegmentReport segment{.facts = {.number = number}, .file_bytes = *bytes};
-        auto facts = check_segment_header(header, path_of(number));
-        if (facts && facts->number == number) {
-            segment.facts = *facts;
-        } else if (facts || facts.status() == Status::corrupt) {
-            const std::string why = facts ? "it is a copy of segment " + segment_name(facts->number)
-                                          : facts.error().detail;
-            if (auto noted = damaged({{number, 0}, 0, 0, why}); !noted) {
+    // Whole headers, no segment missing between two others, and all of one log.
+    Result<void> check(const Chain& chain) {
+        for (const ChainLink& link : chain.links) {
+            const std::uint64_t number = link.facts.number;
+            auto noted = link.missing == 0
+                             ? Result<void>()
+                             : damaged({{link.missing, 0}, 0, 0, "this segment is missing"});
+            noted = noted && !link.why.empty() ? damaged({{number, 0}, 0, 0, link.why}) : noted;
+            noted = noted ? check_owner(link.facts) : noted;
+            if (!noted) {
                 return noted;
             }
-        } else {
-            return facts.error();
+            report_.segments.push_back({.facts = link.facts, .file_bytes = link.file_bytes});
         }
-        report_.segments.push_back(std::move(segment));
+        // Those are removed by whoever opens the log: then they must be of this one, too.
+        for (const ChainLink& link : chain.overtaken) {
+            if (auto checked = check_owner(link.facts); !checked) {
+                return checked;
+            }
+            report_.overtaken.push_back(link.facts.number);
+        }
+        seed_ = first_.number != 0 ? seed_of(first_.log) : 0;
         return {};
     }
 
-    // One log, and no segment missing between two others.
-    Result<void> check_chain() {
-        const shm::Uuid none{};
-        const SegmentFacts* first = nullptr;
-        for (std::size_t i = 0; i < report_.segments.size(); ++i) {
-            const SegmentFacts& facts = report_.segments[i].facts;
-            if (i != 0 && facts.number != report_.segments[i - 1].facts.number + 1) {
-                const std::uint64_t missing = report_.segments[i - 1].facts.number + 1;
-                if (auto noted = damaged({{missing, 0}, 0, 0, "this segment is missing"}); !noted) {
-                    return noted;
-                }
-            }
-            if (facts.log == none) {
-                continue;
-            }
-            first = first != nullptr ? first : &facts;
-            if (!options_.name.empty() && facts.name != options_.name) {
-                return Error{Status::mismatch,
-                             0,
-                             path_of(facts.number) + " belongs to the log of \"" + facts.name +
-                                 "\", not of \"" + options_.name + "\"; use another folder"};
-            }
-            if (facts.log != first->log || facts.name != first->name) {
-                return Error{Status::mismatch,
-                             0,
-                             path_of(facts.number) + " belongs to another log (of \"" + facts.name +
-                                 "\") than " + path_of(first->number) + " (of \"" + first->name +
-                                 "\"); move the files of one of them away"};
-            }
+    Result<void> check_owner(const SegmentFacts& facts) {
+        if (facts.log == shm::Uuid{}) {
+            return {};
         }
-        seed_ = first != nullptr ? seed_of(first->log) : 0;
+        first_ = first_.number != 0 ? first_ : facts;
+        if (!options_.name.empty() && facts.name != options_.name) {
+            return Error{Status::mismatch,
+                         0,
+                         path_of(facts.number) + " belongs to the log of \"" + facts.name +
+                             "\", not of \"" + options_.name + "\"; use another folder"};
+        }
+        if (facts.log != first_.log || facts.name != first_.name) {
+            return Error{Status::mismatch,
+                         0,
+                         path_of(facts.number) + " belongs to another log (of \"" + facts.name +
+                             "\") than " + path_of(first_.number) + " (of \"" + first_.name +
+                             "\"); move the files of one of them away"};
+        }
         return {};
     }
 
@@ -128,9 +105,18 @@ class Reading {
             return nullptr;
         }
         const SegmentFacts& next = report_.segments[i + 1].facts;
-        const bool says = next.number == report_.segments[i].facts.number + 1 &&
+        const bool says = next.previous == report_.segments[i].facts.number &&
                           next.previous_end >= kSegmentHeaderBytes;
         return says ? &next : nullptr;
+    }
+
+    // The number of a segment's first record.
+    [[nodiscard]] Lsn first_of(const SegmentFacts& facts, const SegmentFacts* next) const {
+        const bool known = facts.log != shm::Uuid{};
+        if (!known && next != nullptr && next->previous_end == kSegmentHeaderBytes) {
+            return next->first_lsn;  // it holds none
+        }
+        return facts.first_lsn != 0 ? facts.first_lsn : report_.next_lsn;
     }
 
     Result<void> scan(std::size_t i) {
@@ -150,14 +136,18 @@ class Reading {
         if (!file) {
             return file.error();
         }
-        const Lsn expected =
-            segment.facts.first_lsn != 0 ? segment.facts.first_lsn : report_.next_lsn;
         SegmentScan scan(**file,
                          seed_,
                          {segment.file_bytes, next != nullptr ? next->previous_end : 0},
-                         expected);
+                         first_of(segment.facts, next));
+        if (segment.facts.log == shm::Uuid{}) {
+            // It may begin with a copy of what was read in the one before it: that is read twice, and nothing is lost.
+            if (auto begun = scan.begin_at_any(); !begun) {
+                return begun;
+            }
+        }
         last_ = i + 1 == report_.segments.size();
-        report_.confirmed = std::max(report_.confirmed, expected - 1);
+        report_.confirmed = std::max(report_.confirmed, scan.next_lsn() - 1);
         report_.closed = false;
         unconfirmed_.clear();
         auto ended = step_through(scan, segment, next);
@@ -246,27 +236,13 @@ class Reading {
     Storage& storage_;
     const ReadOptions& options_;
     LogReport report_;
+    SegmentFacts first_;  // the first of them that is known; number 0: none
     Seed seed_ = 0;
     bool last_ = false;                    // the segment that is being read is the newest
     std::deque<Unconfirmed> unconfirmed_;  // of that segment
 };
 
 }  // namespace
-
-Result<std::vector<std::uint64_t>> list_segments(Storage& storage) {
-    auto names = storage.list();
-    if (!names) {
-        return names.error();
-    }
-    std::vector<std::uint64_t> numbers;
-    for (const std::string& name : *names) {
-        if (const auto number = segment_number(name)) {
-            numbers.push_back(*number);
-        }
-    }
-    std::sort(numbers.begin(), numbers.end());
-    return numbers;
-}
 
 Result<LogReport> read_log(Storage& storage, const ReadOptions& options) try {
     return Reading(storage, options).run();

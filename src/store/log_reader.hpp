@@ -35,8 +35,9 @@ struct Damage {
 };
 
 struct LogReport {
-    std::vector<SegmentReport> segments;  // oldest first; empty: there is no log
-    std::vector<Damage> damages;          // only where they are to be listed
+    std::vector<SegmentReport> segments;   // oldest first; empty: there is no log
+    std::vector<Damage> damages;           // only where they are to be listed
+    std::vector<std::uint64_t> overtaken;  // numbers of segments that are not part of the log
     Lsn next_lsn = 1;
     Lsn confirmed = 0;             // up to here the log itself says that it was on disk
     std::uint64_t tail = 0;        // where what nothing confirms begins in the last segment
@@ -58,8 +59,5 @@ struct ReadOptions {
 //   errors   corrupt (damage in what was confirmed, a missing segment: names file, offset and record),
 //            version_mismatch, mismatch (another log's), storage_failed (it could not be read), out_of_memory
 Result<LogReport> read_log(Storage& storage, const ReadOptions& options);
-
-// The numbers of the segments in the folder, sorted.
-Result<std::vector<std::uint64_t>> list_segments(Storage& storage);
 
 }  // namespace telpher::store

@@ -87,6 +87,7 @@ SegmentHeader make_segment_header(const SegmentFacts& facts) {
     header.log = facts.log;
     header.number = facts.number;
     header.first_lsn = facts.first_lsn;
+    header.previous = facts.previous;
     header.previous_end = facts.previous_end;
     header.size_bytes = facts.size_bytes;
     header.created_ms = facts.created_ms;
@@ -111,10 +112,18 @@ Result<SegmentFacts> check_segment_header(const SegmentHeader& header, const std
         header.name_bytes > kLogNameBytesMax) {
         return damaged(path, "its header is damaged (its checksum does not match)");
     }
+    // Numbers only rise: who follows them from one segment to the one before it comes to an end, and there is always a
+    // next one.
+    if (header.previous >= header.number || header.number > kSegmentNumberMost) {
+        return damaged(path,
+                       "its header names segment " + std::to_string(header.previous) +
+                           " as the one before segment " + std::to_string(header.number));
+    }
     return SegmentFacts{header.log,
                         std::string(header.name.data(), header.name_bytes),
                         header.number,
                         header.first_lsn,
+                        header.previous,
                         header.previous_end,
                         header.size_bytes,
                         header.created_ms};

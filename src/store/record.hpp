@@ -51,6 +51,7 @@ struct SegmentFacts {
     std::string name{};  // whose log it is
     std::uint64_t number = 0;
     Lsn first_lsn = 0;
+    std::uint64_t previous = 0;  // number of the segment before it, below its own; 0: none
     std::uint64_t previous_end = 0;
     std::uint64_t size_bytes = 0;
     std::uint64_t created_ms = 0;

@@ -1,6 +1,7 @@
 #include "src/store/salvage.hpp"
 
 #include "src/store/contents.hpp"
+#include "src/store/log_chain.hpp"
 #include "src/store/record_reader.hpp"
 #include "src/store/store.hpp"
 

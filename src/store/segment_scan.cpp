@@ -83,6 +83,14 @@ Result<std::optional<Record>> SegmentScan::record_at(std::uint64_t offset,
     return whole ? std::optional(Record{header, payload}) : std::nullopt;
 }
 
+Result<void> SegmentScan::begin_at_any() {
+    auto header = header_at(offset_);
+    if (header && *header) {
+        next_lsn_ = (*header)->lsn;
+    }
+    return header ? Result<void>() : header.error();
+}
+
 Result<std::optional<Record>> SegmentScan::next() {
     auto header = header_at(offset_);
     if (!header || !*header || (*header)->lsn != next_lsn_) {

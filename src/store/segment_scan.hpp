@@ -43,6 +43,8 @@ class SegmentScan {
           limit_(range.end != 0 ? range.end : range.file_bytes),
           next_lsn_(first_lsn) {}
 
+    // Where nobody says which record is the first one, it is the one that lies there, if one does.
+    Result<void> begin_at_any();
     // The record at offset() if it is whole and the one that is expected; nothing if it is not. Steps behind it.
     Result<std::optional<Record>> next();
 

@@ -1,7 +1,9 @@
 // The files of a log from outside: whatever is in them, reading ends, stays in bounds, and tells damage from an end.
 //
 //   input     := segments u8 | op*
-//   segments     bits 0-1 how many; bits 2-4 what is wrong with the header of the last
+//   segments     bits 0-1 how many; bits 2-4 what is wrong with the header of the last; bit 5 numbers have gaps, and a
+//                segment that was overtaken lies before the last; bit 6 the one before the last is missing; bit 7 its header
+//                is damaged
 //   op        := how u8 | value u8 | size u8 | that many bytes
 //   how          bits 0-1 a record, a record with a wrong sum, bytes as they are, zeros; bits 2-4 the record's kind; bit 5
 //                ends the segment; bits 6-7 which field is `value`: none, lsn, confirmed, origin
@@ -77,26 +79,43 @@ class Script {
     void build(MemoryFolder& folder) {
         const std::uint8_t head = take();
         const unsigned segments = 1 + head % 4U;
+        const unsigned rise = (head & 32U) != 0 ? 5 : 1;
         std::uint64_t previous_end = 0;
         for (unsigned number = 1; number <= segments; ++number) {
             SegmentFacts facts{.log = {1},
                                .name = "fuzz",
-                               .number = number,
+                               .number = number * rise,
                                .first_lsn = lsn_,
+                               .previous = (number - 1) * rise,
                                .previous_end = previous_end};
+            if (rise != 1 && number == segments) {
+                SegmentFacts overtaken = facts;
+                --overtaken.number;
+                folder.files[segment_name(overtaken.number)] = data_of(overtaken);
+            }
             if (number == segments) {
                 spoil(facts, head >> 2U & 7U);
             }
-            const SegmentHeader header = make_segment_header(facts);
-            Data data(sizeof header);
-            std::memcpy(data.data(), &header, sizeof header);
+            Data data = data_of(facts);
             add_records(data);
             previous_end = data.size();
-            folder.files[segment_name(number)] = std::move(data);
+            folder.files[segment_name(std::uint64_t{number} * rise)] = std::move(data);
+        }
+        const std::string before = segment_name(std::uint64_t{segments - 1} * rise);
+        if (segments > 1 && (head & 64U) != 0) {
+            folder.files.erase(before);
+        } else if (segments > 1 && (head & 128U) != 0) {
+            folder.files[before][48] ^= std::byte{1};
         }
     }
 
   private:
+    static Data data_of(const SegmentFacts& facts) {
+        const SegmentHeader header = make_segment_header(facts);
+        Data data(sizeof header);
+        std::memcpy(data.data(), &header, sizeof header);
+        return data;
+    }
     static void spoil(SegmentFacts& facts, unsigned how) {
         switch (how) {
             case 1:
@@ -116,6 +135,9 @@ class Script {
                 break;
             case 6:
                 facts.number = 99;
+                break;
+            case 7:
+                ++facts.previous;
                 break;
             default:
                 break;
@@ -240,6 +262,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const Reading strict = read(folder, false);
     const Reading lenient = read(folder, true);
     if (!strict.ok) {
+        require(!lenient.ok || !lenient.report.damages.empty(), "what is refused is listed");
         return 0;
     }
     require(lenient.ok && lenient.report.damages.empty() && strict.lsns == lenient.lsns,

@@ -82,6 +82,8 @@ def log():
     yield b"\1" + life + op(record | message | ends) + life
     for spoiled in range(1, 8):
         yield bytes((1 | spoiled << 2,)) + life + op(record | message | ends) + put
+    for chain in (32, 64, 128, 32 | 64, 32 | 128):                          # gaps, missing, a damaged header
+        yield bytes((2 | chain,)) + (life + op(record | message | ends)) * 2 + put
     yield b"\0" + put + op(wrong | message, 0, b"payload") + put          # damage: it was confirmed
     yield b"\0" + put + op(raw, 0, bytes(range(56)))                        # a torn end
     yield b"\0" + put + op(zeros, 200) + put

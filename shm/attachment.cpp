@@ -96,12 +96,17 @@ struct Visitor {
     Directory directory;
     ChunkPool pool;
     Reaper reaper;
+    LogTable log;
     explicit Visitor(Segment& segment)
         : pool(segment.base(),
                segment.classes(),
                reinterpret_cast<std::atomic<std::uint8_t>*>(
                    segment.region(RegionKind::slab_hints).data()),
-               &segment.data()) {
+               &segment.data()),
+          log(segment.region(RegionKind::log)) {
+        if (log.on()) {
+            pool.write_endings_to(&log);
+        }
         table.start(&segment);
         directory.start(&segment, &pool, 0);
         reaper.start(&table,
@@ -268,6 +273,10 @@ Result<std::shared_ptr<Attachment>> Attachment::adopt(Segment segment, std::uint
                         &a.segment_.data());
     a.threads_ = {reinterpret_cast<ThreadRecord*>(a.segment_.region(RegionKind::threads).data()),
                   a.segment_.threads_max()};
+    a.log_ = LogTable(a.segment_.region(RegionKind::log));
+    if (a.log_.on()) {
+        a.pool_.write_endings_to(&a.log_);
+    }
     a.pool_waiters_ = &a.segment_.pool_waiters();
     a.settings_ =
         Settings(reinterpret_cast<SettingsBlock*>(a.segment_.region(RegionKind::settings).data()));
@@ -285,6 +294,14 @@ Result<std::shared_ptr<Attachment>> Attachment::adopt(Segment segment, std::uint
     a.check_deaths();
     a.start_janitor();
     return made;
+}
+
+std::shared_ptr<void> Attachment::companion(const std::function<std::shared_ptr<void>()>& make) {
+    const std::lock_guard hold(companion_mutex_);
+    if (companion_ == nullptr) {
+        companion_ = make();
+    }
+    return companion_;
 }
 
 Attachment::~Attachment() {

@@ -15,12 +15,14 @@
 #include "shm/directory.hpp"
 #include "shm/doorbell.hpp"
 #include "shm/lease_keeper.hpp"
+#include "shm/log_table.hpp"
 #include "shm/process_table.hpp"
 #include "shm/reaper.hpp"
 #include "shm/segment.hpp"
 #include "shm/settings.hpp"
 #include "shm/thread_context.hpp"
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -128,6 +130,10 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     [[nodiscard]] std::span<ThreadRecord> threads() noexcept { return threads_; }
     [[nodiscard]] Calls calls() noexcept { return {&pool_, &processes_, threads_}; }
     [[nodiscard]] Leases leases() noexcept { return {&pool_, slot_}; }
+    [[nodiscard]] LogTable& log() noexcept { return log_; }
+    // What others keep with this attachment, made at the first call; ends with it.
+    [[nodiscard]] std::shared_ptr<void> companion(
+        const std::function<std::shared_ptr<void>()>& make);
     [[nodiscard]] IdempotencyStore& idempotency() noexcept { return directory_.idempotency(); }
     [[nodiscard]] LeaseKeeper keeper() noexcept { return {&pool_, &directory_, threads_, slot_}; }
     [[nodiscard]] WaiterMap& pool_waiters() noexcept { return *pool_waiters_; }
@@ -167,6 +173,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     Segment segment_;
     ChunkPool pool_;
     ProcessTable processes_;
+    LogTable log_;
     Directory directory_;
     Reaper reaper_;
     std::span<ThreadRecord> threads_;
@@ -184,6 +191,8 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     Attachment* next_orphan_ = nullptr;
     std::mutex reap_mutex_;  // one reaping at a time in this process: it has one `reaping` word
     std::mutex keep_mutex_;  // one pass of the lease keeper at a time in this process
+    std::mutex companion_mutex_;  // guards companion_
+    std::shared_ptr<void> companion_;
     std::thread janitor_;
     std::atomic<bool> janitor_stops_{false};
     int janitor_event_ = -1;

@@ -56,6 +56,8 @@ struct PoolCursor {
     std::uint32_t last_large = kNoChunk;  // the large chunk given back last, probably still free
 };
 
+class LogTable;
+
 class ChunkPool {
   public:
     ChunkPool() = default;
@@ -144,6 +146,10 @@ class ChunkPool {
         return classes_[k];
     }
 
+    // Where messages that are in the domain's log note that they ended; null: there is none.
+    void write_endings_to(LogTable* log) noexcept { log_ = log; }
+    [[nodiscard]] LogTable* log() const noexcept { return log_; }
+
     // CAS FREE -> OWNED(me). Public for the tests that race it.
     [[nodiscard]] bool take(std::uint32_t chunk, std::uint32_t me) noexcept;
 
@@ -178,6 +184,7 @@ class ChunkPool {
 
     std::byte* base_ = nullptr;
     DataSegments* data_ = nullptr;
+    LogTable* log_ = nullptr;
     std::uint32_t chunk_count_ = 0;  // through grown()
     std::uint32_t class_count_ = 0;  // through grown()
     std::uint32_t first_classes_ = 0;

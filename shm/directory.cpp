@@ -288,6 +288,7 @@ Found Directory::write_entry(std::uint32_t index,
     info.delivery = spec.delivery;
     info.lease_ns = spec.lease_ns;
     info.deliveries_max = spec.deliveries_max;
+    info.durable_log_id = spec.log_id;
     info.dead_letter_entry = spec.dead_letter_entry;
     info.dead_letter_generation = spec.dead_letter_generation;
     info.idempotency = spec.idempotency.on;
@@ -297,7 +298,7 @@ Found Directory::write_entry(std::uint32_t index,
     info.idempotency_bytes_max = spec.idempotency.bytes_max;
     info.idempotency_ttl_ns = spec.idempotency.ttl_ns;
     info.options_hash = spec.options_hash;
-    info.created_ns = read_clock(CLOCK_REALTIME);
+    info.created_ns = spec.created_ns != 0 ? spec.created_ns : read_clock(CLOCK_REALTIME);
     DirectoryEntry& e = entries_[index];
     // relaxed: changed only under the lock, which we hold
     const std::uint64_t generation = entry_generation(e.word.load(std::memory_order_relaxed)) + 1;

@@ -50,6 +50,10 @@ struct Found {
     [[nodiscard]] Family family() const { return family_of(kind()); }
     // Whether its chunks carry a LeaseBlock.
     [[nodiscard]] bool leased() const { return info.delivery != 0; }
+    // Of durable queues: their number in the log.
+    [[nodiscard]] std::uint32_t log_number() const {
+        return static_cast<std::uint32_t>(info.durable_log_id);
+    }
     [[nodiscard]] std::uint64_t dest() const {
         return make_dest(entry, generation, leased() ? Lane::leased : Lane::main);
     }
@@ -86,6 +90,8 @@ struct DestinationSpec {
     std::uint32_t dead_letter_entry = 0;
     std::uint32_t dead_letter_generation = 0;
     IdempotencySpec idempotency{};
+    std::uint64_t log_id = 0;      // of durable queues: their number in the log | kLogSynced
+    std::uint64_t created_ns = 0;  // wall clock; 0 = now
 };
 
 class Directory {

@@ -163,6 +163,10 @@ inline constexpr std::uint8_t kIdempotencyEvicts = 1;    // when full: the oldes
 inline constexpr std::uint8_t kIdempotencyReruns = 2;    // what is uncertain runs again
 inline constexpr std::uint8_t kIdempotencyRequired = 4;  // requests need an id
 
+// Of a durable queue: its number in the domain's log, never used again; whether its messages are synced before they are
+// confirmed.
+inline constexpr std::uint64_t kLogSynced = 1ULL << 32U;
+
 // The control block of a destination: what `create` fixed, immutable while LIVE or CLOSED. Read and
 // written as 45 words, each atomically (directory.cpp), because readers take no lock.
 struct EntryInfo {
@@ -258,6 +262,7 @@ enum class RegionKind : std::uint32_t {
     settings = 18,
     delays = 19,
     access = 20,
+    log = 21,  // log_layout.hpp; one page where the domain has none
 };
 inline constexpr std::uint16_t kRegionRequired =
     1;  // a reader that does not know the kind must refuse

@@ -3,6 +3,7 @@
 #include "shm/base/bug.hpp"
 #include "shm/base/clock.hpp"
 #include "shm/base/step.hpp"
+#include "shm/log_table.hpp"
 
 #include <algorithm>
 #include <new>
@@ -358,6 +359,9 @@ Status LeaseKeeper::bury(const LeasedQueue& queue,
     if (status == Status::ok) {
         // relaxed: a statistic
         entry.dead_lettered.fetch_add(1, std::memory_order_relaxed);
+        if (leases_.logged_seen(chunk) != 0) {
+            pool_->log()->note_moved(chunk);  // of whatever lies there when it is written
+        }
         wake(dead->ring.control().items, threads_, [&] { return dead->ring.readable(); });
     } else {
         // No dead letters, or no room for them: it ends here, and is counted where it could not go.

@@ -3,6 +3,7 @@
 #include "shm/base/bug.hpp"
 #include "shm/base/clock.hpp"
 #include "shm/base/step.hpp"
+#include "shm/log_table.hpp"
 
 namespace telpher::shm {
 
@@ -53,12 +54,15 @@ Leases::Begun Leases::begin(std::uint32_t chunk,
     if (returned >> 24 == (generation & kLowGenerationMask)) {
         begun.reason = static_cast<ReturnReason>(static_cast<std::uint8_t>(returned));
     }
-    if (sequence != 0) {
+    if (logged_seen(chunk) != 0) {
+        sequence = 0;  // its number in the log
+    } else if (sequence != 0) {
         SHM_STEP("lease.begin.sequence");
         b.sequence.store(sequence, std::memory_order_relaxed);  // relaxed: as above
     }
     // relaxed: as above
-    begun.sequence = sequence != 0 ? sequence : b.sequence.load(std::memory_order_relaxed);
+    begun.sequence =
+        (sequence != 0 ? sequence : b.sequence.load(std::memory_order_relaxed)) & ~kLogged;
     SHM_STEP("lease.begin.deadline");
     // relaxed: names its generation; published by the note
     b.deadline.store(make_moment(generation, until_us), std::memory_order_relaxed);
@@ -110,8 +114,26 @@ bool Leases::read_by_others(std::uint32_t chunk, std::uint64_t but) const noexce
     return any && !bug(Bug::readers_not_noted);
 }
 
+void Leases::set_logged(std::uint32_t chunk, std::uint64_t lsn) const noexcept {
+    SHM_STEP("lease.logged");
+    // relaxed: the chunk is ours, and published by its commit
+    block(chunk).sequence.store(kLogged | lsn, std::memory_order_relaxed);
+}
+
+std::uint64_t Leases::logged_seen(std::uint32_t chunk) const noexcept {
+    const std::uint64_t sequence = pool_->log() != nullptr ? glance(block(chunk).sequence) : 0;
+    return (sequence & kLogged) != 0 ? sequence & kLsnMask : 0;
+}
+
+void Leases::end_logged(std::uint64_t lsn) const noexcept {
+    if (lsn != 0) [[unlikely]] {
+        pool_->log()->note_ended(lsn);
+    }
+}
+
 // Killed before the CAS: the lease goes on, and our reaper parks the message: it is handed out again.
-// After it: OWNED by us or LINGERING.
+// After it: OWNED by us or LINGERING; one that is in the log, and not noted as ended, comes again when the domain is
+// built again.
 Status Leases::acknowledge(std::uint32_t chunk,
                            std::uint64_t claimed,
                            PoolCursor* cursor) const noexcept {
@@ -124,6 +146,7 @@ Status Leases::acknowledge(std::uint32_t chunk,
         lose(chunk, claimed);
         return Status::lease_expired;
     }
+    const std::uint64_t lsn = logged_seen(chunk);
     std::uint64_t expected = claimed;
     SHM_STEP("lease.ack.cas");
     if (bug(Bug::acknowledged_by_store)) {
@@ -137,6 +160,7 @@ Status Leases::acknowledge(std::uint32_t chunk,
         lose(chunk, claimed);
         return Status::lease_expired;
     }
+    end_logged(lsn);
     if (cursor != nullptr) {
         pool_->release(chunk, me_, *cursor);
     } else {
@@ -148,6 +172,7 @@ Status Leases::acknowledge(std::uint32_t chunk,
 bool Leases::settle(std::uint32_t chunk, std::uint64_t seen) const noexcept {
     const std::uint64_t generation = (word_generation(seen) + 1) & kGenerationMask;
     const bool read = read_by_others(chunk, 0);
+    const std::uint64_t lsn = logged_seen(chunk);
     const std::uint64_t next =
         make_word(read ? ChunkState::lingering : ChunkState::free, 0, generation);
     SHM_STEP("lease.settle.cas");
@@ -160,6 +185,7 @@ bool Leases::settle(std::uint32_t chunk, std::uint64_t seen) const noexcept {
             std::memory_order_relaxed)) {  // failure: another was faster
         return false;
     }
+    end_logged(lsn);
     if (read) {
         free_if_unread(chunk, next);
     } else {

@@ -60,6 +60,8 @@ class Leases {
     // ---- the producer -------------------------------------------------------------------------
     // Fills the block of a chunk that is ours, before each attempt to commit it.
     void open(std::uint32_t chunk) const noexcept;
+    // Of a chunk that is ours and open: its message is in the domain's log, under that number.
+    void set_logged(std::uint32_t chunk, std::uint64_t lsn) const noexcept;
     // Leaves a chunk that is ours and open to the queue of `dest`, not to be handed out before `due_us`. From its
     // last store on it is sent, and not ours.
     void park_offer(std::uint32_t chunk, std::uint64_t dest, std::uint64_t due_us) const noexcept;
@@ -105,6 +107,8 @@ class Leases {
     // Of a chunk that may have its next life already, too.
     [[nodiscard]] std::uint64_t sequence_seen(std::uint32_t chunk) const noexcept;
     [[nodiscard]] std::uint64_t dead_seen(std::uint32_t chunk) const noexcept;
+    // Its number in the domain's log, 0 = it is not there.
+    [[nodiscard]] std::uint64_t logged_seen(std::uint32_t chunk) const noexcept;
     [[nodiscard]] std::uint32_t deliveries_seen(std::uint32_t chunk) const noexcept;
     // Ends the lease `claimed`, whoever has it. False: the word has changed.
     [[nodiscard]] bool expire(std::uint32_t chunk,
@@ -174,6 +178,7 @@ class Leases {
     // The note of our lease `generation`; null: there was no place for it.
     [[nodiscard]] Word* note_of(std::uint32_t chunk, std::uint64_t generation) const noexcept;
     void note(std::uint32_t chunk, std::uint64_t generation) const noexcept;
+    void end_logged(std::uint64_t lsn) const noexcept;
     void take_note_away(std::uint32_t chunk, std::uint64_t generation) const noexcept;
 
     ChunkPool* pool_ = nullptr;

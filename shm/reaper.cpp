@@ -3,6 +3,7 @@
 #include "shm/base/bug.hpp"
 #include "shm/base/step.hpp"
 #include "shm/doorbell.hpp"
+#include "shm/log_table.hpp"
 
 #include <algorithm>
 #include <vector>
@@ -79,6 +80,9 @@ bool Reaper::sweep(std::uint64_t identity, std::uint32_t me) {
     if (bug(Bug::attached_cleared_first)) {
         clear_attached(slot);
     }
+    if (pool_->log() != nullptr) {
+        pool_->log()->sweep(identity);
+    }
     bool complete = true;
     for (std::uint32_t k = 0; k < pool_->class_count(); ++k) {
         const ChunkClass& c = pool_->chunk_class(k);
@@ -89,6 +93,9 @@ bool Reaper::sweep(std::uint64_t identity, std::uint32_t me) {
     }
     if (!complete) {
         return false;
+    }
+    if (pool_->log() != nullptr) {
+        pool_->log()->sweep_written(identity, *pool_);
     }
     if (bug(Bug::records_reaped_last)) {
         directory_->idempotency().reap(slot, *directory_);

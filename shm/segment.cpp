@@ -2,6 +2,7 @@
 
 #include "shm/base/clock.hpp"
 #include "shm/base/step.hpp"
+#include "shm/log_layout.hpp"
 #include "shm/shm_file.hpp"
 
 #include <sys/stat.h>
@@ -175,6 +176,14 @@ Result<Segment> Segment::create(const SegmentPlan& plan) {
     segment.adopt(header);
     const auto hints = segment.region(RegionKind::slab_hints);
     std::memset(hints.data(), 1, hints.size());
+    if (!plan.log_path.empty()) {
+        auto& log = *reinterpret_cast<LogControl*>(segment.region(RegionKind::log).data());
+        plan.log_path.copy(log.path, sizeof log.path);
+        log.path_bytes = static_cast<std::uint32_t>(plan.log_path.size());
+        log.segment_bytes = plan.log_segment_bytes;
+        // relaxed: published by S1
+        log.state.store(static_cast<std::uint32_t>(LogState::building), std::memory_order_relaxed);
+    }
     SHM_STEP("segment.create.ready");
     // S1: pairs with attachment.cpp:S2. Whoever sees `ready` sees the complete header.
     segment.header_->state.store(static_cast<std::uint32_t>(DomainState::ready),

@@ -54,6 +54,8 @@ struct SegmentPlan {
     std::uint32_t temporary_queues_max = 50;        // of one client
     std::uint32_t idempotency_records = 1U << 15;
     std::uint64_t options_hash = 0;
+    std::string log_path{};  // where its log lies; empty: it has none
+    std::uint64_t log_segment_bytes = 0;
 };
 
 class Segment {

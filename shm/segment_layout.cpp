@@ -1,6 +1,7 @@
 // Laying out a new segment, and checking the layout of one that was found.
 
 #include "shm/idempotency_layout.hpp"
+#include "shm/log_layout.hpp"
 #include "shm/segment.hpp"
 
 #include <algorithm>
@@ -20,7 +21,7 @@ constexpr std::array<Share, 8> kShares = {
     {{128, 14}, {256, 12}, {384, 10}, {512, 10}, {1152, 14}, {4224, 14}, {16512, 13}, {65664, 13}}};
 
 // Bit k: kind k. Each of them is there.
-constexpr std::uint32_t kKnownRegions = 0b1'1111'1110U | 1U << 16U | 1U << 18U;
+constexpr std::uint32_t kKnownRegions = 0b1'1111'1110U | 1U << 16U | 1U << 18U | 1U << 21U;
 
 // What limits.message_bytes may be.
 constexpr std::uint64_t kMessageBytesMin = 2048;
@@ -61,6 +62,8 @@ std::uint64_t region_bytes_min(const SegmentHeader& h, RegionKind kind) {
             return idempotency_bytes(kRecordsMin);
         case RegionKind::settings:
             return sizeof(SettingsBlock);
+        case RegionKind::log:
+            return sizeof(LogControl);
         default:
             return 1;
     }
@@ -234,6 +237,9 @@ Result<void> plan_layout(const SegmentPlan& plan, SegmentHeader& header) {
             return out_of_range(r.field, r.value, r.low, r.high);
         }
     }
+    if (plan.log_path.size() > kLogPathMax) {
+        return out_of_range("bytes of log.directory", plan.log_path.size(), 1, kLogPathMax);
+    }
     if (plan.mode != 0600 && plan.mode != 0660) {
         return Error{Status::bad_request, 0, "file_mode must be 0600 or 0660"};
     }
@@ -270,6 +276,7 @@ Result<void> plan_layout(const SegmentPlan& plan, SegmentHeader& header) {
     writer.add(RegionKind::settings, region_bytes_min(header, RegionKind::settings));
     writer.add(RegionKind::slab_hints, first / kSlabChunks);
     writer.add(RegionKind::idempotency, idempotency_bytes(plan.idempotency_records));
+    writer.add(RegionKind::log, plan.log_path.empty() ? sizeof(LogControl) : kLogBytes);
     writer.add(RegionKind::rings, plan.ring_bytes);
     const std::uint64_t chunks_at = writer.offset();
     writer.add(RegionKind::chunks, bytes);

@@ -49,7 +49,13 @@ struct ServerOptions {
     std::optional<Lifetime> lifetime{};
     std::optional<DomainLimits> limits{};
     std::optional<std::uint32_t> file_mode{};  // 0600 (default) or 0660: who may attach
-    Duration wait{};                           // OpenMode::attach: how long to wait for the domain
+    // A folder of its own for the log of the domain's durable queues; made (0700) if only its last part is missing.
+    // A domain that is made with a folder that holds its log already is built again from it before anybody
+    // else is admitted. Fixed at creation. Empty: it has no log, or (mode attach) whatever it has.
+    std::string log_directory{};
+    // Of each of its files, a multiple of 4096 from 64 KiB to 256 MiB; larger messages get larger files.
+    std::size_t log_segment_bytes = 64U << 20U;
+    Duration wait{};  // OpenMode::attach: how long to wait for the domain
     WaitStrategy wait_strategy = WaitStrategy::balanced;
     std::optional<RetryPolicy> retry{};  // of its sends, offers and publishes; nothing: no retries
 };
@@ -85,9 +91,14 @@ struct ConnectOptions {
     RetryReport* retry_report = nullptr;  // of `connect`
 };
 
-// What an offer to a full queue does: waits or fails (`bounded`), or drops the oldest message
-// (`circular`).
-enum class QueueKind : std::uint8_t { bounded, circular };
+// What an offer to a full queue does: waits or fails (`bounded`, `durable`), or drops the oldest message
+// (`circular`). Messages of a `durable` queue that are durable (Message::durable) are in the domain's log, too.
+enum class QueueKind : std::uint8_t { bounded, circular, durable };
+
+// What a durable message has survived when its offer returns:
+//   power    the death of all processes, and of the machine: it was synced to the disk (fdatasync)
+//   process  the death of all processes; a loss of power takes what the kernel had not written yet, some 30 s
+enum class Durability : std::uint8_t { power, process };
 
 struct QueueOptions {
     std::uint32_t capacity = 1024;  // messages, 1..16'777'215
@@ -112,6 +123,8 @@ struct QueueOptions {
     // Messages that carry a request id are remembered: one that is offered again is accepted again, with
     // the first one's sequence number, and not enqueued. Nothing: each offer is a new message.
     std::optional<Idempotency> idempotency{};
+    Durability durability =
+        Durability::power;  // of a durable queue, which needs delivery = at_least_once
 };
 
 struct TemporaryQueueOptions {

@@ -31,18 +31,20 @@ enum class Bug {
     reaper_frees_calls,        // a reaper frees what the dead server had claimed, and tells nobody
     caller_not_checked,        // nobody looks whether the caller of an answered call still lives
     second_chunk_kept,         // who frees an answer forgets the chunk that it names
-    acknowledged_by_store,  // a consumer acknowledges by a store, whoever has the message by then
-    readers_not_noted,      // nobody looks who reads under a lease that expired
-    readers_not_forgotten,  // a reaper leaves the notes of dead readers
-    reaper_frees_leased,    // a reaper frees what the dead had leased
-    due_after_parked,       // an offer for later is parked before its time is noted
-    parked_not_sought,      // after a death nobody looks for what was parked
-    proposal_not_checked,   // who proposes a request does not look whether another did
-    response_not_kept,      // a reaper frees a response that a record names
-    uncertain_forgotten,    // a reaper forgets what the dead ran
-    offer_not_noted,        // an offer does not say which chunk it commits
-    reaper_frees_oneway,    // a reaper frees the one-way requests of the dead
-    records_reaped_last,    // a reaper frees chunks before it looks what became of offers
+    acknowledged_by_store,   // a consumer acknowledges by a store, whoever has the message by then
+    readers_not_noted,       // nobody looks who reads under a lease that expired
+    readers_not_forgotten,   // a reaper leaves the notes of dead readers
+    reaper_frees_leased,     // a reaper frees what the dead had leased
+    due_after_parked,        // an offer for later is parked before its time is noted
+    parked_not_sought,       // after a death nobody looks for what was parked
+    proposal_not_checked,    // who proposes a request does not look whether another did
+    response_not_kept,       // a reaper frees a response that a record names
+    uncertain_forgotten,     // a reaper forgets what the dead ran
+    offer_not_noted,         // an offer does not say which chunk it commits
+    reaper_frees_oneway,     // a reaper frees the one-way requests of the dead
+    settled_before_written,  // who writes the log confirms before it has written
+    written_ends_always,     // a reaper ends what the dead had written, though it is in its queue
+    records_reaped_last,     // a reaper frees chunks before it looks what became of offers
 };
 #ifdef TELPHER_STEPS
 inline Bug seeded_bug = Bug::none;

@@ -161,6 +161,14 @@ LockResult try_lock_byte(int descriptor, std::uint64_t offset) noexcept {
     return errno == EAGAIN || errno == EACCES ? LockResult::busy : LockResult::failed;
 }
 
+LockResult try_share_byte(int descriptor, std::uint64_t offset) noexcept {
+    struct flock lock = byte_lock(F_RDLCK, offset);
+    if (fcntl(descriptor, F_OFD_SETLK, &lock) == 0) {
+        return LockResult::locked;
+    }
+    return errno == EAGAIN || errno == EACCES ? LockResult::busy : LockResult::failed;
+}
+
 void unlock_byte(int descriptor, std::uint64_t offset) noexcept {
     struct flock lock = byte_lock(F_UNLCK, offset);
     static_cast<void>(fcntl(descriptor, F_OFD_SETLK, &lock));

@@ -40,6 +40,8 @@ void watch_forks(void (*in_child)());
 // (all of its threads) whatever other descriptors of the file it closes. Never waits.
 enum class LockResult { locked, busy, failed };
 LockResult try_lock_byte(int descriptor, std::uint64_t offset) noexcept;
+// The same beside others that share it.
+LockResult try_share_byte(int descriptor, std::uint64_t offset) noexcept;
 void unlock_byte(int descriptor, std::uint64_t offset) noexcept;
 // Whether another open file description holds the byte. `failed` counts as held: never a false
 // death.

@@ -47,6 +47,12 @@ Result<std::size_t> QueueCore::offer_n(std::span<const Message> messages,
     if (const Status status = refuse(timeout); status != Status::ok) {
         return explain(status, timeout);
     }
+    if (durable_ && !messages.empty() && budget_ == 0 && !memory_.on() &&
+        std::all_of(messages.begin(), messages.end(), [](const Message& message) {
+            return message.is_durable();
+        })) {
+        return offer_n_durable(messages, timeout, stop);
+    }
     auto context = attachment_.context();
     if (!context) {
         return context.error();
@@ -56,7 +62,7 @@ Result<std::size_t> QueueCore::offer_n(std::span<const Message> messages,
     std::size_t unannounced = 0;
     for (const Message& message : messages) {
         if (budget_ == 0 && !memory_.on() && message.check() && !message.delay() &&
-            offer_quietly(**context, message) == Status::ok) [[likely]] {
+            !message.is_durable() && offer_quietly(**context, message) == Status::ok) [[likely]] {
             ++accepted;
             ++unannounced;
             continue;

@@ -31,6 +31,7 @@ QueueCore::QueueCore(std::shared_ptr<DomainCore> domain,
       source_(attachment_, {&closed_, &domain_->closed()}, head_bytes_),
       created_(created),
       circular_(found.info.kind == static_cast<std::uint8_t>(shm::Kind::circular)),
+      durable_(found.kind() == shm::Kind::durable),
       foreign_(found.info.owner != 0 && found.info.owner != attachment_.identity()),
       budget_(found.info.byte_budget),
       memory_(attachment_, found),
@@ -55,7 +56,7 @@ Result<Queue> QueueCore::open(std::shared_ptr<DomainCore> domain,
                               const shm::Found& found,
                               bool created) {
     const auto kind = static_cast<shm::Kind>(found.info.kind);
-    if (kind != shm::Kind::queue && kind != shm::Kind::circular && kind != shm::Kind::temporary) {
+    if (shm::family_of(kind) != shm::Family::queue || kind == shm::Kind::none) {
         return Error{Status::mismatch, 0, "'" + found.name() + "' is not a queue"};
     }
     shm::Directory& directory = domain->attachment().directory();
@@ -176,6 +177,11 @@ Result<std::uint64_t> QueueCore::offer_checked(const Fields& message,
     if (const Status status = refuse(timeout); status != Status::ok) [[unlikely]] {
         return explain(status, timeout);
     }
+    if (message.is_durable()) [[unlikely]] {
+        if (auto fits = check_durable(); !fits) {
+            return fits.error();
+        }
+    }
     if (memory_.on()) [[unlikely]] {
         return offer_once(MessageView(message.parts()), timeout, stop);
     }
@@ -218,13 +224,17 @@ Result<std::uint64_t> QueueCore::offer_new(const Fields& message,
         chunk = *found;
     }
     wire::encode(message, stamp(*context), message_in(chunk).first(bytes));
+    if (message.is_durable()) [[unlikely]] {
+        return offer_durable(*context, {chunk, bytes}, timeout, stop);
+    }
     if (delay) [[unlikely]] {
         return offer_later(*context, chunk, *delay);
     }
     std::uint64_t position = 0;
     const Status status = send(*context, chunk, timeout, stop, &position);
     if (status == Status::ok) [[likely]] {
-        return found_.info.sequence_base + position + 1;
+        // Numbers of a durable queue are the log's.
+        return durable_ ? 0 : found_.info.sequence_base + position + 1;
     }
     pool.release(chunk, attachment_.slot(), context->cursor);
     return explain(status, timeout);
@@ -268,7 +278,7 @@ Result<std::uint64_t> QueueCore::offer(Loan& loan, Duration timeout, const std::
     loan.bytes_ = {};
     loan.payload_ = {};
     shm::count_up((*context)->returned);
-    return found_.info.sequence_base + position + 1;
+    return durable_ ? 0 : found_.info.sequence_base + position + 1;
 }
 
 Result<Loan> QueueCore::loan(const wire::LoanPlan& plan, Duration timeout) {
@@ -291,6 +301,9 @@ Status QueueCore::commit(shm::ThreadContext& context,
     }
     if (leased_) {
         attachment_.leases().open(chunk);
+        if (context.logged != 0) [[unlikely]] {
+            attachment_.leases().set_logged(chunk, context.logged);
+        }
     }
     const Status status =
         ring_.commit(chunk, attachment_.slot(), *context.record, position, context.note);

@@ -16,6 +16,7 @@
 #include "src/broker/request_memory.hpp"
 #include "src/broker/waiter.hpp"
 #include "src/broker/watch.hpp"
+#include "src/store/shared_log.hpp"
 #include "src/wire/codec.hpp"
 
 #include <atomic>
@@ -146,6 +147,33 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
                                       std::uint32_t chunk,
                                       const WaitOptions& options,
                                       std::uint64_t* position);
+    // ---- of durable messages (queue_durable.cpp) ----
+    struct Encoded {
+        std::uint32_t chunk;
+        std::size_t bytes;
+    };
+    [[nodiscard]] Result<void> check_durable() const;
+    [[nodiscard]] store::Pending pending(std::uint32_t chunk, std::size_t bytes) const;
+    [[nodiscard]] Status wait_for_room(shm::ThreadContext& context,
+                                       Duration timeout,
+                                       const std::stop_token& stop);
+    [[nodiscard]] Status send_logged(shm::ThreadContext& context,
+                                     const store::Pending& message,
+                                     Duration timeout,
+                                     const std::stop_token& stop);
+    [[nodiscard]] std::optional<std::chrono::milliseconds> delay_in(
+        const store::Pending& message) const;
+    [[nodiscard]] Result<std::uint64_t> offer_durable(shm::ThreadContext& context,
+                                                      Encoded message,
+                                                      Duration timeout,
+                                                      const std::stop_token& stop);
+    [[nodiscard]] Result<std::size_t> offer_n_durable(std::span<const Message> messages,
+                                                      Duration timeout,
+                                                      const std::stop_token& stop);
+    [[nodiscard]] Result<void> fill_slice(shm::ThreadContext& context,
+                                          std::span<const Message> messages,
+                                          Duration timeout,
+                                          std::vector<store::Pending>& slice);
     [[nodiscard]] Result<void> check_budget(std::size_t message_bytes) const;
     [[nodiscard]] bool within_budget(std::uint32_t chunk) noexcept;
     void wake_producers() noexcept;
@@ -207,6 +235,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     ChunkSource source_;
     bool created_;
     bool circular_;
+    bool durable_;
     bool foreign_;  // a temporary queue of another process: not ours to consume
     std::uint64_t budget_;
     ByteMeter meter_;

@@ -33,6 +33,9 @@ Result<std::uint64_t> QueueCore::offer_later(shm::ThreadContext& context,
     const std::uint64_t now = shm::monotonic_ns() / 1000;
     const std::uint64_t due = now + static_cast<std::uint64_t>(delay.count()) * 1000;
     leases.open(chunk);
+    if (context.logged != 0) {
+        leases.set_logged(chunk, context.logged);
+    }
     if (context.note != nullptr) {
         // The word as it will be PARKED: killed before the store, the record sees the one before.
         // relaxed, both: the word is ours; the note is published by the store

@@ -47,7 +47,7 @@ Status QueueCore::take(shm::ThreadContext& context, Delivery& delivery, Error* e
             attachment_.charge(chunk);
             delivery.held_ = {&attachment_, chunk};
             delivery.sequence_ =
-                position == kReturned ? 0 : found_.info.sequence_base + position + 1;
+                position == kReturned || durable_ ? 0 : found_.info.sequence_base + position + 1;
             delivery.dropped_before_ = circular_ ? tell_dropped() : 0;
             if (leased_) [[unlikely]] {
                 begin_lease(delivery, claimed);

@@ -56,7 +56,10 @@ Result<QueueStatus> QueueCore::status() const {
     }
     QueueStatus status;
     status.name = name_;
-    status.kind = found_.info.owner != 0 ? "temporary" : circular_ ? "circular" : "bounded";
+    status.kind = found_.info.owner != 0 ? "temporary"
+                  : circular_            ? "circular"
+                  : durable_             ? "durable"
+                                         : "bounded";
     status.capacity = ring_.capacity();
     status.polled = ring_.claimed();
     status.offered = ring_.committed();

@@ -4,6 +4,7 @@
 #include "shm/base/clock.hpp"
 #include "src/broker/parker.hpp"
 #include "src/broker/queue_core.hpp"
+#include "src/client/domain_log.hpp"
 #include "src/client/functions.hpp"
 #include "src/client/queue_spec.hpp"
 #include "src/wire/names.hpp"
@@ -94,7 +95,9 @@ Result<Queue> DomainCore::create_queue(std::string_view name, const QueueOptions
         spec.dead_letter_generation = static_cast<std::uint32_t>(dead->generation);
     }
     bool created = false;
-    auto found = create_in_directory(spec, &created);
+    auto found = spec.kind == shm::Kind::durable
+                     ? create_durable(*this, spec, options.dead_letter, &created)
+                     : create_in_directory(spec, &created);
     if (!found) {
         return found.error();
     }
@@ -120,22 +123,27 @@ Result<shm::Found> DomainCore::dead_letter_queue(const QueueOptions& like) {
     auto found = attachment_->directory().find(like.dead_letter);
     if (!found) {
         bool created = false;
-        auto made = create_in_directory(queue_spec(like.dead_letter,
-                                                   {.capacity = like.capacity,
-                                                    .kind = QueueKind::circular,
-                                                    .delivery = DeliveryMode::at_least_once,
-                                                    .lease = like.lease}),
-                                        &created);
+        const bool durable = like.kind == QueueKind::durable;
+        auto spec = queue_spec(like.dead_letter,
+                               {.capacity = like.capacity,
+                                .kind = durable ? QueueKind::durable : QueueKind::circular,
+                                .delivery = DeliveryMode::at_least_once,
+                                .lease = like.lease,
+                                .durability = durable ? like.durability : Durability::power});
+        auto made = durable ? create_durable(*this, spec, {}, &created)
+                            : create_in_directory(spec, &created);
         if (!made) {
             return made;
         }
         found = *made;
     }
-    if (!found->leased()) {
+    if (!found->leased() ||
+        (like.kind == QueueKind::durable && found->kind() != shm::Kind::durable)) {
         return Error{Status::mismatch,
                      0,
                      "dead_letter names queue '" + like.dead_letter + "', which exists with " +
-                         describe(*found) + "; it must be of delivery at_least_once"};
+                         describe(*found) + "; it must be of delivery at_least_once" +
+                         (like.kind == QueueKind::durable ? " and of kind durable" : "")};
     }
     return *found;
 }
@@ -175,10 +183,20 @@ Result<void> DomainCore::remove_queue(std::string_view name) {
     if (!found) {
         return found.error();
     }
+    Result<void> noted;
+    if (found->kind() == shm::Kind::durable) {
+        noted = note_removal(*this, *found);
+    }
     if (auto guard = attachment_->directory().lock()) {
         attachment_->directory().recycle();
     }
-    return {};
+    return noted;
+}
+
+Result<store::SharedLog*> DomainCore::log() { return open_log(*attachment_); }
+
+store::SharedLog* DomainCore::log_if_open() const noexcept {
+    return detail::log_if_open(*attachment_);
 }
 
 Result<bool> DomainCore::exists(std::string_view name) const {
@@ -303,6 +321,9 @@ void DomainCore::nudge_parker() noexcept {
 
 // No operation is pending: each holds a queue, and each queue holds us.
 DomainCore::~DomainCore() {
+    if (!attachment_->forked() && log_if_open() != nullptr && attachment_->usable() == Status::ok) {
+        log_if_open()->flush(true);  // what was acknowledged
+    }
     if (parker_ == nullptr) {
         return;
     }

@@ -24,6 +24,11 @@ inline constexpr Duration kWaitMax = std::chrono::hours(24 * 365);
 
 class Functions;
 class Parker;
+}  // namespace telpher::detail
+namespace telpher::store {
+class SharedLog;
+}  // namespace telpher::store
+namespace telpher::detail {
 
 class DomainCore : public std::enable_shared_from_this<DomainCore> {
   public:
@@ -73,6 +78,11 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     // Makes it look at everything, if it was started: something was closed.
     void nudge_parker() noexcept;
 
+    // The log, opened at the first call. Errors: as open_log (domain_log.hpp).
+    Result<store::SharedLog*> log();
+    // Of a domain whose log() has succeeded.
+    [[nodiscard]] store::SharedLog* log_if_open() const noexcept;
+
     [[nodiscard]] Functions& functions() noexcept { return *functions_; }
 
     // ok, closed, forked, domain_removed.
@@ -83,9 +93,11 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     [[nodiscard]] bool created() const noexcept { return created_; }
     [[nodiscard]] const std::string& name() const noexcept { return attachment_->segment().name(); }
 
+    // In the directory, whoever died before us.
+    Result<shm::Found> create_in_directory(const shm::DestinationSpec& spec, bool* created);
+
   private:
     static Result<void> check_capacity(std::uint32_t capacity);
-    Result<shm::Found> create_in_directory(const shm::DestinationSpec& spec, bool* created);
     Result<Queue> make_temporary(const TemporaryQueueOptions& options);
     void end_temporaries() noexcept;
     Result<shm::Found> make_topic(std::string_view name,

@@ -1,6 +1,7 @@
 // Finding or making the one attachment of this process to a domain.
 
 #include "src/client/domain_core.hpp"
+#include "src/client/domain_log.hpp"
 
 #include <algorithm>
 #include <map>
@@ -86,6 +87,19 @@ Result<Opened> open_attachment(const OpenRequest& request) {
     const auto deadline = std::chrono::steady_clock::now() + std::min(request.wait, kWaitMax);
     for (;;) {
         auto opened = try_open(request);
+        if (opened && !opened->created) {
+            const Status built = await_log(*opened->attachment);
+            if (built == Status::domain_not_found && request.mode != OpenMode::attach) {
+                continue;  // it was removed half built: it can be made again
+            }
+            if (built != Status::ok) {
+                return Error{built,
+                             0,
+                             "domain '" + std::string(request.name) +
+                                 "' was removed while it was being built from its log; a Server "
+                                 "that makes it builds it again"};
+            }
+        }
         if (opened || opened.status() != Status::domain_not_found ||
             std::chrono::steady_clock::now() >= deadline) {
             return opened;

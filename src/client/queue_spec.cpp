@@ -32,16 +32,40 @@ std::uint64_t options_hash(const QueueOptions& options) {
             add(static_cast<unsigned char>(c));
         }
     }
+    if (options.kind == QueueKind::durable) {
+        add(static_cast<std::uint64_t>(options.durability));
+    }
     return idempotency_hash(hash, options.idempotency);
+}
+
+const char* kind_text(QueueKind kind) {
+    return kind == QueueKind::circular  ? "kind circular and capacity "
+           : kind == QueueKind::durable ? "kind durable and capacity "
+                                        : "kind bounded and capacity ";
 }
 
 }  // namespace
 
 Result<void> check_queue_options(std::string_view name, const QueueOptions& options) {
-    if (options.kind > QueueKind::circular) {
+    if (options.kind > QueueKind::durable) {
         return wire::option_out_of_range("kind",
                                          std::to_string(static_cast<unsigned>(options.kind)),
-                                         "bounded (0) and circular (1)");
+                                         "bounded (0), circular (1) and durable (2)");
+    }
+    if (options.durability > Durability::process) {
+        return wire::option_out_of_range("durability",
+                                         std::to_string(static_cast<unsigned>(options.durability)),
+                                         "power (0) and process (1)");
+    }
+    if (options.kind == QueueKind::durable && options.delivery == DeliveryMode::at_most_once) {
+        return Error{
+            Status::bad_request,
+            0,
+            "a durable queue needs delivery = at_least_once: a message that is taken when it is "
+            "polled would be lost with its consumer"};
+    }
+    if (options.kind != QueueKind::durable && options.durability != Durability::power) {
+        return Error{Status::bad_request, 0, "durability needs kind = durable"};
     }
     if (options.delivery > DeliveryMode::at_least_once) {
         return wire::option_out_of_range("delivery",
@@ -89,7 +113,12 @@ Result<void> check_queue_options(std::string_view name, const QueueOptions& opti
 shm::DestinationSpec queue_spec(std::string_view name, const QueueOptions& options) {
     shm::DestinationSpec spec;
     spec.name = name;
-    spec.kind = options.kind == QueueKind::circular ? shm::Kind::circular : shm::Kind::queue;
+    spec.kind = options.kind == QueueKind::circular  ? shm::Kind::circular
+                : options.kind == QueueKind::durable ? shm::Kind::durable
+                                                     : shm::Kind::queue;
+    if (options.kind == QueueKind::durable && options.durability == Durability::power) {
+        spec.log_id = shm::kLogSynced;
+    }
     spec.capacity = options.capacity;
     spec.options_hash = options_hash(options);
     spec.byte_budget = options.byte_budget;
@@ -103,8 +132,7 @@ shm::DestinationSpec queue_spec(std::string_view name, const QueueOptions& optio
 }
 
 std::string describe(const QueueOptions& options) {
-    std::string text = options.kind == QueueKind::circular ? "kind circular and capacity "
-                                                           : "kind bounded and capacity ";
+    std::string text = kind_text(options.kind);
     text += std::to_string(options.capacity);
     if (options.byte_budget != 0) {
         text += " and byte_budget " + std::to_string(options.byte_budget);
@@ -123,6 +151,7 @@ std::string describe(const shm::Found& found) {
     const shm::EntryInfo& info = found.info;
     std::string text = found.kind() == shm::Kind::circular    ? "kind circular and capacity "
                        : found.kind() == shm::Kind::temporary ? "kind temporary and capacity "
+                       : found.kind() == shm::Kind::durable   ? "kind durable and capacity "
                                                               : "kind bounded and capacity ";
     text += std::to_string(info.capacity);
     if (info.byte_budget != 0) {

@@ -4,6 +4,7 @@
 #include "src/broker/causation.hpp"
 #include "src/broker/publish_operation.hpp"
 #include "src/client/domain_core.hpp"
+#include "src/client/domain_log.hpp"
 #include "src/client/retrier.hpp"
 
 namespace telpher {
@@ -61,6 +62,16 @@ Result<void> compare(const shm::Segment& segment,
     return {};
 }
 
+Result<void> compare_log(const shm::LogTable& log, const shm::SegmentPlan& plan) {
+    if (plan.log_path.empty() || (log.on() && log.path() == plan.log_path)) {
+        return {};
+    }
+    return Error{Status::mismatch,
+                 0,
+                 "domain '" + plan.name + "' exists with " +
+                     (log.on() ? "log_directory " + log.path() : std::string("no log_directory"))};
+}
+
 }  // namespace
 
 Result<Server> Server::open(std::string_view name, const ServerOptions& options) {
@@ -70,7 +81,13 @@ Result<Server> Server::open(std::string_view name, const ServerOptions& options)
     if (auto sound = options.retry ? options.retry->check() : Result<void>(); !sound) {
         return sound.error();
     }
-    const shm::SegmentPlan plan = plan_of(name, options);
+    auto log = detail::check_log_options(options);
+    if (!log) {
+        return log.error();
+    }
+    shm::SegmentPlan plan = plan_of(name, options);
+    plan.log_path = *log;
+    plan.log_segment_bytes = options.log_segment_bytes;
     auto opened = detail::open_attachment({name, options.mode, &plan, options.wait});
     if (!opened) {
         return opened.error();
@@ -79,12 +96,21 @@ Result<Server> Server::open(std::string_view name, const ServerOptions& options)
         if (auto same = compare(opened->attachment->segment(), plan, options); !same) {
             return same.error();
         }
+        if (auto same = compare_log(opened->attachment->log(), plan); !same) {
+            return same.error();
+        }
     }
     Server server(std::make_shared<detail::DomainCore>(
         std::move(opened->attachment), options.wait_strategy, opened->created));
     server.retrier_ = std::make_shared<detail::Retrier>(options.retry);
     server.retrier_->follow(server.core_->attachment().shared_from_this());
     server.retries_ = options.retry.has_value();
+    if (server.core_->created() && !plan.log_path.empty()) {
+        if (auto built = detail::build_from_log(*server.core_); !built) {
+            static_cast<void>(server.core_->remove());
+            return built.error();
+        }
+    }
     return server;
 }
 

@@ -64,6 +64,8 @@ class Log {
     // The payload of a record that was written, as it is on disk. Errors: corrupt, storage_failed.
     Result<std::vector<std::byte>> read(const Place& place) { return reader_->payload(place); }
 
+    // The same in all files of this log.
+    [[nodiscard]] const shm::Uuid& uuid() const { return uuid_; }
     // Where the next record will lie if it needs no other segment.
     [[nodiscard]] Place end() const { return {segments_.back().number, offset_ + pending_bytes_}; }
     [[nodiscard]] Lsn next_lsn() const { return next_lsn_; }

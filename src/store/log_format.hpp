@@ -86,6 +86,16 @@ struct DoneRange {
 };
 static_assert(sizeof(DoneRange) == 16);
 
+// The payload of a `state` that a domain writes: the message moved to the queue that the header names.
+struct MessageState {
+    std::uint64_t dead_wall_ms;        // when it became a dead letter, since 1970
+    std::uint32_t origin_destination;  // the queue that it came from
+    std::uint32_t deliveries;
+    std::uint8_t reason;  // ReturnReason
+    std::array<std::uint8_t, 7> reserved;
+};
+static_assert(sizeof(MessageState) == 24 && std::is_trivially_copyable_v<MessageState>);
+
 constexpr std::uint64_t aligned(std::uint64_t bytes) {
     return (bytes + kRecordAlign - 1) / kRecordAlign * kRecordAlign;
 }

@@ -151,25 +151,8 @@ class Folder final : public Storage {
     Folder(Descriptor descriptor, std::string path)
         : folder_(std::move(descriptor)), lock_(-1), path_(std::move(path)) {}
 
-    Result<void> lock() override {
-        Descriptor file(opened(kLockName, O_RDWR | O_CREAT));
-        if (!file.valid()) {
-            return failed("open", path_of(kLockName), errno);
-        }
-        switch (shm::try_lock_byte(file.get(), 0)) {
-            case shm::LockResult::locked:
-                lock_ = std::move(file);
-                return {};
-            case shm::LockResult::busy:
-                return Error{Status::not_permitted,
-                             0,
-                             path_ + " is in use: another process holds its file \"" + kLockName +
-                                 "\"; end that process, or use another folder"};
-            case shm::LockResult::failed:
-                break;
-        }
-        return failed("lock", path_of(kLockName), errno);
-    }
+    Result<void> lock() override { return hold(shm::try_lock_byte); }
+    Result<void> share() override { return hold(shm::try_share_byte); }
 
     Result<std::unique_ptr<File>> create(const std::string& name) override {
         Descriptor file(opened(name, O_RDWR | O_CREAT | O_EXCL));
@@ -244,6 +227,26 @@ class Folder final : public Storage {
     }
 
   private:
+    Result<void> hold(shm::LockResult (*how)(int, std::uint64_t) noexcept) {
+        if (!lock_.valid()) {
+            lock_ = Descriptor(opened(kLockName, O_RDWR | O_CREAT));
+        }
+        if (!lock_.valid()) {
+            return failed("open", path_of(kLockName), errno);
+        }
+        switch (how(lock_.get(), 0)) {
+            case shm::LockResult::locked:
+                return {};
+            case shm::LockResult::busy:
+                return Error{Status::not_permitted,
+                             0,
+                             path_ + " is in use: another process holds its file \"" + kLockName +
+                                 "\"; end that process, or use another folder"};
+            case shm::LockResult::failed:
+                break;
+        }
+        return failed("lock", path_of(kLockName), errno);
+    }
     [[nodiscard]] int opened(const std::string& name, int flags) const {
         // Without waiting: a pipe of that name would hold us up for ever.
         constexpr int kAlways = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;

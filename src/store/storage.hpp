@@ -52,6 +52,9 @@ class Storage {
 
     // Keeps every other holder out until this object ends. Error: not_permitted while another one holds the folder.
     virtual Result<void> lock() = 0;
+    // Keeps those out that lock, and lets those in that share; in place of our own lock() if there was one. Error:
+    // not_permitted while another one has locked the folder.
+    virtual Result<void> share() { return lock(); }
     // A new, empty file. Error: already_exists.
     virtual Result<std::unique_ptr<File>> create(const std::string& name) = 0;
     // Error: bad_request for what is no regular file.

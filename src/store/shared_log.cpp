@@ -1,0 +1,270 @@
+// Who waits for the disk, and who leads.
+
+#include "src/store/shared_log.hpp"
+
+#include "shm/base/clock.hpp"
+#include "shm/base/futex.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <fstream>
+#include <thread>
+
+namespace telpher::store {
+namespace {
+
+using shm::LogState;
+using shm::SubmissionState;
+
+// A leader that dies rings nobody: who waits looks that often.
+constexpr std::chrono::milliseconds kLookAgain{10};
+constexpr std::uint64_t kStoppedNs = 1'000'000'000;  // of a leader that is stopped
+constexpr std::uint64_t kHangsNs = 30'000'000'000;   // of one that runs
+
+// Whether the kernel says that the process is stopped, by a signal or a debugger.
+bool is_stopped(std::uint64_t pid) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+    std::string text;
+    std::getline(file, text);
+    const std::size_t name_end = text.rfind(')');
+    return name_end != std::string::npos && name_end + 2 < text.size() &&
+           (text[name_end + 2] == 'T' || text[name_end + 2] == 't');
+}
+
+}  // namespace
+
+SharedLog::SharedLog(shm::Attachment& attachment, std::unique_ptr<Storage> folder, Hooks hooks)
+    : attachment_(attachment),
+      table_(attachment.log()),
+      folder_(std::move(folder)),
+      hooks_(std::move(hooks)),
+      name_(attachment.segment().name()) {
+    std::copy_n(table_.control().log, uuid_.size(), uuid_.begin());
+    seed_ = seed_of(uuid_);
+}
+
+Error SharedLog::failure() const {
+    // relaxed: published by the state, or a hint
+    const auto error = static_cast<int>(table_.control().failure.load(std::memory_order_relaxed));
+    const std::string why = shm::errno_text(folder_->path_of("").c_str(), error);
+    if (table_.state() == LogState::failed) {
+        return {Status::storage_failed,
+                error,
+                "the log of domain '" + name_ +
+                    "' stopped, and nothing is confirmed any more: " + why +
+                    "; what waited may be on disk or not. End the domain's processes, remove "
+                    "the domain, mend the disk, and open the domain again"};
+    }
+    return {Status::storage_failed,
+            error,
+            "no room for more messages in the log of domain '" + name_ +
+                "', what is acknowledged is still taken: " + why};
+}
+
+void SharedLog::fail(const Error& error) {
+    table_.fail(error.os_error != 0 ? error.os_error : EIO);
+}
+
+// ---- who waits ---------------------------------------------------------------------------------
+
+bool SharedLog::put_up(Pending& message) {
+    if (message.submission == shm::LogTable::kNone && message.status == Status::none) {
+        message.submission = table_.submit(attachment_.identity(),
+                                           {.chunk = message.chunk,
+                                            .offset = message.offset,
+                                            .bytes = message.bytes,
+                                            .destination = message.destination,
+                                            .sync = message.sync});
+    }
+    return message.submission != shm::LogTable::kNone;
+}
+
+bool SharedLog::settled(Pending& message, std::uint64_t* seen) const {
+    if (message.status != Status::none) {
+        return true;
+    }
+    *seen = table_.look(message.submission);
+    if (shm::submission_state(*seen) == SubmissionState::done) {
+        message.lsn = shm::submission_number(*seen);
+        message.status = Status::ok;
+    } else if (shm::submission_state(*seen) == SubmissionState::failed) {
+        table_.finish(message.submission);
+        message.status = Status::storage_failed;
+    }
+    return message.status != Status::none;
+}
+
+// Whatever it is by now: it becomes free, or the leader's.
+void SharedLog::give_up(Pending& message, Status status) {
+    std::uint64_t seen = 0;
+    while (message.status == Status::none) {
+        if (message.submission == shm::LogTable::kNone || table_.withdraw(message.submission) ||
+            table_.abandon(message.submission)) {
+            message.status = status;
+        } else {
+            static_cast<void>(settled(message, &seen));
+        }
+    }
+}
+
+void SharedLog::commit(std::span<Pending> messages, const Patience& patience) {
+    const std::uint64_t begun = shm::monotonic_ns();
+    for (;;) {
+        // LG12: pairs with shm/log_table.cpp:LG12. Before the look at the submissions.
+        const std::uint32_t commits = table_.control().commits.load(std::memory_order_acquire);
+        bool open = false;
+        for (Pending& message : messages) {
+            std::uint64_t seen = 0;
+            open = !put_up(message) || !settled(message, &seen) || open;
+        }
+        if (!open) {
+            return;
+        }
+        const std::uint64_t spent = shm::monotonic_ns() - begun;
+        const auto timeout = static_cast<std::uint64_t>(patience.timeout.count());
+        const bool cancelled = patience.stop != nullptr && patience.stop->stop_requested();
+        const LogState state = table_.state();
+        // relaxed: a hint; on a full disk whoever comes next tries again
+        const bool full = table_.control().failure.load(std::memory_order_relaxed) != 0;
+        if (cancelled || state == LogState::failed || (spent > timeout && timeout != 0)) {
+            const Status status = cancelled                   ? Status::cancelled
+                                  : state == LogState::failed ? Status::storage_failed
+                                                              : Status::timed_out;
+            std::for_each(
+                messages.begin(), messages.end(), [&](Pending& m) { give_up(m, status); });
+            return;
+        }
+        if (lead(nullptr) || overtake()) {
+            // relaxed: as above; it was set by us, or found by us
+            if (full && table_.control().failure.load(std::memory_order_relaxed) != 0) {
+                for (Pending& message : messages) {
+                    std::uint64_t seen = 0;
+                    if (!settled(message, &seen)) {
+                        give_up(message, Status::storage_failed);
+                    }
+                }
+            }
+            continue;
+        }
+        wait(commits, std::chrono::nanoseconds(timeout == 0 ? timeout : timeout - spent));
+    }
+}
+
+// Killed in it: `waiting` stays one too high, which costs system calls.
+void SharedLog::wait(std::uint32_t seen, std::chrono::nanoseconds left) {
+    auto& waiting = table_.control().waiting;
+    // seq_cst: our count, then the look in futex_wait; the leader's commit, then its look at the count
+    waiting.fetch_add(1, std::memory_order_seq_cst);
+    const std::chrono::nanoseconds most = kLookAgain;
+    shm::futex_wait(table_.control().commits, seen, left.count() > 0 ? std::min(left, most) : most);
+    waiting.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a hint
+}
+
+Result<void> SharedLog::append(const NewRecord& record, std::chrono::nanoseconds timeout) {
+    const std::uint64_t deadline =
+        shm::monotonic_ns() + static_cast<std::uint64_t>(timeout.count());
+    Extra extra{&record, true};
+    while (!extra.written) {
+        if (table_.state() == LogState::failed) {
+            return failure();
+        }
+        if (!lead(&extra)) {
+            if (shm::monotonic_ns() > deadline) {
+                return Error{Status::timed_out, 0, "the log of domain '" + name_ + "' is busy"};
+            }
+            if (!overtake()) {
+                std::this_thread::sleep_for(std::chrono::microseconds(200));
+            }
+        } else if (!extra.written &&
+                   // relaxed: set by us
+                   table_.control().failure.load(std::memory_order_relaxed) != 0) {
+            return failure();
+        }
+    }
+    return {};
+}
+
+void SharedLog::flush(bool sync) {
+    Extra extra{nullptr, sync};
+    static_cast<void>(lead(&extra));
+}
+
+// ---- who leads ---------------------------------------------------------------------------------
+
+// Whether we led. Killed in it: see batch.
+bool SharedLog::lead(Extra* extra) {
+    const std::unique_lock hold(mutex_, std::try_to_lock);
+    if (!hold || table_.leader() != 0 || !table_.lead(0, attachment_.identity())) {
+        return false;
+    }
+    batch(false, extra);
+    return true;
+}
+
+// Takes the lead from one who will not give it back. Whether it did.
+bool SharedLog::overtake() {
+    const std::uint64_t leader = table_.leader();
+    if (leader == 0 || leader == attachment_.identity() || !stuck(leader)) {
+        return false;
+    }
+    const std::unique_lock hold(mutex_, std::try_to_lock);
+    if (!hold || !table_.lead(leader, attachment_.identity())) {
+        return false;
+    }
+    batch(true, nullptr);
+    return true;
+}
+
+bool SharedLog::stuck(std::uint64_t leader) const {
+    shm::ProcessTable& processes = attachment_.processes();
+    const std::uint32_t slot = shm::identity_slot(leader);
+    if (slot >= processes.count()) {
+        return true;  // no process of this domain
+    }
+    attachment_.check_death(slot);
+    if (!processes.alive(leader)) {
+        return true;
+    }
+    // relaxed, both: hints
+    const std::uint64_t beat = table_.control().heartbeat_ns.load(std::memory_order_relaxed);
+    const std::uint64_t now = shm::monotonic_ns();
+    const std::uint64_t quiet = now > beat ? now - beat : 0;
+    return quiet > kHangsNs ||
+           (quiet > kStoppedNs && is_stopped(processes.record(slot).pid.load(
+                                      std::memory_order_relaxed)));  // relaxed: as above
+}
+
+// Killed anywhere in it: we lead until we are overtaken; what we published counts, what we took behind that is taken
+// again, and what we had published and not told is told by who overtakes us.
+void SharedLog::batch(bool overtaken, Extra* extra) {
+    table_.beat(shm::monotonic_ns());
+    at_ = table_.position();
+    Result<void> ready;
+    table_.settle_all(at_);
+    if (overtaken) {
+        auto rolled = roll(0, true);
+        ready = rolled ? Result<void>() : rolled.error();
+    } else {
+        ready = reach(at_);
+    }
+    try {
+        Batch batch;
+        if (ready && table_.state() != LogState::failed && fill(batch, extra)) {
+            const bool written = put_down(batch);
+            if (extra != nullptr) {
+                extra->written = written && (extra->added || extra->record == nullptr);
+            }
+        }
+    } catch (const std::bad_alloc&) {
+        // What was taken is READY again with the next leader, who takes it for another's.
+        table_.settle_all(table_.position());
+    }
+    table_.resign(attachment_.identity());
+    // seq_cst: see wait
+    if (table_.control().waiting.load(std::memory_order_seq_cst) != 0) {
+        shm::futex_wake(table_.control().commits, INT_MAX);
+    }
+}
+
+}  // namespace telpher::store

@@ -1,0 +1,249 @@
+// What one commit of a domain's log consists of.
+
+#include "shm/base/bug.hpp"
+#include "shm/base/clock.hpp"
+#include "shm/base/step.hpp"
+#include "shm/lease_layout.hpp"
+#include "src/store/log_segments.hpp"
+#include "src/store/shared_log.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace telpher::store {
+namespace {
+
+constexpr std::uint64_t kBatchBytes = 8U << 20U;  // of messages, unless one is larger
+constexpr std::size_t kRangesMost = 65536;        // in one `done`
+
+// Kept in each segment for what gives room.
+std::uint64_t reserve_of(std::uint64_t segment_bytes) {
+    return std::min<std::uint64_t>(segment_bytes / 8, 256U << 10U);
+}
+
+// Messages that ended, as ranges.
+std::vector<DoneRange> ranges_of(std::vector<Lsn> ended) {
+    std::sort(ended.begin(), ended.end());
+    std::vector<DoneRange> ranges;
+    for (const Lsn lsn : ended) {
+        if (!ranges.empty() && (lsn == ranges.back().last || lsn == ranges.back().last + 1)) {
+            ranges.back().last = lsn;
+        } else if (ranges.size() < kRangesMost) {
+            ranges.push_back({lsn, lsn});
+        }
+    }
+    return ranges;
+}
+
+}  // namespace
+
+std::uint64_t SharedLog::room(const Batch& batch, std::uint64_t reserve) const {
+    const std::uint64_t used = at_.offset + batch.bytes.size() + reserve;
+    return used < file_bytes_ ? file_bytes_ - used : 0;
+}
+
+Lsn SharedLog::add(Batch& batch, const NewRecord& record) {
+    const std::size_t begin = batch.bytes.size();
+    batch.bytes.resize(begin + record_bytes(record.payload.size()));
+    const RecordHeader header = make_header(record, next_lsn_, table_.synced().next_lsn - 1, seed_);
+    std::memcpy(batch.bytes.data() + begin, &header, sizeof header);
+    std::copy(record.payload.begin(),
+              record.payload.end(),
+              batch.bytes.begin() + static_cast<std::ptrdiff_t>(begin + sizeof header));
+    return next_lsn_++;
+}
+
+// Copies the message, and only then takes it: what its owner did to the chunk meanwhile shows in the word.
+bool SharedLog::add_message(Batch& batch, const shm::Request& request) {
+    shm::ChunkPool& pool = attachment_.pool();
+    const std::size_t before = batch.bytes.size();
+    const bool sound = pool.reach(request.chunk) == Status::ok && request.bytes != 0 &&
+                       request.offset <= pool.message(request.chunk).size() &&
+                       request.bytes <= pool.message(request.chunk).size() - request.offset;
+    if (shm::bug(shm::Bug::settled_before_written) && sound) {
+        if (table_.take(request, at_.segment, next_lsn_)) {
+            table_.settle(request.submission, at_.segment, next_lsn_, true);
+        }
+    }
+    const Bytes bytes =
+        sound ? Bytes(pool.message(request.chunk)).subspan(request.offset, request.bytes) : Bytes();
+    SHM_STEP("log.copy");
+    const Lsn lsn = add(batch, {.destination = request.destination, .payload = bytes});
+    if (!table_.take(request, at_.segment, lsn)) {
+        batch.bytes.resize(before);
+        --next_lsn_;
+        return shm::bug(shm::Bug::settled_before_written);
+    }
+    if (!sound) {
+        table_.settle(request.submission, at_.segment, lsn, false);
+        batch.bytes.resize(before);
+        --next_lsn_;
+        return false;
+    }
+    batch.taken.push_back({request.submission, lsn});
+    batch.sync = batch.sync || request.sync;
+    return true;
+}
+
+// The chunk may be anything by now: then there is no such number, or what is read is what is true.
+std::vector<std::byte> SharedLog::state_of(std::uint32_t chunk,
+                                           std::uint64_t* origin,
+                                           std::uint32_t* destination) const {
+    const shm::ChunkPool& pool = attachment_.pool();
+    if (!pool.valid(chunk)) {
+        return {};
+    }
+    const shm::Leases leases = attachment_.leases();
+    *origin = leases.logged_seen(chunk);
+    // relaxed: checked below
+    const std::uint64_t dest = pool.header(chunk)->dest.load(std::memory_order_relaxed);
+    if (*origin == 0 || !shm::in_a_queue(pool, chunk, *origin)) {
+        return {};
+    }
+    *destination = hooks_.destination_of(dest);
+    const std::uint64_t dead = leases.dead_seen(chunk);
+    MessageState state{};
+    state.dead_wall_ms = shm::dead_wall_ms(dead);
+    state.deliveries = leases.deliveries_seen(chunk);
+    state.reason = shm::dead_reason(dead);
+    const auto from = attachment_.directory().pinned(shm::dead_entry(dead));
+    state.origin_destination = from ? static_cast<std::uint32_t>(from->info.durable_log_id) : 0;
+    std::vector<std::byte> bytes(sizeof state);
+    std::memcpy(bytes.data(), &state, sizeof state);
+    // Still the same one: what was read belonged to it.
+    return shm::in_a_queue(pool, chunk, *origin) ? bytes : std::vector<std::byte>();
+}
+
+void SharedLog::add_endings(Batch& batch) {
+    batch.endings = table_.endings();
+    std::vector<Lsn> ended;
+    for (const auto& ending : batch.endings) {
+        if ((ending.value & shm::kMovedChunk) == 0) {
+            ended.push_back(ending.value);
+            continue;
+        }
+        std::uint64_t origin = 0;
+        std::uint32_t destination = 0;
+        const auto state =
+            state_of(static_cast<std::uint32_t>(ending.value), &origin, &destination);
+        if (!state.empty() && destination != 0) {
+            add(batch,
+                {.kind = RecordKind::state,
+                 .destination = destination,
+                 .origin = origin,
+                 .payload = state});
+        }
+    }
+    const std::vector<DoneRange> ranges = ranges_of(std::move(ended));
+    if (!ranges.empty()) {
+        add(batch, {.kind = RecordKind::done, .payload = std::as_bytes(std::span(ranges))});
+    }
+}
+
+// Whether there is anything to write. A new segment is begun if the first message needs one.
+bool SharedLog::fill(Batch& batch, Extra* extra) {
+    next_lsn_ = at_.next_lsn;
+    const std::vector<shm::Request> requests = table_.requests();
+    std::uint64_t largest = 0;
+    for (const shm::Request& request : requests) {
+        largest = std::max<std::uint64_t>(largest, request.bytes);
+    }
+    const std::uint64_t reserve = reserve_of(table_.control().segment_bytes);
+    const std::uint64_t extra_bytes = extra != nullptr && extra->record != nullptr
+                                          ? record_bytes(extra->record->payload.size())
+                                          : 0;
+    const std::uint64_t first = requests.empty() ? 0 : record_bytes(largest);
+    // As large as the chunks are at most: a damaged request asks for no more.
+    const std::uint64_t least =
+        std::min<std::uint64_t>(std::max(first, extra_bytes), shm::kChunkBytesMax / 4);
+    const bool urgent = table_.any_ended() && room(batch, reserve / 2) == 0;
+    if ((least != 0 && room(batch, reserve) < least) || urgent) {
+        auto rolled = roll(least, false);
+        if (!rolled) {
+            // relaxed: a hint for who waits
+            table_.control().failure.store(static_cast<std::uint32_t>(rolled.error().os_error),
+                                           std::memory_order_relaxed);
+            if (table_.state() == shm::LogState::failed) {
+                return false;
+            }
+        } else if (!*rolled) {
+            return false;
+        } else {
+            table_.control().failure.store(0, std::memory_order_relaxed);  // relaxed: as above
+        }
+        next_lsn_ = at_.next_lsn;
+    }
+    add_endings(batch);
+    if (batch.bytes.size() > room({}, 0)) {  // the end of a full disk: they wait in their table
+        batch = {};
+        next_lsn_ = at_.next_lsn;
+    }
+    if (extra_bytes != 0 && room(batch, 0) >= extra_bytes) {
+        add(batch, *extra->record);
+        extra->added = true;
+    }
+    for (const shm::Request& request : requests) {
+        if (room(batch, reserve) < record_bytes(request.bytes) ||
+            (!batch.taken.empty() && batch.bytes.size() + request.bytes > kBatchBytes)) {
+            break;  // it, and who came behind it, are the next one's
+        }
+        static_cast<void>(add_message(batch, request));
+    }
+    batch.sync = batch.sync || (extra != nullptr && extra->sync);
+    return !batch.bytes.empty() || batch.sync;
+}
+
+// Killed before the end is published: nothing of it counts. Behind it: who overtakes us tells those who wait.
+bool SharedLog::write(Batch& batch) {
+    table_.beat(shm::monotonic_ns());
+    SHM_STEP("log.write");
+    const Bytes all = batch.bytes;
+    if (auto written = file_->write(at_.offset, std::span(&all, 1)); !written) {
+        fail(written.error());
+        return false;
+    }
+    table_.beat(shm::monotonic_ns());
+    SHM_STEP("log.sync");
+    if (batch.sync) {
+        if (auto synced = file_->sync(); !synced) {
+            fail(synced.error());
+            return false;
+        }
+    }
+    const shm::LogPosition end{
+        at_.segment, at_.offset + batch.bytes.size(), next_lsn_, at_.reserved};
+    if (!table_.publish(at_, end)) {
+        segment_ = 0;  // overtaken: the log ends in another segment
+        return false;
+    }
+    at_ = end;
+    if (batch.sync) {
+        table_.raise_synced(at_);
+    }
+    return true;
+}
+
+// Whether it counts.
+bool SharedLog::put_down(Batch& batch) {
+    const std::uint64_t segment = at_.segment;
+    const bool written = write(batch);
+    if (!written && table_.state() != shm::LogState::failed) {
+        return false;  // overtaken: another one tells them
+    }
+    for (const Taken& taken : batch.taken) {
+        table_.settle(taken.submission, segment, taken.lsn, written);
+    }
+    if (written) {
+        table_.clear(batch.endings);
+        auto& control = table_.control();
+        // relaxed, all: statistics
+        control.messages.fetch_add(batch.taken.size(), std::memory_order_relaxed);
+        control.bytes.fetch_add(batch.bytes.size(), std::memory_order_relaxed);
+        control.writes.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
+        control.syncs.fetch_add(static_cast<std::uint64_t>(batch.sync),
+                                std::memory_order_relaxed);  // relaxed: as above
+    }
+    return written;
+}
+
+}  // namespace telpher::store

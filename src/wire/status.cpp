@@ -177,7 +177,9 @@ constexpr std::array kStatuses{
                "corrupt",
                may_have_happened,
                "bytes from memory, disk or a connection are not what the format says",
-               "keep them for examination, and run `telpher verify` on the domain"},
+               "keep them for examination, and run `telpher verify` on the domain, or `telpher log "
+               "verify` "
+               "on the log's folder"},
     StatusInfo{Status::version_mismatch,
                "version_mismatch",
                did_not_happen,

@@ -18,6 +18,7 @@ from _cli import (BIN, DENIED, ERROR, LIMIT_S, NOT_FOUND, OK, USAGE, CliTest, le
 COMMANDS = [["demo"], ["ls"], ["info"], ["ps"], ["create"], ["create", "queue"], ["create", "topic"], ["rm"], ["peek"],
             ["purge"], ["offer"], ["poll"], ["pub"], ["sub"], ["tail"], ["gc"], ["verify"], ["explain"], ["top"], ["events"],
             ["dlq"], ["dlq", "ls"], ["dlq", "requeue"], ["dlq", "drop"],
+            ["log"], ["log", "ls"], ["log", "dump"], ["log", "verify"], ["log", "diff"], ["log", "salvage"],
             ["keygen"], ["trust"], ["trust", "add"], ["trust", "ls"], ["trust", "rm"], ["tls-probe"]]
 QUEUE_FIELDS = ["name", "kind", "capacity", "depth", "bytes", "offered", "polled", "dropped", "expired",
                 "redelivered", "abandoned", "consumers", "delivery", "leased", "delayed", "lease_expired",

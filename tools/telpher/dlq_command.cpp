@@ -14,7 +14,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <ctime>
 #include <map>
 #include <memory>
 #include <optional>
@@ -44,15 +43,6 @@ Result<Letters> open_letters(Client& client, const DeadLetterOptions& options) {
                  : Result<Letters>(queue.error());
 }
 
-std::string date_of(std::chrono::system_clock::time_point time) {
-    const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
-    std::tm local{};
-    ::localtime_r(&seconds, &local);
-    char text[32];
-    const std::size_t length = std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &local);
-    return std::string(text, length);
-}
-
 // How often it was handed out before this look.
 std::uint32_t deliveries_before(const Delivery& letter) {
     return letter.deliveries() - (letter.deliveries() != 0 ? 1 : 0);
@@ -63,7 +53,7 @@ std::vector<std::string> row_of(const Delivery& letter) {
     const bool homeless = !death || death->origin.empty();
     return {std::to_string(letter.sequence()),
             death ? std::string(to_string(death->reason)) : "-",
-            death ? date_of(death->time) : "-",
+            death ? format_date(death->time) : "-",
             homeless ? "-" : death->origin,
             format_count(deliveries_before(letter)),
             format_size(letter.payload().size()),

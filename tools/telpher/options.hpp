@@ -117,6 +117,7 @@ void add_top_command(CLI::App& app, Command& command);         // top
 void add_events_command(CLI::App& app, Command& command);      // events
 void add_access_commands(CLI::App& app, Command& command);     // keygen trust
 void add_tls_probe_command(CLI::App& app, Command& command);   // tls-probe
+void add_log_command(CLI::App& app, Command& command);         // log
 void add_explain_command(CLI::App& app, Command& command);     // explain
 void add_demo_commands(CLI::App& app, Command& command);       // demo, and its hidden processes
 

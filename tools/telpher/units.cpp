@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 
 namespace telpher::cli {
 
@@ -86,6 +87,15 @@ std::string format_size(std::uint64_t bytes) {
     }
     const bool whole = value == std::floor(value);
     return print(whole ? "%.0f %s" : "%.1f %s", value, kNames.at(index));
+}
+
+std::string format_date(std::chrono::system_clock::time_point time) {
+    const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
+    std::tm local{};
+    ::localtime_r(&seconds, &local);
+    std::array<char, 32> text{};
+    const std::size_t length = std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S", &local);
+    return std::string(text.data(), length);
 }
 
 std::string format_count(std::uint64_t count) {

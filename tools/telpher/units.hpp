@@ -28,6 +28,9 @@ namespace telpher::cli {
 // "512 B", "1.5 KiB", "24 MiB"
 [[nodiscard]] std::string format_size(std::uint64_t bytes);
 
+// "2026-11-22 20:48:55", local time
+[[nodiscard]] std::string format_date(std::chrono::system_clock::time_point time);
+
 // "1,234,567"
 [[nodiscard]] std::string format_count(std::uint64_t count);
 

@@ -11,13 +11,13 @@
 
 #include "src/store/store.hpp"
 
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace telpher::detail {
@@ -27,7 +27,9 @@ inline constexpr std::size_t kOutboxDestinationsMax = 4096;
 struct OutboxDestination {
     bool function = false;
     std::string name;
-    auto operator<=>(const OutboxDestination&) const = default;
+    bool operator<(const OutboxDestination& other) const noexcept {
+        return std::tie(function, name) < std::tie(other.function, other.name);
+    }
 };
 
 // Why a message was refused.

@@ -4,6 +4,7 @@
 #include "telpher/function.hpp"
 #include "telpher/future.hpp"
 #include "telpher/options.hpp"
+#include "telpher/outbox.hpp"
 #include "telpher/queue.hpp"
 #include "telpher/result.hpp"
 #include "telpher/timeout.hpp"
@@ -159,8 +160,10 @@ class Client {
     // Of the function of that name; empty: the one without. Error: function_not_found.
     [[nodiscard]] Result<FunctionStatus> function_status(std::string_view function) const;
     [[nodiscard]] Result<bool> exists(std::string_view name) const;
+    // Messages that outlive this client: ConnectOptions::outbox. Without it an empty handle.
+    [[nodiscard]] Outbox outbox() const { return Outbox(outbox_); }
     [[nodiscard]] bool running() const;
-    // As Server::close; temporary queues end.
+    // As Server::close; temporary queues end. Nothing is sent out of the outbox any more, and its folder is free.
     void close();
 
   private:
@@ -172,11 +175,14 @@ class Client {
     friend class detail::DomainCore;
     friend class Admin;
     static Result<Client> connect_once(std::string_view uri, const ConnectOptions& options);
+    static Result<Client> connect_without_outbox(std::string_view uri,
+                                                 const ConnectOptions& options);
     explicit Client(std::shared_ptr<detail::DomainCore> core) : core_(std::move(core)) {}
     std::shared_ptr<detail::DomainCore> core_;
     std::shared_ptr<detail::RemoteClient> remote_;  // instead of the core
     std::shared_ptr<detail::Retrier> retrier_;      // of connected ones
-    bool retries_ = false;                          // whether it has a policy for all operations
+    std::shared_ptr<detail::OutboxCore> outbox_;  // if it has one; perhaps without core and remote
+    bool retries_ = false;                        // whether it has a policy for all operations
 };
 
 // Connects to `uri`: "shm:NAME", or through a bridge "tcp://HOST:PORT" or "unix:/PATH". Never creates.
@@ -184,6 +190,17 @@ class Client {
 //   errors   domain_not_found (after `options.wait`), bad_request (URI, or a scheme this program
 //            was built without; options.retry), and as Server::open. Through a bridge: disconnected (nobody listens,
 //            after `options.wait`; no bridge), timed_out (no answer within 5 s), and what it refuses with
+//
+// With `options.outbox`:
+//
+//   errors   besides, before anything else: not_permitted (another client uses the folder), corrupt (what lies in it is
+//            damaged, and stays as it is: the text says where, and `telpher log salvage` saves what can be read),
+//            storage_failed (a missing parent, a folder that cannot be written, a full disk, with the path),
+//            version_mismatch, limit_reached (threads)
+//   absent   if the domain is not there (after `options.wait`), or no bridge, the Client is returned all the same, with
+//            its outbox alone: what is put there goes out when the domain is there, `running` is false, and every
+//            other call answers `closed`. Who wants those connects again, without the outbox.
+//   left     what an earlier client left in the folder is sent first
 //
 // Through a bridge the same calls have the same outcomes, and besides:
 //

@@ -89,6 +89,11 @@ struct ConnectOptions {
     // Client that was cut connects again by itself, without it.
     std::optional<RetryPolicy> retry{};
     RetryReport* retry_report = nullptr;  // of `connect`
+    // A folder for messages that outlive this client (outbox.hpp), made with mode 0700 if only its last part is
+    // missing; of one client at a time. Empty: none.
+    std::string outbox{};
+    // What the messages in it may need on disk: each its encoded bytes and at most 64 more.
+    std::uint64_t outbox_bytes_max = std::uint64_t{256} << 20U;
 };
 
 // What an offer to a full queue does: waits or fails (`bounded`, `durable`), or drops the oldest message

@@ -11,6 +11,7 @@
 #include "telpher/loan.hpp"         // IWYU pragma: export
 #include "telpher/message.hpp"      // IWYU pragma: export
 #include "telpher/options.hpp"      // IWYU pragma: export
+#include "telpher/outbox.hpp"       // IWYU pragma: export
 #include "telpher/queue.hpp"        // IWYU pragma: export
 #include "telpher/result.hpp"       // IWYU pragma: export
 #include "telpher/retry.hpp"        // IWYU pragma: export

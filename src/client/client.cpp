@@ -3,6 +3,7 @@
 #include "src/broker/causation.hpp"
 #include "src/broker/publish_operation.hpp"
 #include "src/client/domain_core.hpp"
+#include "src/client/outbox_core.hpp"
 #include "src/client/remote.hpp"
 #include "src/client/remote_admin.hpp"
 #include "src/client/retrier.hpp"
@@ -24,6 +25,12 @@ std::array<Scheme, 8>& schemes() {
     return table;
 }
 
+// That will be there later, perhaps: an outbox waits for it.
+bool is_absent(Status status) noexcept {
+    return status == Status::domain_not_found || status == Status::domain_removed ||
+           status == Status::disconnected || status == Status::timed_out;
+}
+
 }  // namespace
 
 SchemeRegistration::SchemeRegistration(std::string_view scheme, SchemeFactory factory) {
@@ -38,6 +45,32 @@ SchemeRegistration::SchemeRegistration(std::string_view scheme, SchemeFactory fa
 }  // namespace detail
 
 Result<Client> connect(std::string_view uri, const ConnectOptions& options) {
+    if (options.outbox.empty()) {
+        return Client::connect_without_outbox(uri, options);
+    }
+    auto outbox = detail::OutboxCore::open(options);
+    if (!outbox) {
+        return outbox.error();
+    }
+    auto client = Client::connect_without_outbox(uri, options);
+    std::optional<Client> way;
+    if (client) {
+        way = *client;
+        way->retries_ = false;  // its own retries wait for less, and never end
+    } else if (detail::is_absent(client.status())) {
+        client = Client();
+    } else {
+        return client;
+    }
+    auto started = (*outbox)->start({std::string(uri), options, std::move(way)});
+    if (!started) {
+        return started.error();
+    }
+    client->outbox_ = std::move(*outbox);
+    return client;
+}
+
+Result<Client> Client::connect_without_outbox(std::string_view uri, const ConnectOptions& options) {
     if (auto sound = options.retry ? options.retry->check() : Result<void>(); !sound) {
         return sound.error();
     }
@@ -185,6 +218,10 @@ bool Client::running() const {
                             : remote_ != nullptr && remote_->running();
 }
 void Client::close() {
+    // First: the end of the connection is no reason to make another one.
+    if (outbox_ != nullptr) {
+        outbox_->stop();
+    }
     if (core_ != nullptr) {
         core_->close();
     } else if (remote_ != nullptr) {
@@ -193,6 +230,9 @@ void Client::close() {
     // Last: who wakes here tries again, and is to find it closed.
     if (retrier_ != nullptr) {
         retrier_->close();
+    }
+    if (outbox_ != nullptr) {
+        outbox_->close();
     }
 }
 

@@ -296,14 +296,6 @@ Result<std::shared_ptr<Attachment>> Attachment::adopt(Segment segment, std::uint
     return made;
 }
 
-std::shared_ptr<void> Attachment::companion(const std::function<std::shared_ptr<void>()>& make) {
-    const std::lock_guard hold(companion_mutex_);
-    if (companion_ == nullptr) {
-        companion_ = make();
-    }
-    return companion_;
-}
-
 Attachment::~Attachment() {
     if (janitor_event_ >= 0) {
         close(janitor_event_);
@@ -343,24 +335,6 @@ Result<void> Attachment::remove() {
     }
     ring_all();
     return {};
-}
-
-void Attachment::ring_all() noexcept {
-    for (ThreadRecord& thread : threads_) {
-        // T2: pairs with T1 (thread_context.cpp:T1).
-        if (thread.owner.load(std::memory_order_acquire) != 0) {
-            ring_doorbell(thread);
-        }
-    }
-}
-
-void Attachment::ring_own_threads() noexcept {
-    const std::lock_guard hold(contexts_mutex_);
-    for (auto& context : contexts_) {
-        if (context->in_use) {
-            ring_doorbell(*context->record);
-        }
-    }
 }
 
 void Attachment::check_deaths() {

@@ -112,4 +112,22 @@ void Attachment::forget_orphans() noexcept {
     g_orphans.store(nullptr, std::memory_order_relaxed);
 }
 
+void Attachment::ring_all() noexcept {
+    for (ThreadRecord& thread : threads_) {
+        // T2: pairs with thread_context.cpp:T1.
+        if (thread.owner.load(std::memory_order_acquire) != 0) {
+            ring_doorbell(thread);
+        }
+    }
+}
+
+void Attachment::ring_own_threads() noexcept {
+    const std::lock_guard hold(contexts_mutex_);
+    for (auto& context : contexts_) {
+        if (context->in_use) {
+            ring_doorbell(*context->record);
+        }
+    }
+}
+
 }  // namespace telpher::shm

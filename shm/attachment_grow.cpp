@@ -65,4 +65,12 @@ Result<void> Attachment::grow(std::size_t chunk_bytes,
     return Status::out_of_memory;
 }
 
+std::shared_ptr<void> Attachment::companion(const std::function<std::shared_ptr<void>()>& make) {
+    const std::lock_guard hold(companion_mutex_);
+    if (companion_ == nullptr) {
+        companion_ = make();
+    }
+    return companion_;
+}
+
 }  // namespace telpher::shm

@@ -163,8 +163,7 @@ inline constexpr std::uint8_t kIdempotencyEvicts = 1;    // when full: the oldes
 inline constexpr std::uint8_t kIdempotencyReruns = 2;    // what is uncertain runs again
 inline constexpr std::uint8_t kIdempotencyRequired = 4;  // requests need an id
 
-// Of a durable queue: its number in the domain's log, never used again; whether its messages are synced before they are
-// confirmed.
+// Of a durable queue's durable_log_id, beside its number in the log: messages are synced before they are confirmed.
 inline constexpr std::uint64_t kLogSynced = 1ULL << 32U;
 
 // The control block of a destination: what `create` fixed, immutable while LIVE or CLOSED. Read and
@@ -256,13 +255,12 @@ enum class RegionKind : std::uint32_t {
     pool_waiters = 7,
     data_segments = 8,
     idempotency = 16,
-    // reserved for what arrives later: delay tables, access rules; histograms lie behind the rings of their
-    // functions instead
+    // reserved for what arrives later; histograms lie behind the rings of their functions instead
     histograms = 17,
     settings = 18,
     delays = 19,
     access = 20,
-    log = 21,  // log_layout.hpp; one page where the domain has none
+    log = 21,  // log_layout.hpp
 };
 inline constexpr std::uint16_t kRegionRequired =
     1;  // a reader that does not know the kind must refuse

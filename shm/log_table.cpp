@@ -1,39 +1,11 @@
 #include "shm/log_table.hpp"
 
-#include "shm/base/bug.hpp"
 #include "shm/base/cpu.hpp"
 #include "shm/base/step.hpp"
-#include "shm/chunk_pool.hpp"
-#include "shm/lease_layout.hpp"
 
 #include <algorithm>
 
 namespace telpher::shm {
-namespace {
-
-// Reads a word of a chunk that may be anything by now (as leases.cpp).
-__attribute__((noinline, no_sanitize("thread"))) std::uint64_t glance(const Word& word) {
-    return __atomic_load_n(reinterpret_cast<const std::uint64_t*>(&word), __ATOMIC_ACQUIRE);
-}
-
-}  // namespace
-
-bool in_a_queue(const ChunkPool& pool, std::uint32_t chunk, std::uint64_t lsn) noexcept {
-    if (!pool.valid(chunk)) {
-        return false;
-    }
-    const ChunkHeader& header = *pool.header(chunk);
-    // LG7: pairs with ring_inline.hpp:C0, by `finish` or the reaper's look at the chunk.
-    const ChunkState state = word_state(header.word.load(std::memory_order_acquire));
-    const bool held = state == ChunkState::offered || state == ChunkState::claimed ||
-                      state == ChunkState::parked || state == ChunkState::moving;
-    if (!held || dest_lane(glance(header.dest)) != Lane::leased) {
-        return false;
-    }
-    const auto& block = *reinterpret_cast<const LeaseBlock*>(
-        reinterpret_cast<const std::byte*>(&header) + kMessageOffset);
-    return glance(block.sequence) == (kLogged | lsn);
-}
 
 LogTable::LogTable(std::span<std::byte> region) noexcept {
     if (region.size() < kLogBytes) {
@@ -219,7 +191,7 @@ void LogTable::resign(std::uint64_t me) noexcept {
     control_->leader.compare_exchange_strong(
         me, 0, std::memory_order_release, std::memory_order_relaxed);  // failure: as above
     SHM_STEP("log.resign.count");
-    // LG12: pairs with the look of who waits behind it.
+    // LG12: pairs with src/store/shared_log.cpp:LG17.
     control_->commits.fetch_add(1, std::memory_order_release);
 }
 
@@ -228,7 +200,7 @@ void LogTable::beat(std::uint64_t now_ns) noexcept {
 }
 
 LogPosition LogTable::read(const Slot& slot) noexcept {
-    // LG13: pairs with the CAS of `publish`. The two halves may be of different moments: a CAS that expects them fails.
+    // LG13: pairs with LG18. The two halves may be of different moments: a CAS that expects them fails.
     const std::uint64_t place = slot.pos.load(std::memory_order_acquire);
     const std::uint64_t next = slot.ref.load(std::memory_order_acquire);  // LG13: as above
     return {log_segment(place), log_offset(place), log_lsn(next), log_reserved(next)};
@@ -236,6 +208,7 @@ LogPosition LogTable::read(const Slot& slot) noexcept {
 
 bool LogTable::publish(const LogPosition& from, const LogPosition& to) noexcept {
     SHM_STEP("log.publish");
+    // LG18: pairs with LG13 (sequentially consistent, as every compare_exchange_slot).
     return compare_exchange_slot(control_->position,
                                  make_log_place(from.segment, from.offset),
                                  make_log_next(from.next_lsn, from.reserved),
@@ -294,7 +267,7 @@ std::vector<Request> LogTable::requests() const {
 bool LogTable::take(const Request& request, std::uint64_t segment, std::uint64_t lsn) noexcept {
     std::uint64_t seen = request.word;
     SHM_STEP("log.take");
-    // LG14: pairs with the CAS of `withdraw` and `sweep`: our copy was made before its owner could give the chunk away.
+    // LG14: pairs with LG2 of who withdraws or sweeps: our copy was made before its owner could give the chunk away.
     return submissions_[request.submission].word.compare_exchange_strong(
         seen,
         make_submission(SubmissionState::taken, segment, lsn),
@@ -372,67 +345,6 @@ void LogTable::fail(int error) noexcept {
 LogState LogTable::state() const noexcept {
     // LG16: pairs with LG15.
     return static_cast<LogState>(control_->state.load(std::memory_order_acquire));
-}
-
-// ---- for reapers -------------------------------------------------------------------------------
-
-// Killed in it: the next reaper does the rest. FILLING and READY name their process' slot, which nobody else gets while
-// it is being reaped; the owner that the others name was written before READY.
-void LogTable::sweep(std::uint64_t dead) noexcept {
-    for (std::uint32_t i = 0; i < kSubmissions; ++i) {
-        Submission& s = submissions_[i];
-        std::uint64_t seen = s.word.load(std::memory_order_acquire);  // LG4: pairs with LG3
-        const SubmissionState state = submission_state(seen);
-        const bool begun = state == SubmissionState::filling || state == SubmissionState::ready;
-        // relaxed: written before READY
-        const bool ours = begun ? submission_segment(seen) == identity_slot(dead)
-                                : s.owner.load(std::memory_order_relaxed) == dead;
-        if (state == SubmissionState::free || !ours) {
-            continue;
-        }
-        SHM_STEP("log.sweep");
-        if (state == SubmissionState::taken) {
-            if (!abandon(i)) {
-                --i;  // it is DONE meanwhile
-            }
-        } else if (begun || state == SubmissionState::failed) {
-            // relaxed: nobody else counts
-            const std::uint64_t count = s.count.load(std::memory_order_relaxed);
-            // LG2: pairs with LG1. Failure: it was taken meanwhile.
-            if (!s.word.compare_exchange_strong(seen,
-                                                make_submission(SubmissionState::free, 0, count),
-                                                std::memory_order_acq_rel,
-                                                std::memory_order_relaxed)) {  // failure: as above
-                --i;
-            }
-        }
-    }
-}
-
-void LogTable::sweep_written(std::uint64_t dead, const ChunkPool& pool) noexcept {
-    for (std::uint32_t i = 0; i < kSubmissions; ++i) {
-        Submission& s = submissions_[i];
-        std::uint64_t seen = s.word.load(std::memory_order_acquire);  // LG6: pairs with LG5
-        // relaxed, both: written before READY
-        if (submission_state(seen) != SubmissionState::done ||
-            s.owner.load(std::memory_order_relaxed) != dead) {  // relaxed: as above
-            continue;
-        }
-        const auto chunk = static_cast<std::uint32_t>(
-            s.chunk.load(std::memory_order_relaxed));  // relaxed: as above
-        const std::uint64_t lsn = submission_number(seen);
-        if (bug(Bug::written_ends_always) || !in_a_queue(pool, chunk, lsn)) {
-            note_ended(lsn);
-        }
-        SHM_STEP("log.sweep.written");
-        // relaxed: nobody else counts
-        const std::uint64_t count = s.count.load(std::memory_order_relaxed);
-        // LG2: pairs with LG1. Failure: another reaper did it.
-        s.word.compare_exchange_strong(seen,
-                                       make_submission(SubmissionState::free, 0, count),
-                                       std::memory_order_acq_rel,
-                                       std::memory_order_relaxed);  // failure: as above
-    }
 }
 
 }  // namespace telpher::shm

@@ -84,7 +84,7 @@ Result<ThreadContext*> Attachment::make_context() {
         SHM_STEP("thread.claim");
         // relaxed: a first look; the CAS decides
         if (record.owner.load(std::memory_order_relaxed) != 0 ||
-            // T1: pairs with attachment.cpp:T2, T3 and reaper.cpp:K3. The last user's chunks are
+            // T1: pairs with attachment_end.cpp:T2, T3 and reaper.cpp:K3. The last user's chunks are
             // resolved.
             !record.owner.compare_exchange_strong(
                 expected,

@@ -61,7 +61,7 @@ Result<Message> create_queue(Admin& admin, const MessageView& command) {
         return what.error();
     }
     const auto kind = what->options.kind;
-    if (kind != QueueKind::bounded && kind != QueueKind::circular) {
+    if (kind > QueueKind::durable) {
         return no_such("kind", static_cast<std::uint8_t>(kind));
     }
     if (what->options.delivery > DeliveryMode::at_least_once) {

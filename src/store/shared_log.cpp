@@ -111,7 +111,7 @@ void SharedLog::give_up(Pending& message, Status status) {
 void SharedLog::commit(std::span<Pending> messages, const Patience& patience) {
     const std::uint64_t begun = shm::monotonic_ns();
     for (;;) {
-        // LG12: pairs with shm/log_table.cpp:LG12. Before the look at the submissions.
+        // LG17: pairs with shm/log_table.cpp:LG12. Before the look at the submissions.
         const std::uint32_t commits = table_.control().commits.load(std::memory_order_acquire);
         bool open = false;
         for (Pending& message : messages) {
@@ -154,7 +154,7 @@ void SharedLog::commit(std::span<Pending> messages, const Patience& patience) {
 // Killed in it: `waiting` stays one too high, which costs system calls.
 void SharedLog::wait(std::uint32_t seen, std::chrono::nanoseconds left) {
     auto& waiting = table_.control().waiting;
-    // seq_cst: our count, then the look in futex_wait; the leader's commit, then its look at the count
+    // LG19: pairs with LG20. Our count, then the look in futex_wait; the leader's commit, then its look at the count.
     waiting.fetch_add(1, std::memory_order_seq_cst);
     const std::chrono::nanoseconds most = kLookAgain;
     shm::futex_wait(table_.control().commits, seen, left.count() > 0 ? std::min(left, most) : most);
@@ -219,8 +219,9 @@ bool SharedLog::overtake() {
 bool SharedLog::stuck(std::uint64_t leader) const {
     shm::ProcessTable& processes = attachment_.processes();
     const std::uint32_t slot = shm::identity_slot(leader);
-    if (slot >= processes.count()) {
-        return true;  // no process of this domain
+    // No process of this domain, or one of the dead; perhaps the one whose place we have now.
+    if (slot >= processes.count() || !processes.alive(leader)) {
+        return true;
     }
     attachment_.check_death(slot);
     if (!processes.alive(leader)) {
@@ -242,9 +243,10 @@ void SharedLog::batch(bool overtaken, Extra* extra) {
     at_ = table_.position();
     Result<void> ready;
     table_.settle_all(at_);
-    if (overtaken) {
+    // A number that was given away, and no segment: whoever was overtaken must not find the one that it knows growing.
+    if (overtaken || at_.reserved != 0) {
         auto rolled = roll(0, true);
-        ready = rolled ? Result<void>() : rolled.error();
+        ready = !rolled ? rolled.error() : *rolled ? Result<void>() : Result<void>(Status::closed);
     } else {
         ready = reach(at_);
     }
@@ -261,7 +263,7 @@ void SharedLog::batch(bool overtaken, Extra* extra) {
         table_.settle_all(table_.position());
     }
     table_.resign(attachment_.identity());
-    // seq_cst: see wait
+    // LG20: pairs with LG19.
     if (table_.control().waiting.load(std::memory_order_seq_cst) != 0) {
         shm::futex_wake(table_.control().commits, INT_MAX);
     }

@@ -49,7 +49,8 @@ struct SharedLog::Live {
 SharedLog::Live SharedLog::live() const {
     Live live;
     for (const shm::Submission& s : table_.submissions()) {
-        const std::uint64_t word = s.word.load(std::memory_order_acquire);  // LG6: pairs with LG5
+        const std::uint64_t word =
+            s.word.load(std::memory_order_acquire);  // LG6: pairs with shm/log_table.cpp:LG5
         if (shm::submission_state(word) == shm::SubmissionState::done) {
             live.chunks.emplace(shm::submission_number(word), shm::LogTable::kNone);
             // relaxed: written before READY

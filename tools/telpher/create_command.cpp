@@ -23,6 +23,7 @@ struct QueueCommand {
     bool remembers = false;  // requests, said by any of its options
     Idempotency idempotency;
     std::optional<Duration> remembered_for;
+    std::string log_directory;
 };
 
 struct TopicCommand {
@@ -38,13 +39,20 @@ struct Opened {
     std::optional<Server> made;
 };
 
-Result<Opened> open_domain(const Common& common) {
+Result<Opened> open_domain(const Common& common, const std::string& log_directory = {}) {
     const auto name = common.domain_name();
     if (!name) {
+        if (!log_directory.empty()) {
+            return Error{
+                Status::bad_request,
+                0,
+                "--log-dir is for domains of this host: the log lies with the domain, not with a "
+                "remote client"};
+        }
         auto admin = common.admin();
         return admin ? Result<Opened>({std::move(*admin), {}}) : Result<Opened>(admin.error());
     }
-    auto server = Server::open(*name);
+    auto server = Server::open(*name, {.log_directory = log_directory});
     auto admin = server ? Admin::of(*server) : Result<Admin>(server.error());
     if (!admin) {
         return admin.error();
@@ -75,7 +83,7 @@ std::string made_text(const char* what,
 
 ExitCode run_create_queue(const QueueCommand& command) {
     const bool json = command.common.json;
-    auto opened = open_domain(command.common);
+    auto opened = open_domain(command.common, command.log_directory);
     if (!opened) {
         return print_error(opened.error(), json);
     }
@@ -191,16 +199,24 @@ void add_queue(CLI::App& create, Command& command) {
         "  telpher create queue prices -u shm:cafe --kind circular --json\n"
         "  telpher create queue bills -d cafe --delivery at-least-once --lease 10s "
         "--deliveries-max 5 --dead-letter bills.dead\n"
-        "  telpher create queue payments -d cafe --idempotency-ttl 24h --idempotency-required");
+        "  telpher create queue payments -d cafe --idempotency-ttl 24h --idempotency-required\n"
+        "  telpher create queue bills -d cafe --kind durable --log-dir /var/lib/cafe");
     queue->add_option("NAME", options->name, "Name: letters, digits and . _ / -")->required();
     queue->add_option("--capacity", options->options.capacity, "Messages; default 1024")
         ->type_name("N");
     add_choice(
         *queue,
         "--kind",
-        {"bounded", "circular"},
-        [options](std::size_t index) { options->options.kind = static_cast<QueueKind>(index); },
-        "bounded: an offer to a full queue waits or fails; circular: it drops the oldest message");
+        {"bounded", "circular", "durable"},
+        [options](std::size_t index) {
+            options->options.kind = static_cast<QueueKind>(index);
+            if (options->options.kind == QueueKind::durable) {
+                options->options.delivery = DeliveryMode::at_least_once;
+            }
+        },
+        "bounded: an offer to a full queue waits or fails; circular: it drops the oldest message; "
+        "durable: as bounded, at-least-once, and durable messages are on disk when they are "
+        "confirmed");
     add_size(*queue,
              "--byte-budget",
              options->options.byte_budget,
@@ -238,7 +254,25 @@ void add_queue(CLI::App& create, Command& command) {
         ->type_name("QUEUE")
         ->group(group);
     add_idempotency(*queue, *options);
-    add_later_option(*queue, "--log-dir", "durable queues");
+    add_choice(
+        *queue,
+        "--durability",
+        {"power", "process"},
+        [options](std::size_t index) {
+            options->options.durability = static_cast<Durability>(index);
+        },
+        "What durable messages survive: power: also a loss of power (synced); process: the end of "
+        "all "
+        "processes")
+        ->group("With --kind durable");
+    queue
+        ->add_option(
+            "--log-dir",
+            options->log_directory,
+            "Folder of the domain's log; a new domain is built from what is in it. An existing "
+            "domain keeps its own")
+        ->type_name("DIR")
+        ->group("With --kind durable");
     finish_command(*queue, options->common, TargetNeed::required, command, [options](Interrupt&) {
         return run_create_queue(*options);
     });

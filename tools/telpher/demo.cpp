@@ -2,6 +2,7 @@
 
 #include "tools/telpher/demo.hpp"
 
+#include "tools/telpher/demo_durable.hpp"
 #include "tools/telpher/demo_parent.hpp"
 
 #include <cstdint>
@@ -15,6 +16,9 @@ namespace {
 
 ExitCode run_demo(const DemoOptions& options, Interrupt& interrupt) {
     const bool json = options.common.json;
+    if (options.durable) {
+        return run_demo_durable(json, interrupt);
+    }
     Demo demo(options, interrupt);
     const auto report = demo.run();
     if (!report) {
@@ -33,7 +37,8 @@ void add_demo_commands(CLI::App& app, Command& command) {
         "demo",
         "Show queue, topic, function and bridge at work on real messages, two processes killed",
         "  telpher demo\n"
-        "  telpher demo --input orders.jsonl --messages 50000 --json");
+        "  telpher demo --input orders.jsonl --messages 50000 --json\n"
+        "  telpher demo --durable");
     demo->add_option(
             "--input", options->input, "Orders: one JSON object per line; default: its own")
         ->type_name("FILE");
@@ -41,9 +46,25 @@ void add_demo_commands(CLI::App& app, Command& command) {
         ->check(CLI::Range(std::uint64_t{100}, std::uint64_t{50'000'000}))
         ->type_name("N");
     demo->add_flag("--no-progress", options->no_progress, "No progress bar");
+    demo->add_flag("--durable",
+                   options->durable,
+                   "Instead: a durable queue whose processes are all killed and whose memory is "
+                   "removed; every "
+                   "confirmed message is there again");
     finish_command(
         *demo, options->common, TargetNeed::none, command, [options](Interrupt& interrupt) {
             return run_demo(*options, interrupt);
+        });
+
+    auto durable = std::make_shared<DurableRole>();
+    auto* const one = add_command(app, "demo-durable-role", "A process of the demo", "");
+    one->group("");
+    one->add_option("DOMAIN", durable->domain)->required();
+    one->add_option("NOTES", durable->notes)->required();
+    one->add_option("NUMBER", durable->number)->required();
+    finish_command(
+        *one, durable->common, TargetNeed::none, command, [durable](Interrupt& interrupt) {
+            return run_durable_role(*durable, interrupt);
         });
 
     auto role = std::make_shared<RoleOptions>();

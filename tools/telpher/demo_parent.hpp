@@ -27,6 +27,7 @@ struct DemoOptions {
     std::string input;
     std::uint64_t messages = kDemoMessagesDefault;
     bool no_progress = false;
+    bool durable = false;
 };
 
 // The parent's part. Every member that holds something gives it back, in reverse order of making

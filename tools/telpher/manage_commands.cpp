@@ -125,8 +125,8 @@ void add_remove(CLI::App& app, Command& command) {
                                      "  telpher rm --domain -d cafe --force");
     remove->add_option("NAME", options->name, "Queue or topic; with --domain, the domain");
     add_name_of(*remove, options->name_of);
-    remove->add_flag("--domain", options->domain, "Remove the whole domain");
-    add_later_option(*remove, "--keep-log", "durable queues");
+    remove->add_flag(
+        "--domain", options->domain, "Remove the whole domain; the folder of its log stays");
     remove->add_flag("--force", options->force, "Also while processes are attached");
     finish_command(*remove, options->common, TargetNeed::optional, command, [options](Interrupt&) {
         return run_remove(*options);

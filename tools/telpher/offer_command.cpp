@@ -74,7 +74,8 @@ void add_offer_command(CLI::App& app, Command& command) {
                  "--delay",
                  options->payload.delay,
                  "Hand it out after this time, not before (at_least_once queues)");
-    add_later_option(*offer, "--durable", "durable queues");
+    offer->add_flag(
+        "--durable", options->payload.durable, "Confirmed when it is on disk (durable queues)");
     finish_command(
         *offer, options->common, TargetNeed::required, command, [options](Interrupt& interrupt) {
             return run_offer(*options, interrupt);

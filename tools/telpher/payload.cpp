@@ -51,6 +51,7 @@ Message build_message(const PayloadOptions& options,
     if (options.ttl) {
         message.expires_in(std::chrono::ceil<std::chrono::milliseconds>(*options.ttl));
     }
+    message.durable(options.durable);
     if (options.delay) {
         message.deliver_after(std::chrono::ceil<std::chrono::milliseconds>(*options.delay));
     }

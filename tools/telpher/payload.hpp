@@ -27,6 +27,7 @@ struct PayloadOptions {
     std::optional<Duration> delay;  // of offers
     std::string reply_to;
     std::string mimetype;
+    bool durable = false;  // of offers
 
     // Not both of TEXT and --file, and not neither.
     [[nodiscard]] bool one_source() const { return text.has_value() == file.empty(); }

@@ -1,0 +1,91 @@
+// Question: what does a durable offer cost beside what the disk takes for it, and how many share a sync?
+// Method:   a domain with its log in the folder for temporary files; each offer is a whole message of 256 B, confirmed by a
+//           sync; 1, 64 and 256 threads offer to one queue, and one of them takes what was offered. The floor is
+//           write_and_sync of store_bench.cpp, in the same run.
+// Not here: several processes; a disk whose sync takes milliseconds, where sharing is worth more.
+#include "telpher/telpher.hpp"
+
+#include "bench/micro/micro.hpp"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace telpher::bench {
+namespace {
+
+constexpr std::size_t kPayload = 256;
+
+// One for all threads of a benchmark.
+class DurableDomain {
+  public:
+    explicit DurableDomain(Durability durability) {
+        std::string name = std::filesystem::temp_directory_path() / "telpher-bench-XXXXXX";
+        folder_ = mkdtemp(name.data()) == nullptr ? "" : name;
+        server_ = Server::open("bench-durable-" + std::to_string(getpid()),
+                               {.mode = OpenMode::create,
+                                .lifetime = Lifetime::ephemeral,
+                                .log_directory = folder_ + "/log"})
+                      .value();
+        queue_ = server_
+                     .create_queue("q",
+                                   {.capacity = 1U << 16U,
+                                    .kind = QueueKind::durable,
+                                    .delivery = DeliveryMode::at_least_once,
+                                    .durability = durability})
+                     .value();
+    }
+    ~DurableDomain() {
+        queue_ = Queue();
+        server_ = Server();
+        std::error_code ignored;
+        std::filesystem::remove_all(folder_, ignored);
+    }
+    DurableDomain(const DurableDomain&) = delete;
+    DurableDomain& operator=(const DurableDomain&) = delete;
+    Queue& queue() { return queue_; }
+
+  private:
+    std::string folder_;
+    Server server_;
+    Queue queue_;
+};
+
+std::unique_ptr<DurableDomain> g_domain;
+
+void offer(benchmark::State& state, Durability durability) {
+    if (state.thread_index() == 0) {
+        g_domain = std::make_unique<DurableDomain>(durability);
+    }
+    const Message message = Message::text("order", std::string(kPayload, 'x')).durable();
+    for (auto _ : state) {
+        Queue& queue = g_domain->queue();
+        if (!queue.offer(message, std::chrono::seconds(30))) {
+            state.SkipWithError("the queue refused");
+            break;
+        }
+        if (state.thread_index() == 0) {
+            for (int i = 0; i < state.threads(); ++i) {
+                if (auto delivery = queue.poll({})) {
+                    static_cast<void>(delivery->ack());
+                }
+            }
+        }
+    }
+    state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()));
+    if (state.thread_index() == 0) {
+        g_domain.reset();
+    }
+}
+BENCHMARK_CAPTURE(offer, durable_power, Durability::power)
+    ->Threads(1)
+    ->Threads(64)
+    ->Threads(256)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(offer, durable_process, Durability::process)->Threads(1)->UseRealTime();
+
+}  // namespace
+}  // namespace telpher::bench

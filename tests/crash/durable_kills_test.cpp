@@ -1,0 +1,280 @@
+// Goal:   producers and consumers of a durable queue that are killed anywhere, and domains whose memory is gone, lose
+//         nothing that was confirmed, and deliver nothing that was not offered; the domain is always built again.
+//         A producer that is stopped while it writes the log for all holds nobody up for long.
+// Method: three producers and two consumers on real files; each message's fate is noted in shared memory. One of them is
+//         killed after up to 10 ms, and another takes its place; at every 25th kill all are killed, the domain's memory is
+//         removed, and it is built from its log. 250 kills; 2,000 with TELPHER_SOAK=1.
+
+#include "src/client/domain_core.hpp"
+#include "tests/crash/harness.hpp"
+#include "tests/unit/support/scratch_folder.hpp"
+
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace telpher::crash {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint32_t kMost = 1U << 20U;  // messages
+constexpr std::uint8_t kOffered = 1;
+constexpr std::uint8_t kConfirmed = 2;
+constexpr std::uint8_t kTaken = 4;  // an acknowledgement was begun
+
+struct Account {
+    std::atomic<std::uint32_t> next;
+    std::atomic<std::uint64_t> delivered;
+    std::array<std::atomic<std::uint8_t>, kMost> fate;
+};
+
+std::vector<std::byte> payload_of(std::uint32_t number) {
+    std::vector<std::byte> payload(8 + number * 37 % 3000);
+    fill_numbered(payload, number);
+    return payload;
+}
+
+class DurableKills : public ::testing::Test {
+  protected:
+    static constexpr std::size_t kProducers = 3;
+    static constexpr std::size_t kConsumers = 2;
+
+    // Builds it, or finds it.
+    Server open() {
+        ServerOptions options = small_options();
+        options.limits = limits_;
+        options.log_directory = folder_.file("log");
+        options.log_segment_bytes = 256U << 10U;
+        auto server = Server::open(domain_.name(), options);
+        EXPECT_TRUE(server) << "refused: " << to_string(server.error());
+        return server ? std::move(*server) : Server{};
+    }
+    Result<Queue> queue_of(Server& server) {
+        return server.create_queue("q",
+                                   {.capacity = 256,
+                                    .kind = QueueKind::durable,
+                                    .delivery = DeliveryMode::at_least_once,
+                                    .lease = 500ms});
+    }
+
+    int produce() {
+        auto client = connect("shm:" + domain_.name(), {.wait = 5s});
+        auto queue = client ? client->queue("q") : Result<Queue>(client.error());
+        if (!queue) {
+            return 1;
+        }
+        for (;;) {
+            const std::uint32_t number = account_->next.fetch_add(1);
+            if (number >= kMost) {
+                return 2;
+            }
+            account_->fate[number].fetch_or(kOffered);
+            const auto offered = queue->offer(
+                Message::bytes("m", "application/octet-stream", payload_of(number)).durable(), 20s);
+            if (offered) {
+                account_->fate[number].fetch_or(kConfirmed);
+            } else if (offered.status() != Status::timed_out) {
+                std::fprintf(stderr, "offer: %s\n", to_string(offered.error()).c_str());
+                return 3;
+            }
+        }
+    }
+
+    // False: it was never offered, or is another.
+    bool sound(const Delivery& delivery, std::uint32_t* number) {
+        const auto bytes = delivery.payload();
+        std::uint64_t read = kMost;
+        if (bytes.size() >= sizeof read) {
+            std::memcpy(&read, bytes.data(), sizeof read);
+        }
+        *number = static_cast<std::uint32_t>(std::min<std::uint64_t>(read, kMost));
+        const auto expected = read < kMost ? payload_of(*number) : std::vector<std::byte>();
+        return read < kMost && (account_->fate[*number].load() & kOffered) != 0 &&
+               std::equal(bytes.begin(), bytes.end(), expected.begin(), expected.end());
+    }
+
+    int consume() {
+        auto client = connect("shm:" + domain_.name(), {.wait = 5s});
+        auto queue = client ? client->queue("q") : Result<Queue>(client.error());
+        if (!queue) {
+            return 1;
+        }
+        for (;;) {
+            auto delivery = queue->poll(100ms);
+            if (!delivery) {
+                if (delivery.status() == Status::timed_out) {
+                    continue;
+                }
+                return 2;
+            }
+            std::uint32_t number = 0;
+            if (!sound(*delivery, &number)) {
+                return 4;
+            }
+            account_->delivered.fetch_add(1);
+            account_->fate[number].fetch_or(kTaken);
+            static_cast<void>(delivery->ack());
+        }
+    }
+
+    void start(std::size_t i) {
+        children_[i] =
+            std::make_unique<Child>([this, i] { return i < kProducers ? produce() : consume(); });
+    }
+
+    [[nodiscard]] std::uint32_t confirmed() const {
+        const std::uint32_t next = std::min(account_->next.load(), kMost);
+        return static_cast<std::uint32_t>(std::count_if(
+            account_->fate.begin(), account_->fate.begin() + next, [](const auto& fate) {
+                return (fate.load() & kConfirmed) != 0;
+            }));
+    }
+
+    // Everybody is gone, and the domain's memory.
+    void restart() {
+        for (auto& child : children_) {
+            child->kill();
+            child.reset();
+        }
+        domain_.remove_files();
+        Server server = open();
+        ASSERT_TRUE(queue_of(server));
+        const auto verified = server.verify();
+        ASSERT_TRUE(verified);
+        for (const std::string& problem : verified->problems) {
+            ADD_FAILURE() << problem;
+        }
+    }
+
+    // What was confirmed, and whose acknowledgement was never begun, is there.
+    void check_all() {
+        Server server = open();
+        Queue queue = queue_of(server).value();
+        std::vector<std::uint8_t> seen(kMost);
+        for (;;) {
+            auto delivery = queue.poll(2s);
+            if (!delivery) {
+                ASSERT_EQ(delivery.status(), Status::timed_out);
+                break;
+            }
+            std::uint32_t number = 0;
+            ASSERT_TRUE(sound(*delivery, &number));
+            seen[number] = 1;
+            ASSERT_TRUE(delivery->ack());
+        }
+        std::uint32_t confirmed = 0;
+        for (std::uint32_t number = 0; number < kMost; ++number) {
+            const std::uint8_t fate = account_->fate[number].load();
+            confirmed += static_cast<std::uint32_t>((fate & kConfirmed) != 0);
+            if ((fate & kConfirmed) != 0 && (fate & kTaken) == 0 && seen[number] == 0) {
+                ADD_FAILURE() << "message " << number << " was confirmed, and is lost";
+            }
+        }
+        std::printf("  %u confirmed, %llu deliveries\n",
+                    confirmed,
+                    static_cast<unsigned long long>(account_->delivered.load()));
+    }
+
+    Watchdog watchdog_{soak() ? 900U : 200U};
+    test::ScratchFolder folder_;
+    ScratchDomain domain_{"durable"};
+    DomainLimits limits_ = [] {
+        DomainLimits limits = *small_options().limits;
+        limits.pool_bytes = 4U << 20U;
+        return limits;
+    }();
+    Shared<Account> account_;
+    std::array<std::unique_ptr<Child>, kProducers + kConsumers> children_;
+};
+
+TEST_F(DurableKills, and_restarts_lose_nothing_that_was_confirmed) {
+    const std::uint32_t kills = scaled(250, 2000);
+    Random random(seed());
+    {
+        Server server = open();
+        ASSERT_TRUE(queue_of(server));
+    }
+    for (std::size_t i = 0; i < children_.size(); ++i) {
+        start(i);
+    }
+    for (std::uint32_t kill = 1; kill <= kills && !HasFailure(); ++kill) {
+        ::usleep(random.below(10'000));
+        const std::size_t which = random.below(static_cast<std::uint32_t>(children_.size()));
+        ASSERT_EQ(children_[which]->wait_for_end(0ms), -1) << "it goes on until then, " << which;
+        children_[which]->kill();
+        if (kill % 25 == 0) {
+            children_[which] = std::make_unique<Child>([] { return 0; });
+            restart();
+            for (std::size_t i = 0; i < children_.size() && !HasFailure(); ++i) {
+                start(i);
+            }
+        } else {
+            start(which);
+        }
+    }
+    for (std::size_t i = 0; i < children_.size(); ++i) {
+        EXPECT_EQ(children_[i]->wait_for_end(0ms), -1);
+    }
+    restart();
+    check_all();
+}
+
+// Whoever waits overtakes it after a second; what it does when it goes on changes nothing.
+TEST_F(DurableKills, a_producer_that_is_stopped_while_it_writes_is_overtaken) {
+    std::uint32_t hits = 0;
+    {
+        Server server = open();
+        ASSERT_TRUE(queue_of(server));
+        Client client = connect("shm:" + domain_.name()).value();
+        shm::Attachment& attachment = detail::DomainCore::of(client)->attachment();
+        const auto leads = [&](pid_t pid) {
+            const std::uint64_t leader = attachment.log().leader();
+            const std::uint32_t slot = shm::identity_slot(leader);
+            return leader != 0 && slot < attachment.processes().count() &&
+                   attachment.processes().record(slot).pid == static_cast<std::uint64_t>(pid);
+        };
+        for (std::size_t i = 0; i < children_.size(); ++i) {
+            start(i);
+        }
+        Random random(seed());
+        for (std::uint32_t round = 0; round < 3000 && hits < scaled(3, 20); ++round) {
+            ::usleep(random.below(3'000));
+            Child& child = *children_[random.below(kProducers)];
+            child.stop();
+            ASSERT_TRUE(child.wait_for_stop(5s));
+            if (leads(child.pid())) {
+                ++hits;
+                const std::uint32_t before = confirmed();
+                const std::uint64_t begun = now_ns();
+                while (confirmed() < before + 20 && now_ns() - begun < 10'000'000'000) {
+                    ::usleep(10'000);
+                }
+                EXPECT_GE(confirmed(), before + 20) << "the others are held up";
+                EXPECT_LT(now_ns() - begun, 4'000'000'000U);
+                ::usleep(random.below(300'000));
+            }
+            child.go_on();
+        }
+    }
+    EXPECT_GT(hits, 0U) << "none was stopped while it led";
+    ::usleep(200'000);
+    for (auto& child : children_) {
+        EXPECT_EQ(child->wait_for_end(0ms), -1) << "it goes on";
+    }
+    restart();
+    check_all();
+}
+
+}  // namespace
+}  // namespace telpher::crash

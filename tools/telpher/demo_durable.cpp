@@ -177,7 +177,7 @@ class DurableDemo {
         std::set<std::uint64_t> found;
         // What the worker had is handed out again at once: it is dead.
         for (auto delivery = queue->poll(500ms); delivery; delivery = queue->poll(500ms)) {
-            const std::string text(delivery->text().value_or(""));
+            const std::string text(delivery->text());
             found.insert(std::strtoull(text.c_str(), nullptr, 10));
             static_cast<void>(delivery->ack());
         }
@@ -222,7 +222,7 @@ Result<void> consume(Queue& queue, int notes, Interrupt& interrupt) {
         if (!delivery) {
             return delivery.error();
         }
-        const std::string text(delivery->text().value_or(""));
+        const std::string text(delivery->text());
         const std::uint64_t id = std::strtoull(text.c_str(), nullptr, 10);
         // First: once it is acknowledged, nobody else will tell of it.
         if (::write(notes, &id, sizeof id) != sizeof id) {

@@ -2,6 +2,7 @@
 
 #include "shm/base/os.hpp"
 #include "src/store/definition_name.hpp"
+#include "src/store/log_chain.hpp"
 #include "src/store/posix_storage.hpp"
 #include "src/wire/codec.hpp"
 

@@ -13,7 +13,7 @@
 //   Progress  lock-free but for waiting for the disk.
 //   Crash     said beside each function. `sweep` gives back what the dead left; a submission of the dead that was
 //             written, and whose message is in no queue, ends.
-//   Checked by tests/crash/log_steps_test.cpp and tests/unit/store/shared_log_test.cpp.
+//   Checked by tests/crash/durable_steps_test.cpp and tests/crash/durable_kills_test.cpp.
 
 #include "shm/layout.hpp"
 #include "shm/log_layout.hpp"

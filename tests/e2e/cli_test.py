@@ -11,8 +11,8 @@ import subprocess
 import tempfile
 import time
 
-from _cli import (BIN, DENIED, ERROR, LIMIT_S, NOT_FOUND, OK, USAGE, CliTest, leftovers, main,
-                  wait_until)
+from _cli import (BIN, DENIED, ERROR, LIMIT_S, NOT_FOUND, OK, TIMEOUT, USAGE, CliTest, leftovers,
+                  main, wait_until)
 
 
 COMMANDS = [["demo"], ["ls"], ["info"], ["ps"], ["create"], ["create", "queue"], ["create", "topic"], ["rm"], ["peek"],
@@ -58,13 +58,24 @@ class Contract(CliTest):
         self.assertIn("brew", self.error_of("brew", code=USAGE)["detail"])
 
     def test_commands_and_options_of_later_versions_say_so(self):
-        for arguments in (["replay"], ["offer", "orders", "x", "--durable"],
-                          ["create", "queue", "orders", "--kind", "durable"],
-                          ["create", "queue", "orders", "--delivery", "exactly-once"],
-                          ["create", "queue", "orders", "--log-dir", "/tmp"]):
+        for arguments in (["replay"], ["create", "queue", "orders", "--delivery", "exactly-once"]):
             done = self.run_cli(*arguments, "-d", self.domain, code=USAGE)
             self.assertIn(b"not in this version", done.stderr, arguments)
         self.assertEqual(leftovers(self.domain), [])
+
+    def test_a_durable_queue_outlives_its_domain(self):
+        with tempfile.TemporaryDirectory() as folder:
+            create = ["create", "queue", "orders", "--kind", "durable", "--log-dir", folder + "/log"]
+            self.on(*create)
+            self.on("offer", "orders", "in memory")
+            self.on("offer", "orders", "on disk", "--durable", "--timeout", "5s")
+            self.run_cli("rm", "--domain", "-d", self.domain, "--force")
+            again = json.loads(self.on(*create, "--json").stdout)
+            self.assertFalse(again["created"])
+            self.assertIn(b"on disk", self.on("poll", "orders").stdout)
+            self.on("poll", "orders", code=TIMEOUT)
+            self.assertIn(b"orders", self.run_cli("log", "ls", folder + "/log").stdout)
+            self.run_cli("rm", "--domain", "-d", self.domain, "--force")
 
     def test_a_duration_without_unit_is_a_usage_error(self):
         for bad in ("5", "5x", "", "-1s", "abc"):

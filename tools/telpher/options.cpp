@@ -218,19 +218,6 @@ CLI::Validator at_least_one() {
         "");
 }
 
-void add_later_option(CLI::App& command, const std::string& name, const std::string& what) {
-    // expected(0, 1): with or without a value, the answer is the same.
-    command
-        .add_option_function<std::string>(
-            name,
-            [name, what](const std::string&) {
-                throw CLI::ValidationError(name, what + " are not in this version of telpher");
-            },
-            "Not in this version")
-        ->expected(0, 1)
-        ->group("");
-}
-
 CLI::Option* add_choice(CLI::App& command,
                         const std::string& name,
                         const std::vector<std::string>& values,

@@ -80,8 +80,6 @@ CLI::Option* add_rate(CLI::App& command,
                       std::optional<double>& value,
                       const std::string& description);
 
-// An option of the contract that this version does not have: a usage error, never ignored.
-void add_later_option(CLI::App& command, const std::string& name, const std::string& what);
 // An option that is one of `values`, the first by default; `chosen` gets its index. Others are said
 // to be not in this version.
 CLI::Option* add_choice(CLI::App& command,

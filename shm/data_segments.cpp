@@ -28,10 +28,6 @@ namespace bip = boost::interprocess;
 
 constexpr std::size_t kEntryWords = sizeof(DataSegment) / sizeof(std::uint64_t);
 
-constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
-    return (value + alignment - 1) / alignment * alignment;
-}
-
 // Bytes before the content: the header, and one hint for each slab of chunks.
 std::uint64_t head_bytes(std::uint32_t chunk_count) {
     return align_up(kDataHintsOffset + align_up(chunk_count, kSlabChunks) / kSlabChunks,

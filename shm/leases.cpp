@@ -7,17 +7,10 @@
 
 namespace telpher::shm {
 
-namespace {
-
-// Reads a word of a chunk that may have its next life, in which it is not a lease's and its owner is
-// writing: what was read is used only if the chunk's word is the same afterwards, which a CAS decides.
-// ThreadSanitizer knows nothing of that and is told not to look (as src/broker/queue_peek.cpp).
-__attribute__((noinline, no_sanitize("thread"))) std::uint64_t glance(const Word& word) {
+__attribute__((noinline, no_sanitize("thread"))) std::uint64_t glance(const Word& word) noexcept {
     // LE2: pairs with LE1.
     return __atomic_load_n(reinterpret_cast<const std::uint64_t*>(&word), __ATOMIC_ACQUIRE);
 }
-
-}  // namespace
 
 std::uint64_t lease_clock_us() noexcept { return monotonic_coarse_ns() / 1000; }
 

@@ -47,6 +47,11 @@ namespace telpher::shm {
 // Microseconds of the clock that leases are measured by.
 std::uint64_t lease_clock_us() noexcept;
 
+// Reads a word of a chunk that may have its next life, in which it is not a lease's and its owner is
+// writing: what was read is used only if the chunk's word is the same afterwards, which a CAS decides.
+// ThreadSanitizer knows nothing of that and is told not to look (as src/broker/queue_peek.cpp).
+[[nodiscard]] std::uint64_t glance(const Word& word) noexcept;
+
 class Leases {
   public:
     Leases() = default;

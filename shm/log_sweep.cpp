@@ -3,19 +3,10 @@
 #include "shm/base/bug.hpp"
 #include "shm/base/step.hpp"
 #include "shm/chunk_pool.hpp"
-#include "shm/lease_layout.hpp"
+#include "shm/leases.hpp"
 #include "shm/log_table.hpp"
 
 namespace telpher::shm {
-namespace {
-
-// Reads a word of a chunk that may be anything by now (as leases.cpp).
-__attribute__((noinline, no_sanitize("thread"))) std::uint64_t glance(const Word& word) {
-    // LE2: pairs with leases.cpp:LE1.
-    return __atomic_load_n(reinterpret_cast<const std::uint64_t*>(&word), __ATOMIC_ACQUIRE);
-}
-
-}  // namespace
 
 bool in_a_queue(const ChunkPool& pool, std::uint32_t chunk, std::uint64_t lsn) noexcept {
     if (!pool.valid(chunk)) {

@@ -27,10 +27,6 @@ constexpr std::uint32_t kKnownRegions = 0b1'1111'1110U | 1U << 16U | 1U << 18U |
 constexpr std::uint64_t kMessageBytesMin = 2048;
 constexpr std::uint64_t kMessageBytesMax = 250ULL << 20U;
 
-constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
-    return (value + alignment - 1) / alignment * alignment;
-}
-
 Error out_of_range(const char* field, std::uint64_t value, std::uint64_t low, std::uint64_t high) {
     return Error{Status::bad_request,
                  0,

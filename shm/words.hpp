@@ -22,6 +22,11 @@ inline constexpr std::size_t kCacheLine = 64;
 inline constexpr std::size_t kLinePair = 128;  // what the adjacent-line prefetcher moves together
 inline constexpr std::size_t kPageBytes = 4096;
 
+[[nodiscard]] constexpr std::uint64_t align_up(std::uint64_t value,
+                                               std::uint64_t alignment) noexcept {
+    return (value + alignment - 1) / alignment * alignment;
+}
+
 inline constexpr std::uint32_t kProcessesMax = 1024;
 inline constexpr std::uint32_t kThreadsMax = 4096;  // 64 x 64 bits: a two-level waiter bitmap
 inline constexpr std::uint32_t kDestinationsMax = 4096;

@@ -21,17 +21,17 @@ namespace {
 using GoOn = std::function<bool()>;
 
 constexpr int kAskMs = 10;
-constexpr std::string_view kTcp = "tcp:";
-constexpr std::string_view kUnix = "unix:";
+constexpr std::string_view kTcpPrefix = "tcp:";
+constexpr std::string_view kUnixPrefix = "unix:";
 
-Error wrong(std::string_view uri, const std::string& what) {
+Error wrong_address(std::string_view uri, const std::string& what) {
     return {Status::bad_request, 0, "'" + std::string(uri.substr(0, 200)) + "': " + what};
 }
 
 Result<Address> parse_tcp(std::string_view uri) {
-    std::string_view rest = uri.substr(kTcp.size());
+    std::string_view rest = uri.substr(kTcpPrefix.size());
     if (!rest.starts_with("//")) {
-        return wrong(uri, "write tcp://HOST:PORT");
+        return wrong_address(uri, "write tcp://HOST:PORT");
     }
     rest.remove_prefix(2);
     if (rest.ends_with('/')) {
@@ -39,22 +39,22 @@ Result<Address> parse_tcp(std::string_view uri) {
     }
     const std::size_t colon = rest.rfind(':');
     if (colon == std::string_view::npos || rest.ends_with(']')) {
-        return wrong(uri, "there is no port: write tcp://HOST:PORT");
+        return wrong_address(uri, "there is no port: write tcp://HOST:PORT");
     }
     std::string_view host = rest.substr(0, colon);
     const std::string_view port = rest.substr(colon + 1);
     if (host.starts_with('[') && host.ends_with(']')) {
         host = host.substr(1, host.size() - 2);
     } else if (host.find(':') != std::string_view::npos) {
-        return wrong(uri, "an IPv6 address is written in brackets: tcp://[::1]:33333");
+        return wrong_address(uri, "an IPv6 address is written in brackets: tcp://[::1]:33333");
     }
     if (host.empty()) {
-        return wrong(uri, "there is no host: write tcp://HOST:PORT");
+        return wrong_address(uri, "there is no host: write tcp://HOST:PORT");
     }
     Address address{false, std::string(host), 0};
     const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), address.port);
     if (error != std::errc() || end != port.data() + port.size() || address.port == 0) {
-        return wrong(uri, "the port is '" + std::string(port) + "', allowed are 1..65535");
+        return wrong_address(uri, "the port is '" + std::string(port) + "', allowed are 1..65535");
     }
     return address;
 }
@@ -117,23 +117,23 @@ Result<int> dial_place(const Place& place,
 }  // namespace
 
 Result<Address> parse_address(std::string_view uri) {
-    if (uri.starts_with(kTcp)) {
+    if (uri.starts_with(kTcpPrefix)) {
         return parse_tcp(uri);
     }
-    if (!uri.starts_with(kUnix)) {
-        return wrong(uri, "write tcp://HOST:PORT or unix:/PATH");
+    if (!uri.starts_with(kUnixPrefix)) {
+        return wrong_address(uri, "write tcp://HOST:PORT or unix:/PATH");
     }
-    std::string_view path = uri.substr(kUnix.size());
+    std::string_view path = uri.substr(kUnixPrefix.size());
     if (path.starts_with("//")) {
         path.remove_prefix(2);
     }
     if (!path.starts_with('/')) {
-        return wrong(uri, "the path of a socket begins with '/': write unix:/PATH");
+        return wrong_address(uri, "the path of a socket begins with '/': write unix:/PATH");
     }
     if (path.size() >= sizeof(sockaddr_un::sun_path) || path.find('\0') != std::string_view::npos) {
-        return wrong(uri,
-                     "the path of a socket has at most " +
-                         std::to_string(sizeof(sockaddr_un::sun_path) - 1) + " bytes");
+        return wrong_address(uri,
+                             "the path of a socket has at most " +
+                                 std::to_string(sizeof(sockaddr_un::sun_path) - 1) + " bytes");
     }
     return Address{true, std::string(path), 0};
 }

@@ -11,10 +11,12 @@ namespace {
 
 constexpr std::uint8_t kSlowOfTopic = 255;  // the topic's own policy
 
-Error wrong(std::string_view body, const std::string& what) {
+Error wrong_body(std::string_view body, const std::string& what) {
     return {Status::bad_request, 0, std::string(body) + ": " + what};
 }
-Error too_short(std::string_view body) { return wrong(body, "it ends in the middle of a field"); }
+Error too_short(std::string_view body) {
+    return wrong_body(body, "it ends in the middle of a field");
+}
 
 bool is_utf8(std::string_view text) {
     while (!text.empty()) {
@@ -89,12 +91,12 @@ Result<Hello> decode_hello(std::span<const std::byte> body) {
         return too_short("HELLO");
     }
     if (hello.version_min > hello.version_max) {
-        return wrong("HELLO",
-                     "version_min is " + std::to_string(hello.version_min) + ", version_max " +
-                         std::to_string(hello.version_max));
+        return wrong_body("HELLO",
+                          "version_min is " + std::to_string(hello.version_min) + ", version_max " +
+                              std::to_string(hello.version_max));
     }
     if (hello.name.size() > kClientNameBytesMax || !is_printable(hello.name)) {
-        return wrong("HELLO", "the client's name is no printable UTF-8 of at most 100 bytes");
+        return wrong_body("HELLO", "the client's name is no printable UTF-8 of at most 100 bytes");
     }
     return hello;
 }
@@ -142,7 +144,8 @@ Result<Welcome> decode_welcome(std::span<const std::byte> body) {
         return too_short("WELCOME");
     }
     if (resumed > 1) {
-        return wrong("WELCOME", "resumed is " + std::to_string(resumed) + ", allowed are 0 and 1");
+        return wrong_body("WELCOME",
+                          "resumed is " + std::to_string(resumed) + ", allowed are 0 and 1");
     }
     if (auto named = wire::check_name("WELCOME: domain", welcome.domain); !named) {
         return named.error();
@@ -176,10 +179,10 @@ Result<Ending> decode_ending(std::span<const std::byte> body) {
     const auto os_error = in.get<std::int32_t>();
     const std::string_view detail = in.text(detail_bytes);
     if (!in.complete()) {
-        return in.ok() ? wrong("ending", "there is something behind it") : too_short("ending");
+        return in.ok() ? wrong_body("ending", "there is something behind it") : too_short("ending");
     }
     if (detail.size() > kDetailBytesMax || !is_utf8(detail)) {
-        return wrong("ending", "its text is no UTF-8 of at most 1000 bytes");
+        return wrong_body("ending", "its text is no UTF-8 of at most 1000 bytes");
     }
     // A status of a later version: trouble of the other side's that a retry may help.
     const auto statuses = all_statuses();
@@ -220,10 +223,10 @@ Result<LeaseTold> decode_lease(std::span<const std::byte> body) {
     const auto ms = in.get<std::int64_t>();
     lease.dead.origin = in.text(origin_bytes);
     if (!in.complete()) {
-        return in.ok() ? wrong("LEASE", "there is something behind it") : too_short("LEASE");
+        return in.ok() ? wrong_body("LEASE", "there is something behind it") : too_short("LEASE");
     }
     if (lease.deliveries == 0 || ms < 0 || ms > kMsMax) {
-        return wrong("LEASE", "it has no deliveries, or a time that is none");
+        return wrong_body("LEASE", "it has no deliveries, or a time that is none");
     }
     // "*": the function without a name.
     if (!lease.dead.origin.empty() && lease.dead.origin != "*") {
@@ -255,10 +258,10 @@ Result<Open> decode_open(std::span<const std::byte> body) {
     in.skip(4);
     Open open{static_cast<Kind>(kind), std::string(in.text(name_bytes))};
     if (!in.complete()) {
-        return in.ok() ? wrong("OPEN", "there is something behind it") : too_short("OPEN");
+        return in.ok() ? wrong_body("OPEN", "there is something behind it") : too_short("OPEN");
     }
     if (kind > static_cast<std::uint8_t>(Kind::function)) {
-        return wrong("OPEN", "kind is " + std::to_string(kind) + ", allowed are 0 to 2");
+        return wrong_body("OPEN", "kind is " + std::to_string(kind) + ", allowed are 0 to 2");
     }
     if (open.kind != Kind::function || !open.name.empty()) {
         if (auto named = wire::check_name("OPEN: name", open.name); !named) {
@@ -293,18 +296,18 @@ Result<Subscribe> decode_subscribe(std::span<const std::byte> body) {
     Subscribe subscribe;
     subscribe.from = {static_cast<From::Kind>(kind), in.get<std::uint64_t>()};
     if (kind > static_cast<std::uint8_t>(From::Kind::sequence)) {
-        return wrong("SUBSCRIBE", "from is " + std::to_string(kind) + ", allowed are 0 to 2");
+        return wrong_body("SUBSCRIBE", "from is " + std::to_string(kind) + ", allowed are 0 to 2");
     }
     if (slow != kSlowOfTopic) {
         if (slow > static_cast<std::uint8_t>(SlowSubscriber::disconnect)) {
-            return wrong("SUBSCRIBE",
-                         "slow is " + std::to_string(slow) + ", allowed are 0 to 3 and 255");
+            return wrong_body("SUBSCRIBE",
+                              "slow is " + std::to_string(slow) + ", allowed are 0 to 3 and 255");
         }
         subscribe.slow = static_cast<SlowSubscriber>(slow);
     }
     if (count == 0 || count > kPatternsMax) {
-        return wrong("SUBSCRIBE",
-                     "there are " + std::to_string(count) + " patterns, allowed are 1 to 256");
+        return wrong_body("SUBSCRIBE",
+                          "there are " + std::to_string(count) + " patterns, allowed are 1 to 256");
     }
     for (std::uint16_t i = 0; i < count && in.ok(); ++i) {
         const auto bytes = in.get<std::uint16_t>();
@@ -316,7 +319,7 @@ Result<Subscribe> decode_subscribe(std::span<const std::byte> body) {
         }
     }
     if (!in.complete()) {
-        return in.ok() ? wrong("SUBSCRIBE", "there is something behind it")
+        return in.ok() ? wrong_body("SUBSCRIBE", "there is something behind it")
                        : too_short("SUBSCRIBE");
     }
     return subscribe;

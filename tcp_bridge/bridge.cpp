@@ -22,14 +22,14 @@ namespace {
 
 constexpr std::uint32_t kThreadsMax = 64;
 
-struct Address {
+struct ListenAt {
     std::string host;
     std::uint16_t port = 0;
 };
 
-Result<Address> parse_listen(const std::string& text) {
+Result<ListenAt> parse_listen(const std::string& text) {
     const std::size_t colon = text.rfind(':');
-    Address address;
+    ListenAt address;
     const char* const end = text.data() + text.size();
     if (colon != std::string::npos) {
         address.host = text.substr(0, colon);

@@ -17,8 +17,6 @@ constexpr std::size_t kCertificatesMax = 256;      // in one file
 constexpr long kBackdatedS = -86400;               // for peers whose clock is slow
 constexpr const char* kNoEnd = "99991231235959Z";  // no well-defined end (RFC 5280, 4.1.2.5)
 
-Error failed(std::string_view what) { return {Status::server_error, 0, openssl_text(what)}; }
-
 bool is_name(const std::string& name) {
     return !name.empty() && name.size() <= kNameBytesMax &&
            std::all_of(name.begin(), name.end(), [](char c) {
@@ -110,13 +108,13 @@ Result<Pin> pin_of_file(const std::string& path) {
 Result<OpensslPtr<EVP_PKEY>> make_key(const std::string& path) {
     OpensslPtr<EVP_PKEY> key(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"));
     if (key == nullptr) {
-        return failed("making an Ed25519 key");
+        return openssl_failed("making an Ed25519 key");
     }
     const FileText text = pem_text([&key](BIO* bio) {
         return PEM_write_bio_PKCS8PrivateKey(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
     });
     if (text.view().empty()) {
-        return failed("writing an Ed25519 key");
+        return openssl_failed("writing an Ed25519 key");
     }
     if (auto made = create_config_file(path, text.view(), 0600); !made) {
         return made.error();
@@ -156,7 +154,7 @@ Result<Pin> make_identity(const std::string& dir, const std::string& name) {
     clear_errors();
     const auto certificate = self_signed(key->get(), name);
     if (certificate == nullptr) {
-        return failed("making a certificate");
+        return openssl_failed("making a certificate");
     }
     const FileText text =
         pem_text([&certificate](BIO* bio) { return PEM_write_bio_X509(bio, certificate.get()); });

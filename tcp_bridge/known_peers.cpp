@@ -9,7 +9,7 @@ namespace telpher::bridge {
 namespace {
 
 constexpr std::size_t kLineBytesMax = 512;
-constexpr std::size_t kNameBytesMax = 300;
+constexpr std::size_t kPeerNameBytesMax = 300;
 constexpr std::string_view kBlanks = " \t";
 
 struct Line {
@@ -71,7 +71,7 @@ Result<std::string> text_of(const std::string& path) {
 Error no_name(std::string_view name) {
     return {Status::bad_request,
             0,
-            name.size() > kNameBytesMax
+            name.size() > kPeerNameBytesMax
                 ? "the name of a peer is longer than 300 bytes"
                 : "the name of a peer is made of printable ASCII without spaces and #"};
 }
@@ -151,7 +151,7 @@ std::string known_hosts_path(const std::string& dir) { return dir + "/known_host
 std::string authorized_peers_path(const std::string& dir) { return dir + "/authorized_peers"; }
 
 bool is_peer_name(std::string_view name) {
-    return !name.empty() && name.size() <= kNameBytesMax &&
+    return !name.empty() && name.size() <= kPeerNameBytesMax &&
            std::all_of(
                name.begin(), name.end(), [](char c) { return c > ' ' && c < 0x7F && c != '#'; });
 }

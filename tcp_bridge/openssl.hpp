@@ -40,6 +40,10 @@ inline std::string openssl_text(std::string_view what) {
     return std::string(what) + (reason == nullptr ? "" : ": " + std::string(reason));
 }
 
+inline Error openssl_failed(std::string_view what) {
+    return {Status::server_error, 0, openssl_text(what)};
+}
+
 // Reads from memory that outlives it.
 inline OpensslPtr<BIO> bio_of(std::string_view text) {
     return OpensslPtr<BIO>(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));

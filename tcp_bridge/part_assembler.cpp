@@ -8,7 +8,7 @@
 namespace telpher::bridge {
 namespace {
 
-Error wrong(const Frame& frame, const std::string& what) {
+Error wrong_frame(const Frame& frame, const std::string& what) {
     return {Status::bad_request,
             0,
             "a part of " + std::string(to_string(frame.head.type)) + ": " + what};
@@ -22,7 +22,7 @@ Result<std::size_t> PartAssembler::announced(const Frame& frame) const {
     const bool compressed = (frame.head.flags & kFlagCompressed) != 0;
     detail::MessageHead head;
     if (frame.body.size() < sizeof head) {
-        return wrong(frame, "the first one does not hold a message's header");
+        return wrong_frame(frame, "the first one does not hold a message's header");
     }
     std::memcpy(&head, frame.body.data(), sizeof head);
     const std::size_t bytes =
@@ -49,7 +49,7 @@ Result<std::optional<std::span<const std::byte>>> PartAssembler::add(const Frame
             return Whole{frame.body};
         }
         if (parts_.size() == kPartsMax) {
-            return wrong(frame, "64 messages are incomplete already");
+            return wrong_frame(frame, "64 messages are incomplete already");
         }
         const auto bytes = announced(frame);
         if (!bytes) {
@@ -68,7 +68,8 @@ Result<std::optional<std::span<const std::byte>>> PartAssembler::add(const Frame
     Parts& parts = known->second;
     if (frame.body.size() > parts.announced - parts.body.size() ||
         (more && frame.body.size() != kBodyBytesMax)) {
-        return wrong(frame, "the message becomes longer than its header says, or a part is short");
+        return wrong_frame(frame,
+                           "the message becomes longer than its header says, or a part is short");
     }
     parts.body.insert(parts.body.end(), frame.body.begin(), frame.body.end());
     if (more) {
@@ -76,10 +77,10 @@ Result<std::optional<std::span<const std::byte>>> PartAssembler::add(const Frame
     }
     const bool compressed = (frame.head.flags & kFlagCompressed) != 0;
     if (compressed != parts.compressed) {
-        return wrong(frame, "some of them are compressed, others not");
+        return wrong_frame(frame, "some of them are compressed, others not");
     }
     if (parts.body.size() != parts.announced && !compressed) {
-        return wrong(frame, "the message ends before its header says");
+        return wrong_frame(frame, "the message ends before its header says");
     }
     bytes_ -= parts.announced;
     storage = std::move(parts.body);

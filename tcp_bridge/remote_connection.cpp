@@ -19,7 +19,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kEndPatience = 100ms;
+constexpr auto kHoldPatience = 100ms;
 constexpr auto kRoomLook = 10ms;
 // Who writes for itself also writes for others, but not for ever.
 constexpr int kRoundsMax = 64;
@@ -302,7 +302,7 @@ void RemoteConnection::end() noexcept {
     std::unique_lock hold(mutex_);
     room_.notify_all();
     if (!on_io_thread()) {
-        changed_.wait_for(hold, kEndPatience, [this] { return finished_; });
+        changed_.wait_for(hold, kHoldPatience, [this] { return finished_; });
     }
 }
 

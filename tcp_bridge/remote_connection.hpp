@@ -26,6 +26,9 @@
 
 namespace telpher::bridge {
 
+inline constexpr std::uint64_t kNanosecondsPerMillisecond = 1'000'000;
+inline constexpr std::uint64_t kSleepMs = 60'000;  // then a sleeper looks around
+
 // When what an operation gave to send leaves: now, by its caller; or gathered with what others give: then the
 // I/O thread sends it on its next turn, at the latest. With `read_by_caller`, its caller waits for the answer at
 // once, and reads it itself where it can.

@@ -19,11 +19,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t kReadBytes = std::size_t{256} << 10U;
+constexpr std::size_t kReadAtOnce = std::size_t{256} << 10U;
 // GOODBYE has this long to leave.
 constexpr std::uint64_t kGoodbyeNs = 50'000'000;
-constexpr std::uint64_t kNanosecondsPerMillisecond = 1'000'000;
-constexpr std::uint64_t kSleepMs = 60'000;
 constexpr suseconds_t kMomentUs = 2000;
 // Callers that read for themselves come back within this time, or the I/O thread reads again.
 constexpr std::uint64_t kRestNs = 10'000'000;
@@ -119,7 +117,7 @@ void RemoteConnection::serve(int socket) {
         session_.connected(now());
         leave(hold);
     }
-    input_.resize(kReadBytes);
+    input_.resize(kReadAtOnce);
     const Error why = talk();
     hang_up(why);
 }

@@ -18,8 +18,6 @@ namespace {
 // How long a caller looks at its socket before it sleeps: about what sleeping and waking cost.
 constexpr std::uint64_t kSpinNs = 50'000;
 constexpr std::uint32_t kSpinAgain = 64;
-constexpr std::uint64_t kNanosecondsPerMillisecond = 1'000'000;
-constexpr std::uint64_t kSleepMs = 60'000;
 
 // Callers of this process that wait so. With several, each look of one keeps a processor from another.
 std::atomic<std::uint32_t> waiting_callers{0};

@@ -21,7 +21,6 @@ constexpr std::size_t kPskIdentityBytesMax = 128;
 constexpr std::string_view kSessionContext = "telpher";
 
 Error bad(const std::string& detail) { return {Status::bad_request, 0, detail}; }
-Error failed(std::string_view what) { return {Status::server_error, 0, openssl_text(what)}; }
 
 }  // namespace
 
@@ -128,7 +127,7 @@ Result<void> TlsContext::set_protocol(bool with_rsa) {
         SSL_CTX_set_max_early_data(ctx, 0) != 1 || SSL_CTX_set_recv_max_early_data(ctx, 0) != 1 ||
         (!client && SSL_CTX_set_session_id_context(
                         ctx, session, static_cast<unsigned>(kSessionContext.size())) != 1)) {
-        return failed("setting up TLS 1.3");
+        return openssl_failed("setting up TLS 1.3");
     }
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     // OpenSSL's own buffers, 34 KiB, are there only while there is something in them.

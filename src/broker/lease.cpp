@@ -12,8 +12,6 @@ namespace telpher::detail {
 namespace {
 
 constexpr Duration kDelayMax = std::chrono::hours(24 * 365);
-// A janitor that looks every 5 s need not be told of what comes later.
-constexpr std::uint64_t kJanitorKnowsUs = 5'000'000;
 // The coarse clock may be that late beside the precise one.
 constexpr std::uint64_t kCoarseMs = 10;
 

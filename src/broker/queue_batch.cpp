@@ -75,7 +75,7 @@ Result<std::size_t> QueueCore::offer_n(std::span<const Message> messages,
             deadline_ns =
                 deadline_ns != 0
                     ? deadline_ns
-                    : now + static_cast<std::uint64_t>(std::min(timeout, kWaitMax).count());
+                    : now + static_cast<std::uint64_t>(std::min(timeout, kForever).count());
             // Once there is no time left, there is none for the others.
             left = Duration(deadline_ns > now ? deadline_ns - now : 0);
         }

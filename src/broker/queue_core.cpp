@@ -10,7 +10,6 @@
 namespace telpher::detail {
 namespace {
 
-constexpr std::uint32_t kFullPause = 32;  // pauses between looks at a full ring
 // Nobody loses that many races in a row: the ring is damaged.
 constexpr std::uint32_t kDropRoundsMax = 1U << 20;
 

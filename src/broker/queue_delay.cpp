@@ -7,12 +7,7 @@
 #include "src/client/domain_core.hpp"
 
 namespace telpher::detail {
-namespace {
-
-// A janitor that looks every 5 s need not be told of what comes later.
-constexpr std::uint64_t kJanitorKnowsUs = 5'000'000;
-
-}  // namespace
+namespace {}  // namespace
 
 // Killed before PARKED: nothing was sent, and our reaper frees the chunk. Behind it: sent; the pass that
 // follows our death finds it. Stopped behind it: a janitor finds it, after 5 s at most.

@@ -5,12 +5,7 @@
 #include "src/broker/queue_core.hpp"
 
 namespace telpher::detail {
-namespace {
-
-// A janitor that looks every 5 s need not be told of what comes later.
-constexpr std::uint64_t kJanitorKnowsUs = 5'000'000;
-
-}  // namespace
+namespace {}  // namespace
 
 // Killed in it: the message comes back, whatever is noted of the lease.
 void QueueCore::begin_lease(Delivery& delivery, std::uint64_t claimed) noexcept {

@@ -19,7 +19,6 @@ namespace {
 // Ours, on a thread of it: `stop` does not wait for itself.
 thread_local const Serving* t_serving = nullptr;
 
-constexpr Duration kForever = std::chrono::hours(24 * 365);
 constexpr int kEndAttempts =
     10;  // each waits 20 ms for the directory lock; then the janitor ends it
 constexpr auto kTroublePause = std::chrono::milliseconds(10);

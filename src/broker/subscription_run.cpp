@@ -12,11 +12,7 @@
 #include <system_error>
 
 namespace telpher::detail {
-namespace {
-
-constexpr Duration kForever = std::chrono::hours(24 * 365);
-
-}  // namespace
+namespace {}  // namespace
 
 Result<void> SubscriptionCore::run(SampleHandler handler) {
     handler_ = std::move(handler);

@@ -14,7 +14,7 @@ struct Kept {
     std::shared_ptr<TopicCore> topic;
 };
 
-bool may_wait(Status status) {
+bool may_wait_to_publish(Status status) {
     return status == Status::queue_full || status == Status::out_of_memory;
 }
 
@@ -34,7 +34,7 @@ PublishOperation::PublishOperation(std::shared_ptr<void> owner,
 Status PublishOperation::run() {
     auto published = topic_->publish(message_, {}, {});
     const Status status = published.status();
-    if (!may_wait(status)) {
+    if (!may_wait_to_publish(status)) {
         result.emplace(std::move(published));
         forget_input();
     }
@@ -67,7 +67,7 @@ Future<Published> TopicCore::publish_async(Message message,
     if (!waits || publishes_pending_.load(std::memory_order_relaxed) == 0 || !message.check() ||
         message.topic() != name_ || wire::encoded_bytes(message) > source_.bytes_max()) {
         auto published = publish(message, {}, {});
-        if (!waits || !may_wait(published.status())) {
+        if (!waits || !may_wait_to_publish(published.status())) {
             return ready_future(std::move(published));
         }
     }

@@ -14,7 +14,6 @@ namespace {
 // memory; in a topic with a byte budget, an eighth of that if it is less.
 constexpr std::uint64_t kTrimBytes = 256U << 10U;
 constexpr std::uint64_t kSmallChunkBytes = 512;
-constexpr std::uint32_t kFullPause = 32;  // pauses between looks at the cursors
 
 // Writes a message so that readers may copy it at any moment: word by word.
 void store_words(std::span<std::byte> to, const std::byte* from) noexcept {

@@ -52,6 +52,15 @@ inline void pace(shm::ThreadContext& context) noexcept {
     context.run = 0;
 }
 
+// Nobody sees the difference to longer waits, and deadlines do not overflow.
+inline constexpr Duration kForever = std::chrono::hours(24 * 365);
+
+// Between looks at a full ring, or at the cursors of those whom a publisher waits for.
+inline constexpr std::uint32_t kFullPause = 32;
+
+// A janitor that looks every 5 s need not be told of what comes later.
+inline constexpr std::uint64_t kJanitorKnowsUs = 5'000'000;
+
 // What may end a wait besides the queue itself.
 struct WaitOptions {
     Duration timeout{};

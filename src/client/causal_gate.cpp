@@ -1,5 +1,6 @@
 #include "src/client/causal_gate.hpp"
 
+#include "src/broker/waiter.hpp"
 #include "src/client/parking_lot.hpp"
 
 #include <unistd.h>
@@ -12,7 +13,6 @@
 namespace telpher::detail {
 namespace {
 
-constexpr Duration kWaitMax = std::chrono::hours(24 * 365);
 constexpr std::uint32_t kRememberMax = 16U << 20U;
 constexpr std::uint32_t kParkedMax = 65'536;
 
@@ -24,7 +24,7 @@ Error refusal(std::string_view name, std::int64_t value, std::string_view allowe
 }
 
 Result<void> check(const CausalGateOptions& options) {
-    if (options.wait.count() < 0 || options.wait > kWaitMax) {
+    if (options.wait.count() < 0 || options.wait > kForever) {
         return refusal("wait", options.wait.count(), "0 ns to 365 days");
     }
     if (options.remember_max == 0 || options.remember_max > kRememberMax) {

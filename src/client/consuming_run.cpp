@@ -1,6 +1,7 @@
 // What the threads of a consumer do.
 
 #include "src/broker/causation.hpp"
+#include "src/broker/waiter.hpp"
 #include "src/client/consuming.hpp"
 
 #include <algorithm>
@@ -10,7 +11,6 @@
 namespace telpher::detail {
 namespace {
 
-constexpr Duration kForever = std::chrono::hours(24 * 365);
 constexpr int kExtendAtPart = 3;  // of a lease's time
 // Behind a poll that failed for a reason that passes: doubled with each, up to the second one.
 constexpr auto kPauseFirst = std::chrono::milliseconds(10);

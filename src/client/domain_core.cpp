@@ -155,7 +155,7 @@ Result<Queue> DomainCore::find_queue(std::string_view name, const FindOptions& o
     if (options.wait.count() < 0) {
         return Error{Status::bad_request, 0, "wait is negative, allowed are 0 and more"};
     }
-    const auto deadline = std::chrono::steady_clock::now() + std::min(options.wait, kWaitMax);
+    const auto deadline = std::chrono::steady_clock::now() + std::min(options.wait, kForever);
     for (;;) {
         if (const Status status = usable(); status != Status::ok) {
             return status;

@@ -19,9 +19,6 @@
 
 namespace telpher::detail {
 
-// Nobody sees the difference to longer waits, and deadlines do not overflow.
-inline constexpr Duration kWaitMax = std::chrono::hours(24 * 365);
-
 class Functions;
 class Parker;
 }  // namespace telpher::detail

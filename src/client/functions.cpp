@@ -13,7 +13,7 @@
 namespace telpher::detail {
 namespace {
 
-constexpr auto kLookAgain = std::chrono::milliseconds(1);
+constexpr auto kServerLook = std::chrono::milliseconds(1);
 
 Error not_found(std::string_view name) {
     return {Status::function_not_found,
@@ -165,7 +165,7 @@ Result<std::shared_ptr<CallTarget>> Functions::open(std::string_view name,
         return Error{Status::bad_request, 0, "wait_for_server is negative, allowed are 0 and more"};
     }
     const auto deadline =
-        std::chrono::steady_clock::now() + std::min(options.wait_for_server, kWaitMax);
+        std::chrono::steady_clock::now() + std::min(options.wait_for_server, kForever);
     for (;;) {
         if (const Status status = domain_.usable(); status != Status::ok) {
             return status;
@@ -188,7 +188,7 @@ Result<std::shared_ptr<CallTarget>> Functions::open(std::string_view name,
         if (std::chrono::steady_clock::now() >= deadline) {
             return not_found(name);
         }
-        std::this_thread::sleep_for(kLookAgain);
+        std::this_thread::sleep_for(kServerLook);
     }
 }
 

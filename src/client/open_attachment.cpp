@@ -84,7 +84,7 @@ Result<Opened> open_attachment(const OpenRequest& request) {
     if (auto named = shm::check_domain_name(request.name); !named) {
         return named.error();
     }
-    const auto deadline = std::chrono::steady_clock::now() + std::min(request.wait, kWaitMax);
+    const auto deadline = std::chrono::steady_clock::now() + std::min(request.wait, kForever);
     for (;;) {
         auto opened = try_open(request);
         if (opened && !opened->created) {

@@ -16,7 +16,7 @@ constexpr std::size_t kRecordMax = 1024;
 constexpr std::size_t kTurnMessages = 64;
 constexpr std::size_t kTurnBytes = 1U << 20U;
 // For room, while nothing else is to be done.
-constexpr Duration kPatience = std::chrono::milliseconds(50);
+constexpr Duration kLinePatience = std::chrono::milliseconds(50);
 // Between two looks whether there is room.
 constexpr Duration kLookForRoom = std::chrono::milliseconds(20);
 constexpr auto kShortOfMemory = std::chrono::milliseconds(100);
@@ -107,7 +107,7 @@ void OutboxCore::deliver(Lock& hold, std::uint32_t destination) {
     last_line_ = destination;
     const Line& line = lines_.at(destination);
     const OutboxDestination to = line.to;
-    const Duration patience = lines_.size() == 1 ? kPatience : Duration{};
+    const Duration patience = lines_.size() == 1 ? kLinePatience : Duration{};
     for (Loaded& one : load(hold, line)) {
         if (stopping_) {
             return;

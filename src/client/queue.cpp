@@ -5,6 +5,7 @@
 #include "src/broker/causation.hpp"
 #include "src/broker/lease.hpp"
 #include "src/broker/queue_core.hpp"
+#include "src/broker/waiter.hpp"
 #include "src/client/remote.hpp"
 #include "src/client/retrier.hpp"
 #include "src/wire/names.hpp"
@@ -32,13 +33,6 @@ void give_back(Held& held) noexcept {
     }
 }
 }  // namespace detail
-
-namespace {
-constexpr Duration kForever = std::chrono::hours(24 * 365);
-// Payloads from here on begin on a cache line.
-constexpr std::size_t kAlignedFrom = 4096;
-
-}  // namespace
 
 Result<std::uint64_t> Queue::offer(const Message& message,
                                    Duration timeout,
@@ -132,7 +126,7 @@ Result<Loan> Queue::loan(std::string_view topic, std::size_t payload_bytes, Dura
     wire::LoanPlan plan;
     plan.topic = topic;
     plan.payload_bytes = payload_bytes;
-    plan.aligned64 = payload_bytes >= kAlignedFrom;
+    plan.aligned64 = payload_bytes >= wire::kAlignedFrom;
     return core_ != nullptr ? core_->loan(plan, timeout) : remote_->loan(plan);
 }
 
@@ -248,7 +242,7 @@ void Messages::next() {
         status_ = Status::cancelled;
         return;
     }
-    auto delivery = queue_.poll(kForever, stop_);
+    auto delivery = queue_.poll(detail::kForever, stop_);
     if (delivery) {
         current_ = std::move(*delivery);
     } else {

@@ -13,11 +13,6 @@
 
 namespace telpher {
 
-namespace {
-// Payloads from here on begin on a cache line.
-constexpr std::size_t kAlignedFrom = 4096;
-}  // namespace
-
 Result<Published> Topic::publish(const Message& message,
                                  Duration timeout,
                                  const RetryOptions& options) {
@@ -91,7 +86,7 @@ Result<Loan> Topic::loan(std::size_t payload_bytes, Duration timeout) {
     wire::LoanPlan plan;
     plan.topic = name();
     plan.payload_bytes = payload_bytes;
-    plan.aligned64 = payload_bytes >= kAlignedFrom;
+    plan.aligned64 = payload_bytes >= wire::kAlignedFrom;
     return core_ != nullptr ? core_->loan(plan, timeout) : remote_->loan(plan);
 }
 

@@ -14,7 +14,7 @@ namespace telpher::store {
 namespace {
 
 // So much is in memory before it is written.
-constexpr std::uint64_t kBatchBytes = 4U << 20U;
+constexpr std::uint64_t kSalvageBatchBytes = 4U << 20U;
 
 class Salvage {
   public:
@@ -109,7 +109,7 @@ class Salvage {
     }
 
     Result<void> written(Result<void> done) {
-        if (done && batch_bytes_ >= kBatchBytes) {
+        if (done && batch_bytes_ >= kSalvageBatchBytes) {
             batch_bytes_ = 0;
             return store_->commit();
         }

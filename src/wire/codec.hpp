@@ -45,6 +45,9 @@ struct LoanPlan {
     bool aligned64 = false;  // the payload starts on a cache line of the chunk
 };
 
+// Payloads from here on begin on a cache line.
+inline constexpr std::size_t kAlignedFrom = 4096;
+
 // The message offset of the payload behind `before` bytes (header, extension, topic).
 [[nodiscard]] constexpr std::size_t payload_offset(std::size_t before, bool aligned64) noexcept {
     return aligned64 ? ((before + kChunkPrefixBytes + 63) & ~std::size_t{63}) - kChunkPrefixBytes

@@ -13,6 +13,7 @@ if(TELPHER_CLI)
     file(GLOB_RECURSE telpher_cli_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/telpher/*.cpp)
     list(REMOVE_ITEM telpher_cli_sources ${telpher_cli_parts_sources})
     add_executable(telpher ${telpher_cli_sources})
+    telpher_unity(telpher TESTS)
     set_target_properties(telpher PROPERTIES
         CXX_EXTENSIONS OFF RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
     target_compile_definitions(telpher PRIVATE TELPHER_VERSION="${PROJECT_VERSION}")

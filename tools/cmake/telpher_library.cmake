@@ -26,12 +26,16 @@ endfunction()
 add_library(telpher_local STATIC ${telpher_local_sources})
 add_library(telpher::local ALIAS telpher_local)
 telpher_use_local(telpher_local)
+telpher_unity(telpher_local LIBRARY)
 set_target_properties(telpher_local PROPERTIES EXPORT_NAME local VERIFY_INTERFACE_HEADER_SETS ON)
 
 # The same sources with the kill points of shm/base/step.hpp; built only when a crash test asks for it.
 add_library(telpher_steps STATIC EXCLUDE_FROM_ALL ${telpher_local_sources})
 telpher_use_local(telpher_steps)
+telpher_unity(telpher_steps TESTS)
 target_compile_definitions(telpher_steps PUBLIC TELPHER_STEPS=1)
+# Where it stops is the same; it compiles in half the time.
+target_compile_options(telpher_steps PRIVATE $<$<CONFIG:Release>:-O1>)
 
 add_library(telpher_full INTERFACE)
 add_library(telpher::telpher ALIAS telpher_full)
@@ -61,6 +65,7 @@ if(telpher_bridge_sources)
     list(TRANSFORM TELPHER_CODECS PREPEND TELPHER_HAS_ OUTPUT_VARIABLE telpher_codec_definitions)
     list(TRANSFORM telpher_codec_definitions TOUPPER)
     add_library(telpher_bridge OBJECT ${telpher_bridge_sources})
+    telpher_unity(telpher_bridge LIBRARY)
     set_target_properties(telpher_bridge PROPERTIES
         EXPORT_NAME bridge_objects CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
     target_link_libraries(telpher_bridge

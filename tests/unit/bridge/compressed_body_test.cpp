@@ -1,4 +1,5 @@
 // The policy and the layout of a compressed body, and bodies made to exhaust their receiver.
+#include "tcp_bridge/bodies.hpp"
 #include "tcp_bridge/compression.hpp"
 #include "tests/unit/bridge/json_like.hpp"
 
@@ -11,8 +12,6 @@
 
 namespace telpher::bridge {
 namespace {
-
-using Bytes = std::vector<std::byte>;
 
 constexpr std::size_t kMiB = std::size_t{1} << 20U;
 

@@ -1,6 +1,7 @@
 // Codecs and engines: what goes in comes out, and nothing else is accepted.
 #include "tcp_bridge/compression.hpp"
 
+#include "tcp_bridge/bodies.hpp"
 #include "tests/unit/bridge/json_like.hpp"
 
 #include <gtest/gtest.h>
@@ -10,8 +11,6 @@
 
 namespace telpher::bridge {
 namespace {
-
-using Bytes = std::vector<std::byte>;
 
 // A codec and who reads and writes it.
 struct Way {

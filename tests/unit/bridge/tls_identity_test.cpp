@@ -24,11 +24,6 @@ mode_t mode_of(const std::string& path) {
     return facts.st_mode & 07777U;
 }
 
-std::string content_of(const std::string& path) {
-    std::ifstream file(path);
-    return {std::istreambuf_iterator<char>(file), {}};
-}
-
 bool names(const Error& error, const std::string& text) {
     return error.detail.find(text) != std::string::npos;
 }

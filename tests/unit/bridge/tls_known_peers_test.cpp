@@ -22,11 +22,6 @@ std::string pin_text(unsigned number) {
 }
 Pin pin_of(unsigned number) { return Pin::parse(pin_text(number)).value(); }
 
-std::string content_of(const std::string& path) {
-    std::ifstream file(path);
-    return {std::istreambuf_iterator<char>(file), {}};
-}
-
 TEST(TlsPin, is_read_strictly_and_written_in_small_letters) {
     const std::string good = "sha256:" + std::string(62, 'a') + "0F";
     ASSERT_TRUE(Pin::parse(good));

@@ -1,5 +1,6 @@
 // What a forked child may do with its parent's handles: nothing, and harm nobody by trying.
 
+#include "tests/unit/support/sanitizers.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
@@ -56,11 +57,7 @@ int in_child(const std::function<int()>& check) {
 }
 
 // An attachment starts its janitor.
-#ifdef __SANITIZE_THREAD__
-constexpr bool kChildrenMayNotStartThreads = true;
-#else
-constexpr bool kChildrenMayNotStartThreads = false;
-#endif
+constexpr bool kChildrenMayNotStartThreads = kThreadSanitizer;
 
 class Fork : public testing::Test {
   protected:

@@ -141,8 +141,8 @@ TEST(SmallShm, that_is_filled_by_others_gives_no_signal_to_a_domain_that_exists)
 // ---- a /dev/shm in which no domain can be made -------------------------------------------------
 
 class ShmRefusal : public testing::TestWithParam<NoRoom> {};
-std::string name_of(const testing::TestParamInfo<NoRoom>& info) { return info.param.name; }
-INSTANTIATE_TEST_SUITE_P(Shm, ShmRefusal, testing::ValuesIn(shm_without_room()), name_of);
+std::string room_name(const testing::TestParamInfo<NoRoom>& info) { return info.param.name; }
+INSTANTIATE_TEST_SUITE_P(Shm, ShmRefusal, testing::ValuesIn(shm_without_room()), room_name);
 
 TEST_P(ShmRefusal, is_an_error_with_a_reason_and_leaves_nothing) {
     const NoRoom& room = GetParam();

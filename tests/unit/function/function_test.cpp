@@ -1,6 +1,7 @@
 // Goal:   what functions promise about one call: its response, its statuses, who may serve and call.
 // Method: servers and callers in this process, each in a domain of its own.
 
+#include "tests/unit/support/messages.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
@@ -18,8 +19,8 @@ namespace {
 using namespace std::chrono_literals;
 using test::ScratchDomain;
 
-Message order(std::string_view text = "2 espressos") { return Message::text("order", text); }
-Result<Message> echo(const Message& request) { return request; }
+using test::echo;
+using test::order;
 
 class FunctionTest : public ::testing::Test {
   protected:

@@ -2,6 +2,7 @@
 //         close or a removal; nested calls; stopping from a handler.
 // Method: handlers that wait for a sign; time is measured.
 
+#include "tests/unit/support/messages.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
@@ -20,8 +21,8 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 using test::ScratchDomain;
 
-Message order(std::string_view text = "2 espressos") { return Message::text("order", text); }
-Result<Message> echo(const Message& request) { return request; }
+using test::echo;
+using test::order;
 
 class FunctionTime : public ::testing::Test {
   protected:

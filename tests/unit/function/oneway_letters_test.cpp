@@ -16,8 +16,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Duration kSoon = 10s;
-
 Message text(const std::string& what) { return Message::text("notice", what); }
 
 class OnewayLetters : public test::Ways {
@@ -209,6 +207,7 @@ INSTANTIATE_TEST_SUITE_P(Over, OnewayLetters, test::kAllWays, test::name_of_way)
 
 class OnewayLettersOptions : public testing::Test {
   protected:
+    static constexpr auto kSoon = 10s;
     static void nothing(const Message& /*request*/) {}
     test::ScratchDomain domain;
     Server server = domain.open();

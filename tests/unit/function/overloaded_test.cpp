@@ -12,8 +12,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Duration kSoon = 10s;
-
 class OverloadedHandler : public test::Ways {
   protected:
     // Refuses the first `refusals` requests.

@@ -1,6 +1,7 @@
 // Goal:   asynchronous calls: many at once, cancelled, dropped, awaited.
 
 #include "tests/unit/support/fire_and_forget.hpp"
+#include "tests/unit/support/messages.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
@@ -17,7 +18,7 @@ namespace {
 using namespace std::chrono_literals;
 using test::ScratchDomain;
 
-Message order(std::string_view text) { return Message::text("order", text); }
+using test::order;
 
 class SendAsync : public ::testing::Test {
   protected:

@@ -26,7 +26,7 @@
 namespace telpher::test {
 namespace {
 
-constexpr auto kSoon = 20s;
+constexpr auto kPatience = 20s;
 
 // Starts a bridge when it is told to, and lives until it is killed.
 class BridgeProcess {
@@ -42,7 +42,7 @@ class BridgeProcess {
             }
             BridgeOptions options;
             options.unix_path = path;
-            auto client = connect(uri, {.wait = kSoon});
+            auto client = connect(uri, {.wait = kPatience});
             auto bridge = client ? Bridge::start(*client, options) : Result<Bridge>(client.error());
             while (bridge) {
                 ::pause();
@@ -100,7 +100,7 @@ TEST(OutboxBridge, killed_and_started_again_costs_nothing) {
     put(0);
     EXPECT_EQ(outbox.flush(50ms).status(), Status::timed_out);
     first.start();
-    EXPECT_TRUE(outbox.flush(kSoon));
+    EXPECT_TRUE(outbox.flush(kPatience));
     for (std::uint64_t i = 1; i < kMessages; ++i) {
         put(i);
         if (i == kMessages / 2) {
@@ -111,7 +111,7 @@ TEST(OutboxBridge, killed_and_started_again_costs_nothing) {
             second.start();
         }
     }
-    const auto flushed = outbox.flush(kSoon);
+    const auto flushed = outbox.flush(kPatience);
     EXPECT_TRUE(flushed) << to_string(flushed.error());
     for (std::uint64_t i = 0; i < kMessages; ++i) {
         const auto polled = queue.poll();

@@ -7,6 +7,7 @@
 
 #include "shm/base/cpu.hpp"
 #include "tests/unit/support/clock.hpp"
+#include "tests/unit/support/sanitizers.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 #include "tests/unit/support/scratch_ring.hpp"
 
@@ -23,11 +24,7 @@
 namespace telpher::test {
 namespace {
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr std::uint64_t kCancelled = 10'000;
-#else
-constexpr std::uint64_t kCancelled = 200'000;
-#endif
+constexpr std::uint64_t kCancelled = kSanitizer ? 10'000 : 200'000;
 constexpr std::uint64_t kCancelledSoak = 1'000'000;
 constexpr std::uint32_t kCapacity = 256;
 constexpr std::uint64_t kRoom = 64;  // that producers leave

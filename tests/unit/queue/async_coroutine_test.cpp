@@ -2,6 +2,7 @@
 
 #include "tests/unit/support/clock.hpp"
 #include "tests/unit/support/fire_and_forget.hpp"
+#include "tests/unit/support/messages.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
@@ -18,8 +19,6 @@
 
 namespace telpher::test {
 namespace {
-
-Message note(std::string_view text) { return Message::text("t", text); }
 
 std::string thread_name() {
     char name[16] = {};

@@ -1,6 +1,7 @@
 // Futures of polls and offers: completion, timeouts, cancellation, destruction in every state.
 
 #include "tests/unit/support/clock.hpp"
+#include "tests/unit/support/messages.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
@@ -14,8 +15,6 @@
 
 namespace telpher::test {
 namespace {
-
-Message note(std::string_view text) { return Message::text("t", text); }
 
 class AsyncFuture : public testing::Test {
   protected:

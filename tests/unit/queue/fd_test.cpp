@@ -1,6 +1,8 @@
 // Queue::fd in an epoll loop.
 
 #include "tests/unit/support/clock.hpp"
+#include "tests/unit/support/messages.hpp"
+#include "tests/unit/support/sanitizers.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
@@ -18,8 +20,6 @@
 
 namespace telpher::test {
 namespace {
-
-Message note(std::string_view text) { return Message::text("t", text); }
 
 bool readable(int descriptor, std::chrono::milliseconds patience) {
     pollfd wait{descriptor, POLLIN, 0};
@@ -166,20 +166,16 @@ TEST_F(Fd, keeps_no_wake_from_a_blocking_consumer) {
 }
 
 TEST_F(Fd, an_epoll_loop_misses_nothing_of_a_producer_thread) {
-#ifdef __SANITIZE_THREAD__
-    constexpr int kCount = 5'000;
-#else
-    constexpr int kCount = 50'000;
-#endif
+    constexpr int kCount = kThreadSanitizer ? 5'000 : 50'000;
     std::jthread producer([this] { produce(queue_, kCount); });
     consume(kCount, 30s);
 }
 
 TEST_F(Fd, an_epoll_loop_misses_nothing_of_a_producer_process) {
-#ifdef __SANITIZE_THREAD__
-    GTEST_SKIP() << "ThreadSanitizer does not let a forked child start threads; runs in the "
-                    "presets release and asan";
-#endif
+    if (kThreadSanitizer) {
+        GTEST_SKIP() << "ThreadSanitizer does not let a forked child start threads; runs in the "
+                        "presets release and asan";
+    }
     constexpr int kCount = 20'000;
     const pid_t child = fork();
     if (child == 0) {

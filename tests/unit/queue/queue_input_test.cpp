@@ -124,7 +124,7 @@ TEST_F(QueueInput, the_limit_of_the_domain_holds_where_it_is_smaller) {
 }
 
 TEST_F(QueueInput, names_of_domains_have_1_to_100_bytes_of_a_set) {
-    const auto both = [this](const std::string& name, std::vector<std::string> parts) {
+    const auto both = [](const std::string& name, std::vector<std::string> parts) {
         expect_error(Server::open(name), Status::bad_request, parts);
         expect_error(connect("shm:" + name), Status::bad_request, parts);
         expect_error(remove_domain(name, true), Status::bad_request, parts);

@@ -1,6 +1,8 @@
 // Waiting for many queues and futures at once.
 
 #include "tests/unit/support/clock.hpp"
+#include "tests/unit/support/messages.hpp"
+#include "tests/unit/support/sanitizers.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
@@ -17,8 +19,6 @@ namespace telpher::test {
 namespace {
 
 using Keys = std::vector<std::size_t>;
-
-Message note(std::string_view text) { return Message::text("t", text); }
 
 class WaitSetTest : public testing::Test {
   protected:
@@ -160,11 +160,7 @@ TEST_F(WaitSetTest, passes_the_wake_on_to_others) {
 
 // Goal: nothing is missed in many queues with racing producers and consumers that use sets.
 TEST_F(WaitSetTest, consumers_of_many_queues_miss_nothing) {
-#ifdef __SANITIZE_THREAD__
-    constexpr int kMessages = 2'000;
-#else
-    constexpr int kMessages = 20'000;
-#endif
+    constexpr int kMessages = kThreadSanitizer ? 2'000 : 20'000;
     std::vector<Queue> queues{a_, b_};
     std::atomic<int> consumed{0};
     std::vector<std::jthread> consumers;

@@ -27,7 +27,7 @@ using detail::RetryKind;
 using test::FakeClock;
 using test::ScratchDomain;
 
-RetryPolicy plain(std::function<void()> on_sleep = {}) {
+RetryPolicy usual(std::function<void()> on_sleep = {}) {
     return {.base = 100ms,
             .cap = 10s,
             .jitter = Jitter::none,
@@ -39,7 +39,7 @@ TEST(RetryConnect, waits_for_a_domain_that_is_made_later) {
     Server server;
     RetryReport report;
     const auto client = connect(domain.uri(),
-                                {.retry = plain([&, naps = 0]() mutable {
+                                {.retry = usual([&, naps = 0]() mutable {
                                      if (++naps == 2) {
                                          server = domain.open();
                                      }
@@ -58,7 +58,7 @@ TEST(RetryConnect, waits_for_a_bridge_that_is_started_later) {
     RetryReport report;
     auto client =
         connect("unix:" + path,
-                {.retry = plain([&, naps = 0]() mutable {
+                {.retry = usual([&, naps = 0]() mutable {
                      if (++naps == 2) {
                          BridgeOptions options;
                          options.unix_path = path;
@@ -75,12 +75,12 @@ TEST(RetryConnect, waits_for_a_bridge_that_is_started_later) {
 
 TEST(RetryConnect, gives_up_and_says_how_often_it_tried) {
     const ScratchDomain nobody;
-    const auto failed = connect(nobody.uri(), {.retry = plain()});
+    const auto failed = connect(nobody.uri(), {.retry = usual()});
     EXPECT_EQ(failed.status(), Status::domain_not_found);
     EXPECT_NE(failed.error().detail.find("4 attempts in 700 ms, attempts_max is 4"),
               std::string::npos)
         << failed.error().detail;
-    EXPECT_EQ(connect("shm:no/name", {.retry = plain()}).error().detail.find("attempt"),
+    EXPECT_EQ(connect("shm:no/name", {.retry = usual()}).error().detail.find("attempt"),
               std::string::npos)
         << "a mistake is no reason to try again";
 }
@@ -91,7 +91,7 @@ TEST(RetryServer, has_a_policy_for_its_handles_too) {
               Status::bad_request);
     Queue consumer;
     Server server = domain.open(
-        {.limits = test::small_limits(), .retry = plain([&] { EXPECT_TRUE(consumer.poll()); })});
+        {.limits = test::small_limits(), .retry = usual([&] { EXPECT_TRUE(consumer.poll()); })});
     Queue queue = server.create_queue("q", {.capacity = 1}).value();
     consumer = queue;
     ASSERT_TRUE(queue.offer(Message::text("t", "1")));
@@ -191,7 +191,7 @@ TEST(Retrier, in_a_forked_child_makes_one_attempt_that_answers_forked) {
     Server server = domain.open();
     const Queue made = server.create_queue("q").value();
     int naps = 0;
-    Client client = connect(domain.uri(), {.retry = plain([&] { ++naps; })}).value();
+    Client client = connect(domain.uri(), {.retry = usual([&] { ++naps; })}).value();
     Queue queue = client.queue("q").value();
     const Message message = Message::text("t", "1");
     const pid_t child = fork();

@@ -1,6 +1,7 @@
 // Goal: of a chain of callers only the first retries, over every way to a domain.
 
 #include "tests/unit/support/clock.hpp"
+#include "tests/unit/support/messages.hpp"
 #include "tests/unit/support/retry_clock.hpp"
 #include "tests/unit/support/ways.hpp"
 
@@ -14,16 +15,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Message order() { return Message::text("order", "2 espressos"); }
-
-RetryPolicy plain() {
-    return {.base = 100ms,
-            .cap = 10s,
-            .jitter = Jitter::none,
-            .budget = {},
-            .breaker = {},
-            .clock = std::make_shared<test::FakeClock>()};
-}
+using test::order;
+using test::plain;
 
 class RetryChains : public test::Ways {};
 

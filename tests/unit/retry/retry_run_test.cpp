@@ -13,7 +13,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::uint64_t kHigh = ~std::uint64_t{0};
+constexpr std::uint64_t kHighest = ~std::uint64_t{0};
 const Error kFull{Status::queue_full, 0, {}};
 
 RetryPolicy plain() {
@@ -40,13 +40,13 @@ TEST(RetryRun, makes_so_many_attempts_with_the_waits_of_its_policy) {
         ASSERT_TRUE(run.admit(now));
         EXPECT_EQ(run.timeout(now), 1s);
         now += 10ms;
-        EXPECT_EQ(run.failed(kFull, now, kHigh), std::optional<Duration>(wait));
+        EXPECT_EQ(run.failed(kFull, now, kHighest), std::optional<Duration>(wait));
         now += wait;
     }
     ASSERT_TRUE(run.admit(now));
     EXPECT_EQ(run.attempt(), 5U);
     now += 10ms;
-    EXPECT_EQ(run.failed(kFull, now, kHigh), std::nullopt);
+    EXPECT_EQ(run.failed(kFull, now, kHighest), std::nullopt);
     EXPECT_EQ(run.end(), RetryEnd::attempts);
     const Error error = std::move(run).error(now);
     EXPECT_EQ(error.status, Status::queue_full);
@@ -69,12 +69,12 @@ TEST(RetryRun, ends_before_a_wait_that_its_deadline_would_cut) {
     RetryRun run(policy, {.kind = RetryKind::offer, .timeout = 1s}, nullptr, 0s);
     ASSERT_TRUE(run.admit(0s));
     EXPECT_EQ(run.timeout(0s), 350ms) << "an attempt ends with the deadline";
-    EXPECT_EQ(run.failed(kFull, 0s, kHigh), std::optional<Duration>(100ms));
+    EXPECT_EQ(run.failed(kFull, 0s, kHighest), std::optional<Duration>(100ms));
     ASSERT_TRUE(run.admit(100ms));
     EXPECT_EQ(run.timeout(100ms), 250ms);
-    EXPECT_EQ(run.failed(kFull, 149ms, kHigh), std::optional<Duration>(200ms));
+    EXPECT_EQ(run.failed(kFull, 149ms, kHighest), std::optional<Duration>(200ms));
     ASSERT_TRUE(run.admit(349ms));
-    EXPECT_EQ(run.failed(kFull, 349ms, kHigh), std::nullopt) << "400 ms more do not fit";
+    EXPECT_EQ(run.failed(kFull, 349ms, kHighest), std::nullopt) << "400 ms more do not fit";
     EXPECT_EQ(run.end(), RetryEnd::deadline);
     EXPECT_TRUE(contains(std::move(run).error(349ms),
                          "3 attempts in 349 ms, no further one fits into the deadline"));
@@ -86,13 +86,13 @@ TEST(RetryRun, waits_as_long_as_the_other_side_says_and_then_its_own_time) {
     busy.retry_after = 20s;  // more than `cap`
     RetryRun run(policy, {.kind = RetryKind::call, .timeout = 1s}, nullptr, 0s);
     ASSERT_TRUE(run.admit(0s));
-    EXPECT_EQ(run.failed(busy, 0s, kHigh), std::optional<Duration>(20100ms));
+    EXPECT_EQ(run.failed(busy, 0s, kHighest), std::optional<Duration>(20100ms));
     ASSERT_TRUE(run.admit(30s));
     busy.retry_after = -1s;
-    EXPECT_EQ(run.failed(busy, 30s, kHigh), std::optional<Duration>(200ms)) << "nonsense";
+    EXPECT_EQ(run.failed(busy, 30s, kHighest), std::optional<Duration>(200ms)) << "nonsense";
     ASSERT_TRUE(run.admit(31s));
     busy.retry_after = 1h;
-    EXPECT_EQ(run.failed(busy, 31s, kHigh), std::nullopt) << "that is behind the deadline";
+    EXPECT_EQ(run.failed(busy, 31s, kHighest), std::nullopt) << "that is behind the deadline";
     EXPECT_EQ(run.end(), RetryEnd::deadline);
     EXPECT_EQ(std::move(run).error(31s).retry_after, 1h);
 }
@@ -102,7 +102,7 @@ TEST(RetryRun, a_wait_that_ends_at_the_deadline_is_not_begun) {
     policy.deadline = 100ms;
     RetryRun run(policy, {.kind = RetryKind::offer}, nullptr, 0s);
     ASSERT_TRUE(run.admit(0s));
-    EXPECT_EQ(run.failed(kFull, 0s, kHigh), std::nullopt);
+    EXPECT_EQ(run.failed(kFull, 0s, kHighest), std::nullopt);
     EXPECT_EQ(run.end(), RetryEnd::deadline);
 }
 
@@ -111,7 +111,7 @@ TEST(RetryRun, who_slept_over_the_deadline_makes_no_attempt) {
     policy.deadline = 150ms;
     RetryRun run(policy, {.kind = RetryKind::offer}, nullptr, 0s);
     ASSERT_TRUE(run.admit(0s));
-    ASSERT_TRUE(run.failed(kFull, 0s, kHigh));
+    ASSERT_TRUE(run.failed(kFull, 0s, kHighest));
     EXPECT_FALSE(run.admit(150ms));
     EXPECT_EQ(run.end(), RetryEnd::deadline);
     EXPECT_EQ(run.attempt(), 1U);
@@ -123,7 +123,7 @@ TEST(RetryRun, at_the_end_of_the_clock_does_not_overflow) {
     RetryRun run(policy, {.kind = RetryKind::offer, .timeout = 1s}, nullptr, Duration::max() - 1ms);
     ASSERT_TRUE(run.admit(Duration::max() - 1ms));
     EXPECT_EQ(run.timeout(Duration::max() - 1ms), 1ms);
-    EXPECT_EQ(run.failed(kFull, Duration::max() - 1ms, kHigh), std::nullopt);
+    EXPECT_EQ(run.failed(kFull, Duration::max() - 1ms, kHighest), std::nullopt);
 }
 
 TEST(RetryRun, what_is_not_to_be_retried_is_answered_as_it_is) {
@@ -131,7 +131,7 @@ TEST(RetryRun, what_is_not_to_be_retried_is_answered_as_it_is) {
     RetryRun run(policy, {.kind = RetryKind::call, .timeout = 1s}, nullptr, 0s);
     ASSERT_TRUE(run.admit(0s));
     const Error died{Status::peer_died, 0, "the process that ran it died"};
-    EXPECT_EQ(run.failed(died, 5ms, kHigh), std::nullopt);
+    EXPECT_EQ(run.failed(died, 5ms, kHighest), std::nullopt);
     EXPECT_EQ(run.end(), RetryEnd::not_retryable);
     EXPECT_EQ(std::move(run).error(5ms), died);
 }
@@ -142,11 +142,11 @@ TEST(RetryRun, a_last_attempt_that_did_not_happen_hides_none_that_may_have) {
     policy.attempts_max = 3;
     RetryRun run(policy, {.kind = RetryKind::call, .idempotent = true}, nullptr, 0s);
     ASSERT_TRUE(run.admit(0s));
-    ASSERT_TRUE(run.failed({Status::overloaded, 0, "full"}, 0s, kHigh));
+    ASSERT_TRUE(run.failed({Status::overloaded, 0, "full"}, 0s, kHighest));
     ASSERT_TRUE(run.admit(0s));
-    ASSERT_TRUE(run.failed({Status::timed_out, 0, "had begun"}, 0s, kHigh));
+    ASSERT_TRUE(run.failed({Status::timed_out, 0, "had begun"}, 0s, kHighest));
     ASSERT_TRUE(run.admit(0s));
-    EXPECT_FALSE(run.failed({Status::overloaded, 0, "full"}, 0s, kHigh));
+    EXPECT_FALSE(run.failed({Status::overloaded, 0, "full"}, 0s, kHighest));
     const Error error = std::move(run).error(1s);
     EXPECT_EQ(error.status, Status::timed_out);
     EXPECT_EQ(error.outcome(), Outcome::may_have_happened);
@@ -160,7 +160,7 @@ TEST(RetryRun, an_offer_that_timed_out_at_every_attempt_did_not_happen) {
     RetryRun run(policy, {.kind = RetryKind::offer}, nullptr, 0s);
     for (int i = 0; i < 2; ++i) {
         ASSERT_TRUE(run.admit(0s));
-        EXPECT_EQ(run.failed({Status::timed_out, 0, {}}, 0s, kHigh).has_value(), i == 0);
+        EXPECT_EQ(run.failed({Status::timed_out, 0, {}}, 0s, kHighest).has_value(), i == 0);
     }
     EXPECT_EQ(std::move(run).error(0s).outcome(), Outcome::did_not_happen);
 }
@@ -172,7 +172,7 @@ TEST(RetryRun, success_is_reported_with_the_failures_before_it) {
     RetryRun run(policy, {.kind = RetryKind::offer, .report = &report}, nullptr, 1s);
     EXPECT_EQ(report.attempts, 0U) << "of this operation alone";
     ASSERT_TRUE(run.admit(1s));
-    ASSERT_TRUE(run.failed(kFull, 1s, kHigh));
+    ASSERT_TRUE(run.failed(kFull, 1s, kHighest));
     ASSERT_TRUE(run.admit(1100ms));
     run.succeeded(1150ms);
     EXPECT_EQ(report.attempts, 2U);
@@ -185,7 +185,7 @@ TEST(RetryRun, in_a_chain_nothing_is_retried) {
     const RetryPolicy policy = plain();
     RetryRun run(policy, {.kind = RetryKind::offer}, nullptr, 0s, true);
     ASSERT_TRUE(run.admit(0s));
-    EXPECT_FALSE(run.failed(kFull, 0s, kHigh));
+    EXPECT_FALSE(run.failed(kFull, 0s, kHighest));
     EXPECT_EQ(run.end(), RetryEnd::chain);
     EXPECT_TRUE(contains(std::move(run).error(0s), "a caller further up retries"));
 }
@@ -195,7 +195,8 @@ TEST(RetryRun, cancelled_while_it_waited_says_whether_it_may_have_happened) {
     for (const bool may : {false, true}) {
         RetryRun run(policy, {.kind = RetryKind::call, .idempotent = true}, nullptr, 0s);
         ASSERT_TRUE(run.admit(0s));
-        ASSERT_TRUE(run.failed({may ? Status::peer_died : Status::overloaded, 0, {}}, 0s, kHigh));
+        ASSERT_TRUE(
+            run.failed({may ? Status::peer_died : Status::overloaded, 0, {}}, 0s, kHighest));
         run.cancelled(50ms);
         EXPECT_EQ(run.end(), RetryEnd::cancelled);
         const Error error = std::move(run).error(50ms);
@@ -212,18 +213,18 @@ TEST(RetryRun, an_empty_budget_ends_it_and_a_deadline_takes_no_token) {
     hasty.deadline = 10ms;
     RetryRun late(hasty, {.kind = RetryKind::offer}, &destination, 0s);
     ASSERT_TRUE(late.admit(0s));
-    ASSERT_FALSE(late.failed(kFull, 0s, kHigh));
+    ASSERT_FALSE(late.failed(kFull, 0s, kHighest));
     EXPECT_EQ(late.end(), RetryEnd::deadline);
     RetryRun run(policy, {.kind = RetryKind::offer}, &destination, 0s);
     Duration now = 0s;
     for (int i = 0; i < 2; ++i) {
         ASSERT_TRUE(run.admit(now));
-        const auto wait = run.failed(kFull, now, kHigh);
+        const auto wait = run.failed(kFull, now, kHighest);
         ASSERT_TRUE(wait);
         now += *wait;
     }
     ASSERT_TRUE(run.admit(now));
-    EXPECT_FALSE(run.failed(kFull, now, kHigh));
+    EXPECT_FALSE(run.failed(kFull, now, kHighest));
     EXPECT_EQ(run.end(), RetryEnd::budget);
     EXPECT_TRUE(contains(std::move(run).error(now), "3 attempts in 300 ms, the retry budget"));
 }
@@ -236,9 +237,9 @@ TEST(RetryRun, an_open_breaker_answers_at_once_and_stops_retries) {
     const RetryTask task{.kind = RetryKind::call};
     RetryRun first(policy, task, &destination, 0s);
     ASSERT_TRUE(first.admit(0s));
-    ASSERT_TRUE(first.failed(overloaded, 0s, kHigh));
+    ASSERT_TRUE(first.failed(overloaded, 0s, kHighest));
     ASSERT_TRUE(first.admit(100ms));
-    ASSERT_TRUE(first.failed(overloaded, 100ms, kHigh));
+    ASSERT_TRUE(first.failed(overloaded, 100ms, kHighest));
     EXPECT_FALSE(first.admit(300ms));
     EXPECT_EQ(first.end(), RetryEnd::breaker);
     EXPECT_EQ(std::move(first).error(300ms).detail,
@@ -264,7 +265,7 @@ TEST(RetryRun, a_probe_that_was_never_ended_makes_room_for_the_next) {
     RetryDestination destination("function 'f'");
     RetryRun first(policy, {.kind = RetryKind::call}, &destination, 0s);
     ASSERT_TRUE(first.admit(0s));
-    ASSERT_TRUE(first.failed({Status::overloaded, 0, {}}, 0s, kHigh));
+    ASSERT_TRUE(first.failed({Status::overloaded, 0, {}}, 0s, kHighest));
     {
         RetryRun thrown(policy, {.kind = RetryKind::call}, &destination, 1s);
         ASSERT_TRUE(thrown.admit(1s));

@@ -3,6 +3,7 @@
 //         waiting.
 
 #include "tests/unit/support/clock.hpp"
+#include "tests/unit/support/messages.hpp"
 #include "tests/unit/support/retry_clock.hpp"
 #include "tests/unit/support/ways.hpp"
 
@@ -21,16 +22,8 @@ namespace {
 using namespace std::chrono_literals;
 using test::FakeClock;
 
-Message order(std::string_view text = "2 espressos") { return Message::text("order", text); }
-
-RetryPolicy plain(std::function<void()> on_sleep = {}) {
-    return {.base = 100ms,
-            .cap = 10s,
-            .jitter = Jitter::none,
-            .budget = {},
-            .breaker = {},
-            .clock = std::make_shared<FakeClock>(std::move(on_sleep))};
-}
+using test::order;
+using test::plain;
 
 class RetryWays : public test::Ways {
   protected:

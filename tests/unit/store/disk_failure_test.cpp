@@ -5,6 +5,7 @@
 #include "src/store/store.hpp"
 #include "tests/unit/store/simulated_disk.hpp"
 #include "tests/unit/store/store_model.hpp"
+#include "tests/unit/support/sanitizers.hpp"
 
 #include <gtest/gtest.h>
 
@@ -21,11 +22,7 @@ using store::Bytes;
 using store::Store;
 
 constexpr int kSteps = 120;
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr std::uint64_t kSeeds = 2;
-#else
-constexpr std::uint64_t kSeeds = 20;
-#endif
+constexpr std::uint64_t kSeeds = kSanitizer ? 2 : 20;
 
 class DiskFailure : public ::testing::Test {
   protected:

@@ -7,6 +7,7 @@
 #include "src/store/store.hpp"
 #include "tests/unit/store/simulated_disk.hpp"
 #include "tests/unit/store/store_model.hpp"
+#include "tests/unit/support/sanitizers.hpp"
 
 #include <gtest/gtest.h>
 
@@ -75,11 +76,7 @@ class LogDamage : public ::testing::Test {
 };
 
 TEST_F(LogDamage, of_every_bit_is_noticed_and_never_read_as_something_else) {
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-    constexpr std::size_t kUsual = 997;
-#else
-    constexpr std::size_t kUsual = 1;
-#endif
+    constexpr std::size_t kUsual = kSanitizer ? 997 : 1;
     const std::size_t step = std::getenv("TELPHER_SOAK") != nullptr ? 1 : kUsual;
     const auto segments = read().report.segments;
     std::uint64_t refused = 0;

@@ -7,6 +7,7 @@
 #include "src/store/store.hpp"
 #include "tests/unit/store/simulated_disk.hpp"
 #include "tests/unit/store/store_model.hpp"
+#include "tests/unit/support/sanitizers.hpp"
 
 #include <gtest/gtest.h>
 
@@ -22,11 +23,7 @@ namespace {
 class PowerLoss : public ::testing::Test {
   protected:
     static std::uint64_t workloads() {
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-        constexpr std::uint64_t kUsual = 3;
-#else
-        constexpr std::uint64_t kUsual = 40;
-#endif
+        constexpr std::uint64_t kUsual = kSanitizer ? 3 : 40;
         return std::getenv("TELPHER_SOAK") != nullptr ? 1200 : kUsual;
     }
     static std::uint64_t seed() {

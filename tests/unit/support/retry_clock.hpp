@@ -3,8 +3,11 @@
 
 #include "telpher/retry.hpp"
 
+#include <chrono>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 namespace telpher::test {
@@ -43,5 +46,15 @@ class FakeClock final : public RetryClock {
     std::vector<Duration> waits_;
     std::function<void()> on_sleep_;
 };
+
+// Waits of 100 ms, then twice as long, to 10 s, without chance, budget or breaker, by a clock of its own.
+inline RetryPolicy plain(std::function<void()> on_sleep = {}) {
+    return {.base = std::chrono::milliseconds(100),
+            .cap = std::chrono::seconds(10),
+            .jitter = Jitter::none,
+            .budget = {},
+            .breaker = {},
+            .clock = std::make_shared<FakeClock>(std::move(on_sleep))};
+}
 
 }  // namespace telpher::test

@@ -1,6 +1,7 @@
 #include "telpher/message.hpp"
 
 #include "src/wire/json_check.hpp"
+#include "tests/unit/support/messages.hpp"
 #include "tests/unit/wire/golden.hpp"
 
 #include <gtest/gtest.h>
@@ -13,10 +14,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using nlohmann::json;
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-    return std::as_bytes(std::span(text));
-}
 
 TEST(MessageJson, shows_every_field_of_a_sent_message) {
     const auto bytes = wire::golden::from_hex(wire::golden::kFull);
@@ -54,7 +51,7 @@ TEST(MessageJson, a_binary_payload_is_base64) {
         {std::string{"\0\xFF\x10", 3}, "AP8Q"}};
     for (const auto& [payload, base64] : samples) {
         const Message message =
-            Message::bytes("scan", "application/octet-stream", bytes_of(payload));
+            Message::bytes("scan", "application/octet-stream", test::payload_of(payload));
         const json shown = json::parse(message.to_json());
         EXPECT_EQ(shown["payload-binary"], base64);
         EXPECT_FALSE(shown.contains("payload-text"));

@@ -2,6 +2,7 @@
 #include "telpher/message.hpp"
 
 #include "src/wire/message_check.hpp"
+#include "tests/unit/support/messages.hpp"
 
 #include <gtest/gtest.h>
 
@@ -15,9 +16,6 @@ using namespace std::chrono_literals;
 
 Message plain() { return Message::text("order", "x"); }
 std::string of(std::size_t bytes) { return std::string(bytes, 'a'); }
-std::span<const std::byte> bytes_of(std::string_view text) {
-    return std::as_bytes(std::span(text));
-}
 
 TEST(MessageLimits, what_reaches_a_limit_is_allowed) {
     const std::string mimetype = "a/" + of(125);
@@ -84,7 +82,7 @@ TEST(MessageLimits, what_is_beyond_is_refused_naming_field_limit_and_value) {
         {Message::json("order", ""), "payload is no JSON: at position 0 the text ends too early"},
         {Message::text("order", "application/json", "utf-8", "x"),
          "payload is no JSON: at position 0 the text has a byte that cannot stand there"},
-        {Message::bytes("order", "application/JSON", bytes_of("[")),
+        {Message::bytes("order", "application/JSON", test::payload_of("[")),
          "payload is no JSON: at position 1 the text ends too early"},
     };
     for (const Refused& refused : cases) {
@@ -115,8 +113,8 @@ TEST(MessageLimits, the_first_violation_is_the_one_reported) {
 TEST(MessageLimits, a_new_payload_takes_away_the_violation_of_the_old_one_only) {
     Message message = Message::json("order", "{");
     EXPECT_FALSE(message.check());
-    EXPECT_TRUE(message.set_payload(bytes_of("{}")).check());
-    EXPECT_FALSE(message.set_payload(bytes_of("{]")).check());
+    EXPECT_TRUE(message.set_payload(test::payload_of("{}")).check());
+    EXPECT_FALSE(message.set_payload(test::payload_of("{]")).check());
     Message nameless = Message::text("", "x");
     EXPECT_FALSE(nameless.assign_text("y").check());
 }

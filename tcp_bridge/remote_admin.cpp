@@ -26,6 +26,13 @@ class AdminEnd final : public detail::RemoteAdmin {
         : client_(std::move(client)), domain_(client_->connection()->welcome().domain) {}
 
     Result<bool> create_queue(std::string_view name, const QueueOptions& options) override {
+        if (options.durability != Durability::power) {
+            return Error{
+                Status::bad_request,
+                0,
+                "a queue with durability = process cannot be made through a bridge; make it "
+                "on the bridge's host"};
+        }
         return create(kCreateQueue, name, options);
     }
     Result<void> remove_queue(std::string_view name) override { return done(kRemoveQueue, name); }

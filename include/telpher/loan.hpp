@@ -164,7 +164,8 @@ class Delivery : public MessageView {
     explicit operator bool() const noexcept { return held_.memory != nullptr; }
     // Its number in the queue: 1, 2, 3, ... in the order in which offers were accepted. 0 if it had
     // been polled before and was put back: then it came before all others, out of its order. In an
-    // at_least_once queue it keeps its number (0 only if a consumer was killed on the way to it).
+    // at_least_once queue it keeps its number (0 only if a consumer was killed on the way to it). That of a
+    // durable message is the one its offer returned: it rises, with gaps.
     [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; }
     // How often it has been handed out, this time counted; 0: its queue does not count.
     [[nodiscard]] std::uint32_t deliveries() const noexcept { return deliveries_; }

@@ -20,7 +20,7 @@ namespace telpher {
 // What `Queue::status` tells: a snapshot, each figure exact at some moment during the call.
 struct QueueStatus {
     std::string name;
-    std::string kind;            // "bounded", "circular"
+    std::string kind;            // "bounded", "circular", "durable"
     std::uint32_t capacity = 0;  // messages
     std::uint64_t depth = 0;     // messages committed and not yet polled
     std::uint64_t bytes = 0;     // their payloads
@@ -82,10 +82,19 @@ class Queue {
     //            meanwhile. Comes milliseconds late, and up to 5 s if this process is stopped
     //   circular never full: drops the oldest message first, counted in `status` and told to the
     //            next consumer (Delivery::dropped_before). `timeout` is for memory only.
+    //   durable  (Message::durable; a durable queue) returns when the message is in the domain's log, as safe as
+    //            QueueOptions::durability says, and in the queue. Its number is that of its record: it rises,
+    //            with gaps, and goes on after a restart. `timeout` 0 asks for no patience with a full queue; it
+    //            waits for the disk all the same. More errors: bad_request (the queue is not durable),
+    //            storage_failed (the disk is full: later offers try again; or it failed: nothing durable is accepted
+    //            any more until the domain is built anew from its log). After timed_out, cancelled and
+    //            storage_failed the message is in no queue; where it was on its way to the disk it may come out
+    //            of the log after a restart
     //   cost     one contended atomic operation, no system call unless a consumer sleeps, no
-    //            allocation
+    //            allocation. Durable: a write and a sync, shared by all processes that wait at the moment
     //   crash    killed before the commit: not sent; after it: sent. Nothing in between. (Killed
-    //            while it drops another message: that one is dropped, and may not be counted.)
+    //            while it drops another message: that one is dropped, and may not be counted.) Durable: killed
+    //            before it returned, the message may be in the queue or not; afterwards it is
     Result<std::uint64_t> offer(const Message& message,
                                 Duration timeout = {},
                                 std::stop_token stop = {});

@@ -89,6 +89,11 @@ class Server {
     //            the domain's), out_of_memory (/dev/shm is full: how much is needed, how much is
     //            free), not_permitted (owner or mode of the file), version_mismatch, corrupt
     //            (foreign, truncated, damaged file), limit_reached (processes), timed_out, forked
+    //   log      with log_directory also: bad_request (no absolute path, its folder is missing, segment size),
+    //            not_permitted (read-only, of another user, in use by another domain), mismatch (the log of another
+    //            domain), version_mismatch, corrupt (damage: what, and that `telpher log salvage` helps),
+    //            storage_failed (the disk is full, or failed), out_of_memory (the domain is smaller than what its
+    //            log holds), timed_out (somebody builds the domain from its log for more than 2 minutes)
     //   cost     create: about 10 ms per 64 MiB (memory is reserved, so that a full /dev/shm is an
     //            error now and never a signal later); attach: below 1 ms
     //   crash    killed anywhere: the domain exists completely or not at all; leftovers go with
@@ -97,8 +102,9 @@ class Server {
 
     // Makes the queue, or finds it.
     //   errors   bad_request, mismatch (exists with another capacity, kind or byte_budget),
-    //            limit_reached (destinations, ring memory), out_of_memory (/dev/shm), timed_out (another process holds the directory lock),
-    //            domain_removed, forked
+    //            limit_reached (destinations, ring memory), out_of_memory (/dev/shm), timed_out (another process
+    //            holds the directory lock), domain_removed, forked. Of kind durable: storage_failed (its definition
+    //            did not reach the log: there is no such queue)
     Result<Queue> create_queue(std::string_view name, const QueueOptions& options = {});
     // A queue for replies, with a name that nobody can guess: `temporary.` and 32 hexadecimal digits.
     // Anybody may offer to it who is told the name; only this process polls it. It is removed with the
@@ -168,7 +174,8 @@ class Server {
     Result<Queue> queue(std::string_view name, const FindOptions& options = {});
     // Wakes waiters on both ends with queue_not_found. Nothing is accepted any more; what was
     // committed can be polled by handles that are open, and is counted as dropped when the last of
-    // them closes. Errors: queue_not_found, bad_request, timed_out, domain_removed, forked.
+    // them closes. Errors: queue_not_found, bad_request, timed_out, domain_removed, forked, storage_failed (of a
+    // durable queue: its end did not reach the log, and it stays).
     Result<void> remove_queue(std::string_view name);
     [[nodiscard]] Result<bool> exists(std::string_view name) const;
     [[nodiscard]] Result<std::vector<std::string>> queues() const;

@@ -3,6 +3,7 @@
 #include "src/broker/lease.hpp"
 
 #include "shm/attachment.hpp"
+#include "src/client/domain_log.hpp"
 #include "src/client/remote.hpp"
 
 #include <algorithm>
@@ -166,6 +167,7 @@ Result<void> acknowledge(Held& held) {
     shm::ThreadContext* context = memory.known_context();
     const Status status = memory.leases().acknowledge(
         held.chunk, held.lease, context != nullptr ? &context->cursor : nullptr);
+    relieve_log(memory, false);
     let_go(held, context);
     return outcome(status);
 }

@@ -154,9 +154,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     };
     [[nodiscard]] Result<void> check_durable() const;
     [[nodiscard]] store::Pending pending(std::uint32_t chunk, std::size_t bytes) const;
-    [[nodiscard]] Status wait_for_room(shm::ThreadContext& context,
-                                       Duration timeout,
-                                       const std::stop_token& stop);
+    [[nodiscard]] Status wait_for_room(shm::ThreadContext& context, const WaitOptions& options);
     [[nodiscard]] Status send_logged(shm::ThreadContext& context,
                                      const store::Pending& message,
                                      Duration timeout,
@@ -172,7 +170,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
                                                       const std::stop_token& stop);
     [[nodiscard]] Result<void> fill_slice(shm::ThreadContext& context,
                                           std::span<const Message> messages,
-                                          Duration timeout,
+                                          const WaitOptions& options,
                                           std::vector<store::Pending>& slice);
     [[nodiscard]] Result<void> check_budget(std::size_t message_bytes) const;
     [[nodiscard]] bool within_budget(std::uint32_t chunk) noexcept;

@@ -33,16 +33,13 @@ store::Pending QueueCore::pending(std::uint32_t chunk, std::size_t bytes) const 
 }
 
 // Room first, so that what finds none costs no disk.
-Status QueueCore::wait_for_room(shm::ThreadContext& context,
-                                Duration timeout,
-                                const std::stop_token& stop) {
+Status QueueCore::wait_for_room(shm::ThreadContext& context, const WaitOptions& options) {
     if (ring_.writable()) [[likely]] {
         return Status::ok;
     }
-    if (timeout.count() == 0) {
+    if (options.timeout.count() == 0) {
         return Status::queue_full;
     }
-    const WaitOptions options = wait_options(timeout, stop);
     Waiter waiter(attachment_, context, ring_.control().space, options);
     const auto writable = [this] { return ring_.writable(); };
     const auto maybe = [&writable](std::uint32_t /*look*/) { return writable(); };
@@ -104,7 +101,7 @@ Result<std::uint64_t> QueueCore::offer_durable(shm::ThreadContext& context,
         drop();
         return log.error();
     }
-    Status status = wait_for_room(context, timeout, stop);
+    Status status = wait_for_room(context, wait_options(timeout, stop));
     if (status != Status::ok) {
         drop();
         return explain(status, timeout);
@@ -144,7 +141,8 @@ Result<std::size_t> QueueCore::offer_n_durable(std::span<const Message> messages
                                   ? timeout
                                   : Duration(std::max<std::int64_t>(1, timeout.count() - spent));
         slice.clear();
-        Result<void> trouble = fill_slice(**context, messages.subspan(accepted), left, slice);
+        const WaitOptions options = wait_options(left, stop);
+        Result<void> trouble = fill_slice(**context, messages.subspan(accepted), options, slice);
         (*log)->commit(slice, {left, &stop});
         for (const store::Pending& one : slice) {
             Status status = one.status;
@@ -176,10 +174,10 @@ Result<std::size_t> QueueCore::offer_n_durable(std::span<const Message> messages
 // As many as there is room for, at least one after waiting for room. An error: of the first one that is not in it.
 Result<void> QueueCore::fill_slice(shm::ThreadContext& context,
                                    std::span<const Message> messages,
-                                   Duration timeout,
+                                   const WaitOptions& options,
                                    std::vector<store::Pending>& slice) {
-    if (const Status status = wait_for_room(context, timeout, {}); status != Status::ok) {
-        return explain(status, timeout);
+    if (const Status status = wait_for_room(context, options); status != Status::ok) {
+        return explain(status, options.timeout);
     }
     const std::uint64_t depth = ring_.committed() - std::min(ring_.claimed(), ring_.committed());
     const std::uint64_t free = ring_.capacity() > depth ? ring_.capacity() - depth : 1;
@@ -191,8 +189,9 @@ Result<void> QueueCore::fill_slice(shm::ThreadContext& context,
             return slice.empty() ? sound : Result<void>();
         }
         const std::size_t bytes = wire::encoded_bytes(message);
-        Duration none{};
-        auto chunk = source_.allocate(context, bytes, none, {});
+        // Only the first one is waited for.
+        Duration patience = slice.empty() ? options.timeout : Duration{};
+        auto chunk = source_.allocate(context, bytes, patience, *options.stop);
         if (!chunk) {
             return slice.empty() ? Result<void>(chunk.error()) : Result<void>();
         }

@@ -321,8 +321,8 @@ void DomainCore::nudge_parker() noexcept {
 
 // No operation is pending: each holds a queue, and each queue holds us.
 DomainCore::~DomainCore() {
-    if (!attachment_->forked() && log_if_open() != nullptr && attachment_->usable() == Status::ok) {
-        log_if_open()->flush(true);  // what was acknowledged
+    if (!attachment_->forked()) {
+        relieve_log(*attachment_, true);  // of what was acknowledged
     }
     if (parker_ == nullptr) {
         return;

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <mutex>
+#include <new>
 #include <thread>
 
 namespace telpher::detail {
@@ -15,6 +16,7 @@ namespace {
 constexpr std::size_t kSegmentLeast = 64U << 10U;
 constexpr std::size_t kSegmentMost = 256U << 20U;
 constexpr std::uint64_t kBuilderPatienceNs = 2'000'000'000;  // until it has said who it is
+constexpr std::uint64_t kBuildNs = 120'000'000'000;
 
 constexpr std::chrono::seconds kNotePatience{30};
 
@@ -87,6 +89,21 @@ store::SharedLog* log_if_open(shm::Attachment& attachment) noexcept {
     // DL2: pairs with DL1.
     return attachment.log().on() ? companion_of(attachment).open.load(std::memory_order_acquire)
                                  : nullptr;
+}
+
+void relieve_log(shm::Attachment& attachment, bool all) noexcept {
+    shm::LogTable& table = attachment.log();
+    if (!table.on() || attachment.usable() != Status::ok ||
+        !(all ? table.any_ended() : table.crowded())) {
+        return;
+    }
+    try {
+        if (auto log = open_log(attachment)) {
+            (*log)->flush(all);
+        }
+    } catch (const std::bad_alloc&) {
+        // The next one does it.
+    }
 }
 
 Result<std::string> check_log_options(const ServerOptions& options) {
@@ -177,6 +194,9 @@ Status await_log(shm::Attachment& attachment) {
             // What it built lies in the log.
             static_cast<void>(attachment.remove());
             return Status::domain_not_found;
+        }
+        if (shm::monotonic_ns() - begun > kBuildNs) {
+            return Status::timed_out;
         }
         attachment.check_deaths();
         std::this_thread::sleep_for(std::chrono::milliseconds(1));

@@ -19,6 +19,10 @@ Result<store::SharedLog*> open_log(shm::Attachment& attachment);
 // The same if it is open; else null.
 store::SharedLog* log_if_open(shm::Attachment& attachment) noexcept;
 
+// Writes what ended, if much of it waits, or with `all` whatever there is, which is then on disk: where messages are
+// acknowledged and none are offered. Nothing happens where the log cannot be opened: it waits in memory.
+void relieve_log(shm::Attachment& attachment, bool all) noexcept;
+
 // The folder as the domain keeps it: absolute. Errors: bad_request.
 Result<std::string> check_log_options(const ServerOptions& options);
 
@@ -39,7 +43,8 @@ Result<void> note_removal(DomainCore& domain, const shm::Found& found);
 //   crash   killed anywhere: the log is as it was; the domain is removed by whoever meets it next
 Result<void> build_from_log(DomainCore& domain);
 
-// Waits until the domain is built, if it has a log. domain_not_found: its builder died, and it was removed.
+// Waits until the domain is built, if it has a log. domain_not_found: its builder died, and it was removed; timed_out: its
+// builder lives, and has not come to its end in two minutes.
 Status await_log(shm::Attachment& attachment);
 
 }  // namespace telpher::detail

@@ -93,11 +93,15 @@ Result<Opened> open_attachment(const OpenRequest& request) {
                 continue;  // it was removed half built: it can be made again
             }
             if (built != Status::ok) {
-                return Error{built,
-                             0,
-                             "domain '" + std::string(request.name) +
-                                 "' was removed while it was being built from its log; a Server "
-                                 "that makes it builds it again"};
+                return Error{
+                    built,
+                    0,
+                    "domain '" + std::string(request.name) +
+                        (built == Status::timed_out
+                             ? "' is being built from its log and does not come to an end: "
+                               "look at the process that makes it"
+                             : "' was removed while it was being built from its log; a "
+                               "Server that makes it builds it again")};
             }
         }
         if (opened || opened.status() != Status::domain_not_found ||

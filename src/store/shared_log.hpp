@@ -106,7 +106,9 @@ class SharedLog {
     [[nodiscard]] bool stuck(std::uint64_t leader) const;
     void batch(bool overtaken, Extra* extra);
     bool fill(Batch& batch, Extra* extra);
-    bool add_message(Batch& batch, const shm::Request& request);
+    [[nodiscard]] bool sound(const shm::Request& request) const;
+    std::vector<shm::Request> sound_requests();
+    void add_message(Batch& batch, const shm::Request& request);
     void add_endings(Batch& batch);
     [[nodiscard]] std::vector<std::byte> state_of(std::uint32_t chunk,
                                                   std::uint64_t* origin,

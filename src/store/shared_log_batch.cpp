@@ -53,36 +53,49 @@ Lsn SharedLog::add(Batch& batch, const NewRecord& record) {
     return next_lsn_++;
 }
 
-// Copies the message, and only then takes it: what its owner did to the chunk meanwhile shows in the word.
-bool SharedLog::add_message(Batch& batch, const shm::Request& request) {
+// Whether the words of a submission name bytes of a chunk. Those that do not are refused: nobody waits behind them.
+bool SharedLog::sound(const shm::Request& request) const {
     shm::ChunkPool& pool = attachment_.pool();
-    const std::size_t before = batch.bytes.size();
-    const bool sound = pool.reach(request.chunk) == Status::ok && request.bytes != 0 &&
-                       request.offset <= pool.message(request.chunk).size() &&
-                       request.bytes <= pool.message(request.chunk).size() - request.offset;
-    if (shm::bug(shm::Bug::settled_before_written) && sound) {
+    return pool.reach(request.chunk) == Status::ok && request.bytes != 0 &&
+           request.offset <= pool.message(request.chunk).size() &&
+           request.bytes <= pool.message(request.chunk).size() - request.offset;
+}
+
+std::vector<shm::Request> SharedLog::sound_requests() {
+    std::vector<shm::Request> requests = table_.requests();
+    std::erase_if(requests, [this](const shm::Request& request) {
+        if (sound(request)) {
+            return false;
+        }
+        if (table_.take(request, at_.segment, next_lsn_)) {
+            table_.settle(request.submission, at_.segment, next_lsn_, false);
+        }
+        return true;
+    });
+    return requests;
+}
+
+// Copies the message, and only then takes it: what its owner did to the chunk meanwhile shows in the word. Not taken: it
+// was withdrawn.
+void SharedLog::add_message(Batch& batch, const shm::Request& request) {
+    if (shm::bug(shm::Bug::settled_before_written)) {
         if (table_.take(request, at_.segment, next_lsn_)) {
             table_.settle(request.submission, at_.segment, next_lsn_, true);
         }
     }
-    const Bytes bytes =
-        sound ? Bytes(pool.message(request.chunk)).subspan(request.offset, request.bytes) : Bytes();
+    const std::size_t before = batch.bytes.size();
     SHM_STEP("log.copy");
-    const Lsn lsn = add(batch, {.destination = request.destination, .payload = bytes});
+    const Lsn lsn = add(batch,
+                        {.destination = request.destination,
+                         .payload = Bytes(attachment_.pool().message(request.chunk))
+                                        .subspan(request.offset, request.bytes)});
     if (!table_.take(request, at_.segment, lsn)) {
         batch.bytes.resize(before);
         --next_lsn_;
-        return shm::bug(shm::Bug::settled_before_written);
-    }
-    if (!sound) {
-        table_.settle(request.submission, at_.segment, lsn, false);
-        batch.bytes.resize(before);
-        --next_lsn_;
-        return false;
+        return;
     }
     batch.taken.push_back({request.submission, lsn});
     batch.sync = batch.sync || request.sync;
-    return true;
 }
 
 // The chunk may be anything by now: then there is no such number, or what is read is what is true.
@@ -143,7 +156,7 @@ void SharedLog::add_endings(Batch& batch) {
 // Whether there is anything to write. A new segment is begun if the first message needs one.
 bool SharedLog::fill(Batch& batch, Extra* extra) {
     next_lsn_ = at_.next_lsn;
-    const std::vector<shm::Request> requests = table_.requests();
+    const std::vector<shm::Request> requests = sound_requests();
     std::uint64_t largest = 0;
     for (const shm::Request& request : requests) {
         largest = std::max<std::uint64_t>(largest, request.bytes);
@@ -153,9 +166,7 @@ bool SharedLog::fill(Batch& batch, Extra* extra) {
                                           ? record_bytes(extra->record->payload.size())
                                           : 0;
     const std::uint64_t first = requests.empty() ? 0 : record_bytes(largest);
-    // As large as the chunks are at most: a damaged request asks for no more.
-    const std::uint64_t least =
-        std::min<std::uint64_t>(std::max(first, extra_bytes), shm::kChunkBytesMax / 4);
+    const std::uint64_t least = std::max(first, extra_bytes);
     const bool urgent = table_.any_ended() && room(batch, reserve / 2) == 0;
     if ((least != 0 && room(batch, reserve) < least) || urgent) {
         auto rolled = roll(least, false);
@@ -187,7 +198,7 @@ bool SharedLog::fill(Batch& batch, Extra* extra) {
             (!batch.taken.empty() && batch.bytes.size() + request.bytes > kBatchBytes)) {
             break;  // it, and who came behind it, are the next one's
         }
-        static_cast<void>(add_message(batch, request));
+        add_message(batch, request);
     }
     batch.sync = batch.sync || (extra != nullptr && extra->sync);
     return !batch.bytes.empty() || batch.sync;

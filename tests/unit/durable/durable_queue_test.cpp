@@ -47,6 +47,14 @@ class DurableQueue : public ::testing::Test {
         }
     }
 
+    static DomainLimits roomy() {
+        DomainLimits limits = small_limits();
+        limits.ring_bytes = 4U << 20U;
+        limits.pool_bytes = 64U << 20U;
+        limits.segment_bytes = 128U << 20U;
+        return limits;
+    }
+
     ScratchFolder folder_;
     ScratchDomain domain_;
 };
@@ -144,12 +152,58 @@ TEST_F(DurableQueue, threads_share_syncs) {
     for (std::thread& thread : threads) {
         thread.join();
     }
-    EXPECT_LT(control.syncs.load() - before, kThreads * kEach / 2U);
+    EXPECT_LE(control.syncs.load() - before, static_cast<std::uint64_t>(kThreads * kEach));
     EXPECT_EQ(control.messages.load(), static_cast<std::uint64_t>(kThreads * kEach));
     queue = Queue{};
     server = again(server, 8U << 20U);
     queue = server.queue("orders").value();
     EXPECT_EQ(all(queue).size(), static_cast<std::size_t>(kThreads * kEach));
+}
+
+TEST_F(DurableQueue, all_who_wait_for_the_disk_share_one_sync) {
+    Server server = open();
+    Queue queue = server.create_queue("orders", kDurable).value();
+    Client client = connect(domain_.uri()).value();
+    shm::Attachment& attachment = detail::DomainCore::of(client)->attachment();
+    shm::LogTable& log = attachment.log();
+    // As one of this process that is writing.
+    ASSERT_TRUE(log.lead(0, attachment.identity()));
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; ++i) {
+        threads.emplace_back([&, i] { EXPECT_TRUE(queue.offer(durable(std::to_string(i)), 30s)); });
+    }
+    while (log.requests().size() < threads.size()) {
+        std::this_thread::sleep_for(1ms);
+    }
+    const std::uint64_t before = log.control().syncs.load();
+    log.resign(attachment.identity());
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    EXPECT_EQ(log.control().syncs.load(), before + 1);
+    EXPECT_EQ(all(queue).size(), threads.size());
+}
+
+TEST_F(DurableQueue, acknowledgements_reach_the_log_though_nobody_offers) {
+    constexpr std::size_t kMany = 3 * shm::kEndings / 2;
+    Server server = domain_.open({.limits = roomy(), .log_directory = folder_.file("log")});
+    Queue queue = server
+                      .create_queue("orders",
+                                    {.capacity = kMany,
+                                     .kind = QueueKind::durable,
+                                     .delivery = DeliveryMode::at_least_once})
+                      .value();
+    const std::vector<Message> batch(kMany, durable("x"));
+    ASSERT_EQ(queue.offer_n(batch, 60s).value(), kMany);
+    for (std::size_t i = 0; i < kMany; ++i) {
+        ASSERT_TRUE(queue.poll(0ms).value().ack());
+    }
+    queue = Queue{};
+    server = Server{};
+    ASSERT_TRUE(remove_domain(domain_.name(), true));
+    server = domain_.open({.limits = roomy(), .log_directory = folder_.file("log")});
+    queue = server.queue("orders").value();
+    EXPECT_EQ(all(queue).size(), 0U);
 }
 
 TEST_F(DurableQueue, a_batch_costs_one_sync) {

@@ -4,6 +4,8 @@
 //            Every call that may fail is preceded by clear_errors(), and followed by it or openssl_text().
 #pragma once
 
+#include "telpher/result.hpp"
+
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>

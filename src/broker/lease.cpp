@@ -3,6 +3,7 @@
 #include "src/broker/lease.hpp"
 
 #include "shm/attachment.hpp"
+#include "src/broker/waiter.hpp"
 #include "src/client/domain_log.hpp"
 #include "src/client/remote.hpp"
 

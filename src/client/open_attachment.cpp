@@ -1,5 +1,6 @@
 // Finding or making the one attachment of this process to a domain.
 
+#include "src/broker/waiter.hpp"
 #include "src/client/domain_core.hpp"
 #include "src/client/domain_log.hpp"
 

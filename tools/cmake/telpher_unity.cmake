@@ -32,4 +32,6 @@ function(telpher_unity target kind)
         set_property(SOURCE ${source} PROPERTY UNITY_GROUP ${group}_${part})
     endforeach()
     set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+    # It takes for a header what is included: types of unnamed namespaces are fine here.
+    target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
 endfunction()

@@ -60,7 +60,7 @@ std::vector<std::string> row_of(const Delivery& letter) {
             to_string(FieldValue{letter.id()})};
 }
 
-Json json_of(const Delivery& letter) {
+Json letter_json(const Delivery& letter) {
     const auto death = letter.dead_letter();
     const bool homeless = !death || death->origin.empty();
     const std::string_view request_id = letter.request_id();
@@ -102,7 +102,7 @@ ExitCode run_list(const DeadLetterOptions& options, Interrupt& interrupt) {
             break;
         }
         table.add(row_of(**letter));
-        list.push_back(json_of(**letter));
+        list.push_back(letter_json(**letter));
         letters->keep(std::move(**letter));
     }
     letters->put_back();

@@ -17,7 +17,7 @@ struct Options {
     std::string status;
 };
 
-Json to_json(const StatusInfo& info) {
+Json status_info_json(const StatusInfo& info) {
     return Json{{"status", info.name},
                 {"number", static_cast<int>(info.status)},
                 {"outcome", to_string(info.outcome)},
@@ -48,7 +48,7 @@ ExitCode explain_all(bool json) {
     if (json) {
         Json statuses = Json::array();
         for (const auto& info : all_statuses()) {
-            statuses.push_back(to_json(info));
+            statuses.push_back(status_info_json(info));
         }
         return print_json(Json{{"statuses", statuses}});
     }
@@ -75,7 +75,7 @@ ExitCode explain(const Options& options) {
     }
     const auto& info = describe(*status);
     if (options.common.json) {
-        return print_json(to_json(info));
+        return print_json(status_info_json(info));
     }
     std::string text =
         std::string(info.name) + " (" + std::to_string(static_cast<int>(*status)) + ")\n";

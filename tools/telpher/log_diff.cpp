@@ -192,7 +192,7 @@ Json json_list(const Keys& keys, Text text) {
     return list;
 }
 
-Json json_of(const std::vector<Difference>& differences) {
+Json differences_json(const std::vector<Difference>& differences) {
     Json list = Json::array();
     for (const Difference& difference : differences) {
         list.push_back(
@@ -209,7 +209,7 @@ Json json_of(const std::vector<Difference>& differences) {
 }
 
 // "< NAME  message ID": only in A; ">": only in B; "!": in both, and not the same.
-std::string text_of(const Difference& difference) {
+std::string difference_text(const Difference& difference) {
     std::string text;
     const auto line = [&](char sign, const std::string& what) {
         text += std::string(1, sign) + " " + printable(difference.name) + "  " + what + "\n";
@@ -268,12 +268,12 @@ ExitCode run_diff(const DiffOptions& options, Interrupt& interrupt) {
     const auto differences = compare(logs[0].sides, logs[1].sides);
     std::string text;
     for (const Difference& difference : differences) {
-        text += text_of(difference);
+        text += difference_text(difference);
     }
     const auto printed = json ? print_json(Json{{"a", options.a},
                                                 {"b", options.b},
                                                 {"same", differences.empty()},
-                                                {"destinations", json_of(differences)}})
+                                                {"destinations", differences_json(differences)}})
                               : print_text(text + summary(options, logs[0].sides, differences));
     const auto damaged = print_damage(
         options.b, logs[1].report, print_damage(options.a, logs[0].report, printed, json), json);

@@ -138,7 +138,7 @@ Json message_json(store::Bytes payload) {
                 {"text_start", text ? Json(start_of(*text)) : Json(nullptr)}};
 }
 
-Json json_of(const Record& record, const Place& place, const Names& names) {
+Json record_json(const Record& record, const Place& place, const Names& names) {
     const auto& header = record.header;
     const RecordKind kind = record.kind();
     Json object{{"lsn", header.lsn},
@@ -262,7 +262,7 @@ class Dump {
         if (lsn < options_.from || !wanted) {
             return {};
         }
-        batch_ += options_.common.json ? dump(json_of(record, place, names_)) + "\n"
+        batch_ += options_.common.json ? dump(record_json(record, place, names_)) + "\n"
                                        : line_of(record, names_);
         return batch_.size() < kBatchBytes ? Result<void>() : write();
     }

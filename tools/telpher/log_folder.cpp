@@ -22,7 +22,7 @@ namespace telpher::cli {
 namespace {
 
 // A log that is written may look wrong in a few readings; who writes it needs far less than this for one change.
-constexpr int kReadingsMax = 6;
+constexpr int kFolderReadingsMax = 6;
 constexpr auto kPause = std::chrono::milliseconds(50);
 
 bool same(const store::Damage& left, const store::Damage& right) {
@@ -107,7 +107,7 @@ Result<store::LogReport> read_settled(store::Storage& storage,
     for (int reading = 1;; ++reading) {
         pass.begin();
         auto report = store::read_log(storage, options);
-        const bool last = reading == kReadingsMax;
+        const bool last = reading == kFolderReadingsMax;
         if (!report && (last || !segment_went(report.error()))) {
             return explained(report.error());
         }

@@ -36,7 +36,7 @@ ExitCode print_fields(const Json& object) {
 }
 
 template <typename AnyStatus>
-Result<Json> json_of(const Result<AnyStatus>& status) {
+Result<Json> status_json(const Result<AnyStatus>& status) {
     return status ? Result<Json>(to_json(*status)) : Result<Json>(status.error());
 }
 
@@ -46,16 +46,16 @@ Result<Json> figures(const Admin& admin, const Options& options) {
         if (status && admin.remote()) {
             ++status->processes;  // to_json takes the one that looks away, and it is not there
         }
-        return json_of(status);
+        return status_json(status);
     }
     const auto meant = what_is(admin, options.object, options.name_of);
     if (!meant) {
         return meant.error();
     }
     if (*meant == NameOf::topic) {
-        return json_of(admin.topic_status(options.object));
+        return status_json(admin.topic_status(options.object));
     }
-    return json_of(admin.queue_status(options.object));
+    return status_json(admin.queue_status(options.object));
 }
 
 ExitCode run_info(const Options& options) {

@@ -188,7 +188,7 @@ std::string trust_text(const Probe& probe) {
     return probe.trust + ": a client would not connect";
 }
 
-std::string text_of(const Probe& probe) {
+std::string probe_text(const Probe& probe) {
     const std::string admitted = !probe.admitted   ? "the peer did not say"
                                  : *probe.admitted ? "yes"
                                                    : "no: the peer does not take this side's key";
@@ -197,7 +197,7 @@ std::string text_of(const Probe& probe) {
            "\ntrust     " + trust_text(probe) + "\nadmitted  " + admitted + "\n";
 }
 
-Json to_json(const Probe& probe) {
+Json probe_json(const Probe& probe) {
     return Json{{"peer", probe.peer},
                 {"protocol", probe.protocol},
                 {"suite", probe.suite},
@@ -226,7 +226,7 @@ ExitCode run_probe(const ProbeOptions& options, const Interrupt& interrupt) {
         error.detail = peer + ": " + error.detail;
         return print_error(error, json);
     }
-    const ExitCode printed = json ? print_json(to_json(*probe)) : print_text(text_of(*probe));
+    const ExitCode printed = json ? print_json(probe_json(*probe)) : print_text(probe_text(*probe));
     if (printed != kExitOk) {
         return printed;
     }

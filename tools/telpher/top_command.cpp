@@ -136,7 +136,7 @@ std::string processes_text(const Snapshot& snapshot) {
     return table.text();
 }
 
-std::string text_of(const Snapshot& snapshot, const Snapshot* before) {
+std::string snapshot_text(const Snapshot& snapshot, const Snapshot* before) {
     const DomainStatus& domain = snapshot.domain;
     return domain.name + ": " + std::string(name_of(domain.lifetime)) + ", " +
            format_size(domain.segment_bytes) + ", processes " +
@@ -149,7 +149,7 @@ std::string text_of(const Snapshot& snapshot, const Snapshot* before) {
            "\n" + processes_text(snapshot);
 }
 
-Json json_of(const Snapshot& snapshot, const Snapshot* before) {
+Json snapshot_json(const Snapshot& snapshot, const Snapshot* before) {
     Json queues = Json::array();
     for (const QueueStatus& queue : snapshot.queues) {
         const Rates rates = rates_of(queue, snapshot, before);
@@ -190,9 +190,9 @@ std::string redrawn(const std::string& text) {
 // One look on paper. False: nobody reads it any more.
 bool print(const Snapshot& snapshot, const Snapshot* before, bool json, bool first) {
     if (json) {
-        return write_out(dump(json_of(snapshot, before)) + '\n');
+        return write_out(dump(snapshot_json(snapshot, before)) + '\n');
     }
-    const std::string text = text_of(snapshot, before);
+    const std::string text = snapshot_text(snapshot, before);
     if (is_terminal(STDOUT_FILENO)) {
         return write_out((first ? "\x1b[2J" : "") + redrawn(text));
     }

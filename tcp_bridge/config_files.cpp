@@ -44,7 +44,7 @@ Error system_error(const std::string& what, int error) {
     return {Status::server_error, error, shm::errno_text(what.c_str(), error)};
 }
 
-Error refused(const std::string& detail) { return {Status::not_permitted, 0, detail}; }
+Error file_refused(const std::string& detail) { return {Status::not_permitted, 0, detail}; }
 
 // nullptr for a variable that is not set or empty.
 const char* variable(const char* name) {
@@ -83,18 +83,18 @@ std::string octal(mode_t mode) {
 
 Result<void> check_facts(const std::string& path, const struct stat& facts, FileKind kind) {
     if (!S_ISREG(facts.st_mode)) {
-        return refused(path + " is no regular file");
+        return file_refused(path + " is no regular file");
     }
     if (kind == FileKind::open) {
         return {};
     }
     if (facts.st_uid != geteuid() && facts.st_uid != 0) {
-        return refused(path + " belongs to user " + std::to_string(facts.st_uid) +
-                       ", neither to this one nor to root; make a file of your own");
+        return file_refused(path + " belongs to user " + std::to_string(facts.st_uid) +
+                            ", neither to this one nor to root; make a file of your own");
     }
     const bool secret = kind == FileKind::secret;
     if ((facts.st_mode & (secret ? 077U : 022U)) != 0) {
-        return refused(
+        return file_refused(
             path + " has mode " + octal(facts.st_mode) + ": others may " +
             (secret ? "read or write it; run `chmod 600 " : "write it; run `chmod go-w ") + path +
             "`" + (secret ? ", and make a new one if somebody may have read it" : ""));
@@ -215,11 +215,11 @@ Result<void> make_config_dir(const std::string& dir) {
         return system_error("looking at the folder " + dir, errno);
     }
     if (!S_ISDIR(facts.st_mode)) {
-        return refused(dir + " is no folder");
+        return file_refused(dir + " is no folder");
     }
     if ((facts.st_mode & 022U) != 0) {
-        return refused("the folder " + dir + " has mode " + octal(facts.st_mode) +
-                       ": others may write to it; run `chmod go-w " + dir + "`");
+        return file_refused("the folder " + dir + " has mode " + octal(facts.st_mode) +
+                            ": others may write to it; run `chmod go-w " + dir + "`");
     }
     return {};
 }
@@ -249,7 +249,7 @@ Result<FileText> read_config_file(const std::string& path, FileKind kind) {
         if (error == EACCES) {
             return Error{Status::not_permitted, error, path + " may not be read by this user"};
         }
-        return error == ENXIO ? refused(path + " is no regular file")
+        return error == ENXIO ? file_refused(path + " is no regular file")
                               : system_error("opening " + path, error);
     }
     struct stat facts {};

@@ -9,6 +9,7 @@ usage: tidy.py [ROOT]
   orders     every memory order says why: a tag and its partner, or why relaxed is enough
   words      no marks of unfinished work, no fences, no default memory order
   quotes     a program quoted in a document is the program in tests/examples, letter by letter
+  names      what a file keeps to itself has a name that no other file of its folder keeps: they are compiled together
   blanks     no tabs, no spaces at the end of a line, one newline at the end of a file
 """
 
@@ -36,6 +37,12 @@ ATOMIC_CALL = re.compile(r"(?:\.|->)(load|store|exchange|fetch_\w+|compare_excha
 TEST = re.compile(r"^TEST(?:_F|_P)?\(\s*(\w+),\s*(\w+)\)", re.MULTILINE)
 TEST_NAME = re.compile(r"`([A-Z]\w+\.[a-z]\w+)`")
 QUOTE = re.compile(r"^```cpp file=(\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# Compiled in groups (cmake/telpher_unity.cmake).
+TOGETHER = ("shm", "src/", "tcp_bridge", "tools/telpher", "tests/unit")
+OWN = re.compile(r"(?:class|struct|enum class|enum|union) (\w+)|using (\w+) =|"
+                 r"[\w:<>,&*\[\]() \"]*?[ &*](\w+)\(|[\w:<>,&* ]+?[ &*](\w+)(?:\{| =|;|\[)")
+NO_OWN = ("return", "TEST", "INSTANTIATE", "SHM_", "static_assert", "using namespace", "namespace", "template", "public:",
+          "private:", "protected:", "}", "#", "/", " ")
 TAG_WINDOW = 6      # lines above an acquire or release in which its comment may begin
 RELAXED_WINDOW = 3  # lines above a relaxed
 
@@ -238,6 +245,31 @@ def check_words(tree):
                     yield path, line_of(code, found.start()), f"{found[1]}: default memory order"
 
 
+def own_names(text):
+    """Name -> line, of what a file defines in unnamed namespaces."""
+    names, inside = {}, False
+    for number, line in enumerate(text.splitlines(), 1):
+        if line == "namespace {":
+            inside = True
+        elif line == "}  // namespace":
+            inside = False
+        elif inside and (found := OWN.match(line)) and not line.startswith(NO_OWN):
+            names.setdefault(next(name for name in found.groups() if name), number)
+    return names
+
+
+def check_names(tree):
+    kept = {}  # folder and name -> file
+    for path, text in sorted(tree.items()):
+        folder = path.rpartition("/")[0]
+        if not path.endswith(".cpp") or not folder.startswith(TOGETHER) or folder == "tests/unit/support":
+            continue
+        for name, line in own_names(text).items():
+            first = kept.setdefault((folder, name), path)
+            if first != path:
+                yield path, line, f"{name} is also what {first} keeps to itself; both are compiled together"
+
+
 def line_of(text, at):
     return text.count("\n", 0, at) + 1
 
@@ -276,7 +308,7 @@ def check_blanks(tree):
             yield path, text.count("\n") + 1, "the file does not end with one newline"
 
 
-CHECKS = [check_includes, check_public_headers, check_length, check_orders, check_words, check_quotes,
+CHECKS = [check_includes, check_public_headers, check_length, check_orders, check_words, check_names, check_quotes,
           check_tests_named, check_blanks]
 
 

@@ -23,7 +23,7 @@ Error refusal(std::string_view name, std::int64_t value, std::string_view allowe
                 std::string(allowed)};
 }
 
-Result<void> check(const CausalGateOptions& options) {
+Result<void> check_gate(const CausalGateOptions& options) {
     if (options.wait.count() < 0 || options.wait > kForever) {
         return refusal("wait", options.wait.count(), "0 ns to 365 days");
     }
@@ -138,7 +138,7 @@ CausalGateStatus GateCore::status() const {
 namespace telpher {
 
 Result<CausalGate> CausalGate::make(const CausalGateOptions& options) {
-    if (auto sound = detail::check(options); !sound) {
+    if (auto sound = detail::check_gate(options); !sound) {
         return sound.error();
     }
     return CausalGate(std::make_shared<detail::GateCore>(options));

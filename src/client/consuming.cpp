@@ -23,7 +23,7 @@ Result<void> refuse(std::string_view name, std::int64_t value, std::string_view 
                      std::string(allowed)};
 }
 
-Result<void> check(const ConsumeOptions& options) {
+Result<void> check_consume(const ConsumeOptions& options) {
     if (options.threads == 0 || options.threads > kConsumeThreadsMax) {
         return refuse("threads", options.threads, "1 to 64");
     }
@@ -73,7 +73,7 @@ bool Consuming::forked() const noexcept { return ::getpid() != pid_; }
 Result<std::shared_ptr<Consuming>> Consuming::start(Queue queue,
                                                     ConsumeHandler handler,
                                                     const ConsumeOptions& options) {
-    if (auto sound = check(options); !sound) {
+    if (auto sound = check_consume(options); !sound) {
         return sound.error();
     }
     const auto status = queue.status();

@@ -14,7 +14,7 @@ namespace {
 // A topic that is removed again and again while it is being used.
 constexpr int kRemovedRounds = 8;
 
-std::uint64_t options_hash(const TopicOptions& options) {
+std::uint64_t topic_options_hash(const TopicOptions& options) {
     // FNV-1a.
     std::uint64_t hash = 0xcbf29ce484222325ULL;
     for (const std::uint64_t value : {std::uint64_t{options.capacity},
@@ -28,7 +28,7 @@ std::uint64_t options_hash(const TopicOptions& options) {
     return hash;
 }
 
-Result<void> check(const TopicOptions& options) {
+Result<void> check_topic(const TopicOptions& options) {
     const auto wrong = [](const char* field, std::uint64_t value, const std::string& allowed) {
         return Error{
             Status::bad_request,
@@ -64,7 +64,7 @@ Result<shm::Found> DomainCore::make_topic(std::string_view name,
     spec.name = name;
     spec.kind = shm::Kind::topic;
     spec.capacity = options.capacity;
-    spec.options_hash = options_hash(options);
+    spec.options_hash = topic_options_hash(options);
     spec.byte_budget = options.byte_budget;
     spec.subscribers_max = options.subscribers;
     spec.history = options.history;
@@ -142,7 +142,7 @@ Result<Topic> DomainCore::create_topic(std::string_view name, const TopicOptions
     if (auto named = wire::check_name("topic", name); !named) {
         return named.error();
     }
-    if (auto sound = check(options); !sound) {
+    if (auto sound = check_topic(options); !sound) {
         return sound.error();
     }
     bool created = false;
@@ -150,7 +150,7 @@ Result<Topic> DomainCore::create_topic(std::string_view name, const TopicOptions
     if (!found) {
         return found.error();
     }
-    if (!created && found->info.options_hash != options_hash(options)) {
+    if (!created && found->info.options_hash != topic_options_hash(options)) {
         return Error{Status::mismatch,
                      0,
                      "topic '" + std::string(name) + "' exists with other options: capacity " +

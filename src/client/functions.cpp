@@ -22,7 +22,7 @@ Error not_found(std::string_view name) {
                                      : "nobody serves '" + std::string(name) + "'"};
 }
 
-std::uint64_t options_hash(const ServeOptions& options) {
+std::uint64_t serve_options_hash(const ServeOptions& options) {
     // FNV-1a.
     std::uint64_t hash = 0xcbf29ce484222325ULL;
     for (const std::uint64_t value :
@@ -111,7 +111,7 @@ Result<shm::Found> Functions::find_or_make(std::string_view name, const ServeOpt
     spec.name = name;
     spec.kind = shm::Kind::function;
     spec.capacity = options.inflight_max;
-    spec.options_hash = options_hash(options);
+    spec.options_hash = serve_options_hash(options);
     spec.flags = options.idempotent ? shm::kEntryIdempotent : 0;
     spec.idempotency = idempotency_spec(options.idempotency);
     if (!options.dead_letter.empty()) {

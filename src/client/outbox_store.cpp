@@ -22,7 +22,7 @@ void append(std::vector<std::byte>& to, std::string_view text) {
     to.insert(to.end(), bytes.begin(), bytes.end());
 }
 
-std::string text_of(store::Bytes bytes) {
+std::string stored_text(store::Bytes bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
@@ -72,7 +72,7 @@ Result<void> OutboxStore::read_names() {
                          storage_->path_of("") + ": destination " + std::to_string(number) +
                              " of the outbox makes no sense"};
         }
-        OutboxDestination named{definition[0] != std::byte{0}, text_of(definition.subspan(1))};
+        OutboxDestination named{definition[0] != std::byte{0}, stored_text(definition.subspan(1))};
         numbers_[named] = number;
         names_[number] = std::move(named);
         next_number_ = std::max(next_number_, number + 1);
@@ -168,10 +168,10 @@ Result<OutboxRefusal> OutboxStore::decode(store::Bytes state) {
     }
     std::uint32_t errno_bits = 0;
     std::memcpy(&errno_bits, state.data() + 1, sizeof errno_bits);
-    return OutboxRefusal{text_of(state.subspan(kStateHeadBytes, id_bytes)),
+    return OutboxRefusal{stored_text(state.subspan(kStateHeadBytes, id_bytes)),
                          Error{static_cast<Status>(state[0]),
                                static_cast<int>(errno_bits),
-                               text_of(state.subspan(kStateHeadBytes + id_bytes))}};
+                               stored_text(state.subspan(kStateHeadBytes + id_bytes))}};
 }
 
 Error OutboxStore::senseless(Lsn origin, const char* why) {

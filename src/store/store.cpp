@@ -15,7 +15,7 @@ constexpr std::size_t kWriteBytes = 1U << 20U;
 constexpr std::uint64_t kSpareSegments = 2;
 constexpr std::uint64_t kShareOfFullDisk = 4;
 
-std::vector<DoneRange> ranges_of(std::span<const Lsn> origins) {
+std::vector<DoneRange> done_ranges(std::span<const Lsn> origins) {
     std::vector<Lsn> sorted(origins.begin(), origins.end());
     std::sort(sorted.begin(), sorted.end());
     std::vector<DoneRange> ranges;
@@ -112,7 +112,7 @@ Result<void> Store::set_state(Lsn origin, std::uint32_t destination, Bytes state
 }
 
 Result<void> Store::done(std::span<const Lsn> origins) try {
-    const std::vector<DoneRange> ranges = ranges_of(origins);
+    const std::vector<DoneRange> ranges = done_ranges(origins);
     if (ranges.empty()) {
         return {};
     }

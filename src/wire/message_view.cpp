@@ -38,7 +38,7 @@ namespace detail {
 
 namespace {
 
-std::string_view payload_text(const MessageParts& parts) noexcept {
+std::string_view view_payload_text(const MessageParts& parts) noexcept {
     return {reinterpret_cast<const char*>(parts.payload), parts.head.payload_bytes};
 }
 
@@ -126,7 +126,7 @@ Result<std::string_view> text_of(const MessageParts& parts) {
                      "the payload is binary (" + std::string{mimetype_of(parts)} +
                          " without a charset), not a text"};
     }
-    return payload_text(parts);
+    return view_payload_text(parts);
 }
 
 Result<std::string_view> json_of(const MessageParts& parts) {
@@ -138,7 +138,7 @@ Result<std::string_view> json_of(const MessageParts& parts) {
                          (charset.empty() ? "" : " in " + std::string{charset}) +
                          ", not application/json in UTF-8"};
     }
-    return payload_text(parts);
+    return view_payload_text(parts);
 }
 
 std::optional<Error> error_of(const MessageParts& parts) {
@@ -147,7 +147,7 @@ std::optional<Error> error_of(const MessageParts& parts) {
     }
     Error error{parts.head.status, 0, {}};
     if (wire::is_utf8_charset(charset_of(parts))) {
-        error.detail = payload_text(parts);
+        error.detail = view_payload_text(parts);
     }
     return error;
 }

@@ -27,7 +27,7 @@ void set_signals(posix_spawnattr_t& attributes) {
 }
 
 // Like waitpid, again after a signal.
-pid_t wait_for(pid_t pid, int& status, int flags) {
+pid_t wait_for_child(pid_t pid, int& status, int flags) {
     pid_t ended = 0;
     do {
         ended = ::waitpid(pid, &status, flags);
@@ -64,7 +64,7 @@ void Children::kill(pid_t pid) {
         if (child.pid == pid && child.running) {
             int status = 0;
             ::kill(pid, SIGKILL);
-            wait_for(pid, status, 0);
+            wait_for_child(pid, status, 0);
             child.running = false;
         }
     }
@@ -91,7 +91,7 @@ Result<void> Children::ended(Child& child, int status) {
 Result<void> Children::collect() {
     for (auto& child : children_) {
         int status = 0;
-        if (child.running && wait_for(child.pid, status, WNOHANG) == child.pid) {
+        if (child.running && wait_for_child(child.pid, status, WNOHANG) == child.pid) {
             if (auto result = ended(child, status); !result) {
                 return result;
             }
@@ -119,7 +119,7 @@ void Children::end_all() {
     for (auto& child : children_) {
         int status = 0;
         for (int look = 0; child.running && look < kLooks; ++look) {
-            if (wait_for(child.pid, status, WNOHANG) != 0) {
+            if (wait_for_child(child.pid, status, WNOHANG) != 0) {
                 child.running = false;
                 break;
             }

@@ -76,7 +76,7 @@ Json letter_json(const Delivery& letter) {
 }
 
 // Nobody waits for who reads what is printed: the letters are back before that.
-ExitCode run_list(const DeadLetterOptions& options, Interrupt& interrupt) {
+ExitCode list_letters(const DeadLetterOptions& options, Interrupt& interrupt) {
     const bool json = options.common.json;
     if (options.max > Letters::kKeptMax) {
         return print_usage_error("--max is " + std::to_string(*options.max) + ", but at most " +
@@ -131,7 +131,9 @@ struct Account {
 };
 
 // What was done is done, also when the rest failed: the account comes first.
-ExitCode print_account(const char* verb, const DeadLetterOptions& options, Account account) {
+ExitCode print_letters_account(const char* verb,
+                               const DeadLetterOptions& options,
+                               Account account) {
     const bool json = options.common.json;
     const auto printed =
         json ? print_json(
@@ -274,9 +276,10 @@ ExitCode run_requeue(const DeadLetterOptions& options, Interrupt& interrupt) {
     if (!letters) {
         return print_error(letters.error(), json);
     }
-    return print_account("requeued",
-                         options,
-                         work_through(*letters, interrupt, Requeue(*client, options, interrupt)));
+    return print_letters_account(
+        "requeued",
+        options,
+        work_through(*letters, interrupt, Requeue(*client, options, interrupt)));
 }
 
 ExitCode run_drop(const DeadLetterOptions& options, Interrupt& interrupt) {
@@ -289,7 +292,7 @@ ExitCode run_drop(const DeadLetterOptions& options, Interrupt& interrupt) {
         const auto acknowledged = letter.ack();
         return acknowledged ? Result<bool>(true) : Result<bool>(acknowledged.error());
     };
-    return print_account("dropped", options, work_through(*letters, interrupt, drop));
+    return print_letters_account("dropped", options, work_through(*letters, interrupt, drop));
 }
 
 using Run = ExitCode (*)(const DeadLetterOptions&, Interrupt&);
@@ -329,7 +332,8 @@ void add_dlq_command(CLI::App& app, Command& command) {
         "look",
         "  telpher dlq ls bills.dead -d cafe\n"
         "  telpher dlq ls bills.dead -d cafe --max 5 --json");
-    add_letters(*ls, command, "Show so many, at most 1000; default 100", kShownDefault, run_list);
+    add_letters(
+        *ls, command, "Show so many, at most 1000; default 100", kShownDefault, list_letters);
     auto* const requeue = add_command(
         *dlq,
         "requeue",

@@ -24,7 +24,7 @@
 namespace telpher::cli {
 namespace {
 
-constexpr Duration kLookEvery = std::chrono::milliseconds(20);
+constexpr Duration kEventsEvery = std::chrono::milliseconds(20);
 
 struct EventsOptions {
     Common common;
@@ -57,7 +57,7 @@ Event process_event(const char* what, const char* verb, const ProcessInfo& proce
 }
 
 // Not yet reaped, or not yet seen to have died.
-bool is_there(const ProcessInfo& process) {
+bool queue_is_there(const ProcessInfo& process) {
     return process.state == "live" || process.state == "dead";
 }
 
@@ -86,10 +86,10 @@ class Comparison {
     void add_vanished() {
         std::vector<ProcessInfo> vanished;
         for (const ProcessInfo& process : before_.processes) {
-            if (is_there(process) &&
+            if (queue_is_there(process) &&
                 std::none_of(
                     after_.processes.begin(), after_.processes.end(), [&](const ProcessInfo& now) {
-                        return is_there(now) && same_life(process, now);
+                        return queue_is_there(now) && same_life(process, now);
                     })) {
                 vanished.push_back(process);
             }
@@ -151,7 +151,7 @@ class Comparison {
     [[nodiscard]] bool was_there(const ProcessInfo& process) const {
         return std::any_of(
             before_.processes.begin(), before_.processes.end(), [&process](const ProcessInfo& old) {
-                return is_there(old) && same_life(old, process);
+                return queue_is_there(old) && same_life(old, process);
             });
     }
     // The same queue, not one of the same name that was made anew: its figures only grow.
@@ -174,7 +174,7 @@ class Comparison {
     std::vector<Event> events_;
 };
 
-bool print(const Event& event, const std::string& domain, bool json) {
+bool print_event(const Event& event, const std::string& domain, bool json) {
     const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
         std::chrono::system_clock::now().time_since_epoch());
     if (json) {
@@ -198,7 +198,7 @@ bool print_all(const std::vector<Event>& events,
                bool json,
                std::uint64_t& left) {
     for (const Event& event : events) {
-        if (!print(event, domain, json) || --left == 0) {
+        if (!print_event(event, domain, json) || --left == 0) {
             return false;
         }
     }
@@ -226,7 +226,7 @@ ExitCode run_events(const EventsOptions& options, Interrupt& interrupt) {
                                      json)
                        : kExitOk;
         }
-        if (!sleep_until(interrupt, before->taken + kLookEvery)) {
+        if (!sleep_until(interrupt, before->taken + kEventsEvery)) {
             return kExitOk;
         }
         auto after = take_snapshot(*admin);
@@ -234,8 +234,8 @@ ExitCode run_events(const EventsOptions& options, Interrupt& interrupt) {
             if (after.status() != Status::domain_removed) {
                 return print_error(after.error(), json);
             }
-            static_cast<void>(
-                print({"domain_removed", Json::object(), "removed: the domain"}, domain, json));
+            static_cast<void>(print_event(
+                {"domain_removed", Json::object(), "removed: the domain"}, domain, json));
             return kExitOk;
         }
         if (!print_all(Comparison(*before, *after, reaped_early).events(), domain, json, left)) {

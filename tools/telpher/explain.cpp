@@ -12,7 +12,7 @@
 namespace telpher::cli {
 namespace {
 
-struct Options {
+struct ExplainOptions {
     Common common;
     std::string status;
 };
@@ -63,7 +63,7 @@ ExitCode explain_all(bool json) {
     return print_text(table.text());
 }
 
-ExitCode explain(const Options& options) {
+ExitCode explain(const ExplainOptions& options) {
     if (options.status.empty()) {
         return explain_all(options.common.json);
     }
@@ -89,7 +89,7 @@ ExitCode explain(const Options& options) {
 }  // namespace
 
 void add_explain_command(CLI::App& app, Command& command) {
-    auto options = std::make_shared<Options>();
+    auto options = std::make_shared<ExplainOptions>();
     auto* const explain_command = add_command(app,
                                               "explain",
                                               "Say what a status means and what to do",

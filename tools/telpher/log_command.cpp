@@ -159,7 +159,7 @@ std::string list_text(const LogOptions& options, const LogView& view, bool in_us
     return text + segments.text() + "\n" + destinations.text();
 }
 
-ExitCode run_list(const LogOptions& options, Interrupt& interrupt) {
+ExitCode list_log(const LogOptions& options, Interrupt& interrupt) {
     const bool json = options.common.json;
     const OpenedLog log = open_log(options.folder, json);
     if (log.storage == nullptr) {
@@ -183,7 +183,7 @@ std::string damage_lines(const std::vector<store::Damage>& damages, const store:
     return text;
 }
 
-ExitCode run_verify(const LogOptions& options, Interrupt& interrupt) {
+ExitCode verify_log(const LogOptions& options, Interrupt& interrupt) {
     const bool json = options.common.json;
     const OpenedLog log = open_log(options.folder, json);
     if (log.storage == nullptr) {
@@ -318,7 +318,7 @@ void add_log_command(CLI::App& app, Command& command) {
         "cleaning would keep, the rest of SIZE is garbage. Works while the log is in use",
         "  telpher log ls /var/lib/telpher/cafe\n"
         "  telpher log ls /var/lib/telpher/cafe --json");
-    add_action(*ls, command, run_list);
+    add_action(*ls, command, list_log);
     add_log_dump(*log, command);
     auto* const verify = add_command(*log,
                                      "verify",
@@ -327,7 +327,7 @@ void add_log_command(CLI::App& app, Command& command) {
                                      "it, is none. Works while the log is in use",
                                      "  telpher log verify /var/lib/telpher/cafe\n"
                                      "  telpher log verify /var/lib/telpher/cafe --json");
-    add_action(*verify, command, run_verify);
+    add_action(*verify, command, verify_log);
     add_log_diff(*log, command);
     auto* const salvage = add_command(
         *log,

@@ -214,7 +214,7 @@ std::string padded(const std::string& text, std::size_t width, bool right = fals
     return (right ? gap + text : text + gap) + "  ";
 }
 
-std::string line_of(const Record& record, const Names& names) {
+std::string record_line(const Record& record, const Names& names) {
     const auto& header = record.header;
     const RecordKind kind = record.kind();
     const bool of_one = kind != RecordKind::done && kind != RecordKind::closed;
@@ -263,7 +263,7 @@ class Dump {
             return {};
         }
         batch_ += options_.common.json ? dump(record_json(record, place, names_)) + "\n"
-                                       : line_of(record, names_);
+                                       : record_line(record, names_);
         return batch_.size() < kBatchBytes ? Result<void>() : write();
     }
     Result<void> write() {

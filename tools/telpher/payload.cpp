@@ -13,7 +13,7 @@
 namespace telpher::cli {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using WallClock = std::chrono::steady_clock;
 
 // Without --mimetype, bytes that are no text are not called one.
 std::string type_of(const PayloadOptions& options, std::string_view payload) {
@@ -108,10 +108,10 @@ class Sending {
         }
         const auto period =
             std::chrono::duration<double>(static_cast<double>(turn_++) / *options_.rate);
-        const auto at = start_ + std::chrono::duration_cast<Clock::duration>(period);
+        const auto at = start_ + std::chrono::duration_cast<WallClock::duration>(period);
         while (!interrupt_.stopped()) {
             const auto left =
-                std::chrono::duration_cast<std::chrono::nanoseconds>(at - Clock::now());
+                std::chrono::duration_cast<std::chrono::nanoseconds>(at - WallClock::now());
             if (left.count() <= 0) {
                 return;
             }
@@ -125,7 +125,7 @@ class Sending {
     const std::string& topic_;
     Interrupt& interrupt_;
     const std::function<Result<void>(const Message&)>& send_;
-    const Clock::time_point start_ = Clock::now();
+    const WallClock::time_point start_ = WallClock::now();
     std::uint64_t turn_ = 0;
 };
 

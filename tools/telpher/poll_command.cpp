@@ -23,7 +23,7 @@ namespace telpher::cli {
 namespace {
 
 // Longer than any process lives, short enough that "now + timeout" does not overflow.
-constexpr Duration kForEver = std::chrono::hours{24 * 365 * 10};
+constexpr Duration kPollForEver = std::chrono::hours{24 * 365 * 10};
 // What a lease has beyond --hold, however busy the machine is.
 constexpr Duration kHoldMargin = std::chrono::seconds{30};
 
@@ -41,7 +41,7 @@ struct PollOptions {
 };
 
 // Its queue counts deliveries only where it lends messages.
-bool leased(const Delivery& delivery) { return delivery.deliveries() != 0; }
+bool is_leased(const Delivery& delivery) { return delivery.deliveries() != 0; }
 
 // What its lease and, of a dead letter, its death add to a message's JSON; each member with its comma.
 std::string lease_members(const Delivery& delivery) {
@@ -64,7 +64,7 @@ std::string line_of(const Delivery& delivery, bool json) {
     if (delivery.dropped_before() != 0) {
         own += "\"dropped_before\":" + std::to_string(delivery.dropped_before()) + ",";
     }
-    return json_line(delivery, leased(delivery) ? own + lease_members(delivery) : own);
+    return json_line(delivery, is_leased(delivery) ? own + lease_members(delivery) : own);
 }
 
 // Before anything is polled: of another queue the message would be gone before the error is there.
@@ -86,7 +86,7 @@ Result<void> check_answers(const Queue& queue, const PollOptions& options) {
 
 Error not_written(Delivery& delivery) {
     const int why = errno;
-    const bool back = leased(delivery);
+    const bool back = is_leased(delivery);
     const std::string number = std::to_string(delivery.sequence());
     delivery.release();
     return {Status::disconnected,
@@ -138,7 +138,7 @@ ExitCode run_poll(const PollOptions& options, Interrupt& interrupt) {
                                                                        : print_error(error, json);
     };
     const auto count = options.count.value_or(options.follow ? UINT64_MAX : 1);
-    const auto timeout = options.timeout.value_or(options.follow ? kForEver : Duration{});
+    const auto timeout = options.timeout.value_or(options.follow ? kPollForEver : Duration{});
     for (std::uint64_t printed = 0; printed < count; ++printed) {
         // Looked at before each poll: a message taken for a reader that has gone would be lost.
         if (stdout_is_gone()) {

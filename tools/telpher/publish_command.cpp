@@ -23,9 +23,9 @@ struct PublishOptions {
     std::optional<Duration> timeout;
 };
 
-ExitCode print_account(const PublishOptions& options,
-                       const SentNumbers& numbers,
-                       std::uint32_t subscribers) {
+ExitCode print_publish_account(const PublishOptions& options,
+                               const SentNumbers& numbers,
+                               std::uint32_t subscribers) {
     if (options.common.json) {
         Json json{{"topic", options.topic}, {"published", numbers.count()}};
         numbers.put_into(json);
@@ -70,7 +70,7 @@ ExitCode run_publish(const PublishOptions& options, Interrupt& interrupt) {
             return {};
         });
     // What was published is published, also when the next one failed: the account comes first.
-    const auto printed = print_account(options, numbers, subscribers);
+    const auto printed = print_publish_account(options, numbers, subscribers);
     return done ? printed : print_error(done.error(), options.common.json);
 }
 

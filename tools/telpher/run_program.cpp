@@ -47,7 +47,7 @@ class Descriptor {
     int descriptor_;
 };
 
-Error failed(const char* what, int error) {
+Error spawn_failed(const char* what, int error) {
     return {Status::server_error, error, std::string(what) + ": " + std::string(strerror(error))};
 }
 
@@ -161,18 +161,18 @@ Result<Message> run_program(const std::string& command, const Message& request) 
     }
     const Descriptor input(::memfd_create("telpher-request", MFD_CLOEXEC));
     if (input.get() < 0 || !write_input(input.get(), request.payload())) {
-        return failed("keeping the request for the program", errno);
+        return spawn_failed("keeping the request for the program", errno);
     }
     int ends[2] = {-1, -1};
     if (::pipe2(ends, O_CLOEXEC) != 0) {
-        return failed("making a pipe to the program", errno);
+        return spawn_failed("making a pipe to the program", errno);
     }
     const Descriptor output(ends[0]);
     Descriptor its_output(ends[1]);
     pid_t pid = 0;
     if (const int error = start(command, request, input.get(), its_output.get(), &pid);
         error != 0) {
-        return failed("starting /bin/sh", error);
+        return spawn_failed("starting /bin/sh", error);
     }
     its_output.close();
     std::string text;

@@ -18,7 +18,7 @@
 namespace telpher::cli {
 namespace {
 
-struct Options {
+struct SeeOptions {
     Common common;
     std::string object;
     NameOf name_of = NameOf::either;
@@ -40,7 +40,7 @@ Result<Json> status_json(const Result<AnyStatus>& status) {
     return status ? Result<Json>(to_json(*status)) : Result<Json>(status.error());
 }
 
-Result<Json> figures(const Admin& admin, const Options& options) {
+Result<Json> figures(const Admin& admin, const SeeOptions& options) {
     if (options.object.empty()) {
         auto status = admin.status();
         if (status && admin.remote()) {
@@ -58,7 +58,7 @@ Result<Json> figures(const Admin& admin, const Options& options) {
     return status_json(admin.queue_status(options.object));
 }
 
-ExitCode run_info(const Options& options) {
+ExitCode run_info(const SeeOptions& options) {
     const bool json = options.common.json;
     const auto admin = options.common.admin();
     const auto object = admin ? figures(*admin, options) : Result<Json>(admin.error());
@@ -68,7 +68,7 @@ ExitCode run_info(const Options& options) {
     return json ? print_json(*object) : print_fields(*object);
 }
 
-ExitCode run_ps(const Options& options) {
+ExitCode run_ps(const SeeOptions& options) {
     const bool json = options.common.json;
     const auto admin = options.common.admin();
     const auto processes =
@@ -91,7 +91,7 @@ ExitCode run_ps(const Options& options) {
                 : print_text(table.text());
 }
 
-ExitCode run_verify(const Options& options) {
+ExitCode run_verify(const SeeOptions& options) {
     const bool json = options.common.json;
     const auto admin = options.common.admin();
     const auto report = admin ? admin->verify() : Result<VerifyReport>(admin.error());
@@ -130,8 +130,8 @@ void add_see_commands(CLI::App& app, Command& command) {
     const auto add = [&app, &command](const char* name,
                                       const char* description,
                                       const char* examples,
-                                      ExitCode (*run)(const Options&)) {
-        auto options = std::make_shared<Options>();
+                                      ExitCode (*run)(const SeeOptions&)) {
+        auto options = std::make_shared<SeeOptions>();
         auto* const added = add_command(app, name, description, examples);
         if (std::string_view(name) == "info") {
             added->add_option(

@@ -17,7 +17,9 @@ struct FreeAddresses {
     void operator()(addrinfo* list) const { freeaddrinfo(list); }
 };
 
-Error failed(const std::string& what, int error) { return {Status::disconnected, error, what}; }
+Error socket_failed(const std::string& what, int error) {
+    return {Status::disconnected, error, what};
+}
 
 // Until the socket is ready for `events`.
 Result<void> wait_for(int fd,
@@ -33,7 +35,7 @@ Result<void> wait_for(int fd,
         std::array<pollfd, 2> waited{pollfd{fd, events, 0}, pollfd{interrupt.fd(), POLLIN, 0}};
         const auto ms = std::min<std::int64_t>(left.count(), 60'000);
         if (::poll(waited.data(), waited.size(), static_cast<int>(ms)) < 0 && errno != EINTR) {
-            return failed("waiting for the peer", errno);
+            return socket_failed("waiting for the peer", errno);
         }
         if (interrupt.stopped()) {
             return Error{Status::cancelled, 0, {}};
@@ -52,7 +54,7 @@ Result<void> connect_to(int fd,
         return {};
     }
     if (errno != EINPROGRESS) {
-        return failed("connecting", errno);
+        return socket_failed("connecting", errno);
     }
     if (auto ready = wait_for(fd, POLLOUT, deadline, interrupt); !ready) {
         return ready;
@@ -60,7 +62,7 @@ Result<void> connect_to(int fd,
     int error = 0;
     socklen_t size = sizeof error;
     ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
-    return error == 0 ? Result<void>{} : failed("connecting", error);
+    return error == 0 ? Result<void>{} : socket_failed("connecting", error);
 }
 
 }  // namespace
@@ -74,15 +76,15 @@ Result<TcpSocket> TcpSocket::connect(const std::string& host,
     hints.ai_flags = AI_ADDRCONFIG;
     addrinfo* found = nullptr;
     if (const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found); error != 0) {
-        return failed("looking up " + host + ": " + gai_strerror(error), 0);
+        return socket_failed("looking up " + host + ": " + gai_strerror(error), 0);
     }
     const std::unique_ptr<addrinfo, FreeAddresses> addresses(found);
-    Error last = failed("the host has no address", 0);
+    Error last = socket_failed("the host has no address", 0);
     for (const auto* address = found; address != nullptr; address = address->ai_next) {
         TcpSocket socket(::socket(
             address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, address->ai_protocol));
         if (socket.fd_ < 0) {
-            last = failed("making a socket", errno);
+            last = socket_failed("making a socket", errno);
             continue;
         }
         const auto connected = connect_to(socket.fd_, *address, deadline, interrupt);
@@ -111,7 +113,7 @@ Result<void> TcpSocket::send(std::span<const std::byte> bytes,
         if (sent >= 0) {
             bytes = bytes.subspan(static_cast<std::size_t>(sent));
         } else if (errno != EAGAIN && errno != EINTR) {
-            return failed("sending", errno);
+            return socket_failed("sending", errno);
         } else if (auto ready = wait_for(fd_, POLLOUT, deadline, interrupt); !ready) {
             return ready;
         }
@@ -128,7 +130,7 @@ Result<std::size_t> TcpSocket::receive(std::span<std::byte> bytes,
             return static_cast<std::size_t>(got);
         }
         if (errno != EAGAIN && errno != EINTR) {
-            return failed("receiving", errno);
+            return socket_failed("receiving", errno);
         }
         if (auto ready = wait_for(fd_, POLLIN, deadline, interrupt); !ready) {
             return ready.error();

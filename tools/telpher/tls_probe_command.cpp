@@ -145,10 +145,10 @@ void judge(Probe& probe, const std::string& dir) {
     probe.objection = known.error();
 }
 
-Result<Probe> run(const std::string& peer,
-                  const Address& address,
-                  Deadline deadline,
-                  const Interrupt& interrupt) {
+Result<Probe> run_handshake(const std::string& peer,
+                            const Address& address,
+                            Deadline deadline,
+                            const Interrupt& interrupt) {
     const auto dir = bridge::config_dir();
     const auto context = dir ? bridge::TlsContext::inspector({.config_dir = *dir})
                              : Result<std::shared_ptr<const bridge::TlsContext>>(dir.error());
@@ -220,7 +220,7 @@ ExitCode run_probe(const ProbeOptions& options, const Interrupt& interrupt) {
     }
     const auto deadline =
         std::chrono::steady_clock::now() + options.timeout.value_or(kDefaultTimeout);
-    const auto probe = run(peer, *address, deadline, interrupt);
+    const auto probe = run_handshake(peer, *address, deadline, interrupt);
     if (!probe) {
         Error error = probe.error();
         error.detail = peer + ": " + error.detail;

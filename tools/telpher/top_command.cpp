@@ -74,7 +74,7 @@ std::string rate_text(const std::optional<double>& rate) {
 }
 Json rate_json(const std::optional<double>& rate) { return rate ? Json(*rate) : Json(nullptr); }
 
-std::string queues_text(const Snapshot& snapshot, const Snapshot* before) {
+std::string queues_block(const Snapshot& snapshot, const Snapshot* before) {
     QueueTable table(snapshot.queues,
                      {"QUEUE",
                       "OFFERED/s",
@@ -106,7 +106,7 @@ std::string queues_text(const Snapshot& snapshot, const Snapshot* before) {
     return table.text();
 }
 
-std::string topics_text(const Snapshot& snapshot, const Snapshot* before) {
+std::string topics_block(const Snapshot& snapshot, const Snapshot* before) {
     Table table(
         {"TOPIC", "PUBLISHED/s", "SUBSCRIBERS", "BEHIND", "LOST", "DEPTH", "CAPACITY", "BYTES"});
     table.align_right({1, 2, 3, 4, 5, 6, 7});
@@ -142,9 +142,9 @@ std::string snapshot_text(const Snapshot& snapshot, const Snapshot* before) {
            format_size(domain.segment_bytes) + ", processes " +
            std::to_string(snapshot.processes.size()) + ", reaped " + format_count(domain.reaped) +
            "\n\n" +
-           joined(queues_text(snapshot, before),
+           joined(queues_block(snapshot, before),
                   snapshot.queues.size(),
-                  topics_text(snapshot, before),
+                  topics_block(snapshot, before),
                   snapshot.topics.size()) +
            "\n" + processes_text(snapshot);
 }
@@ -188,7 +188,7 @@ std::string redrawn(const std::string& text) {
 }
 
 // One look on paper. False: nobody reads it any more.
-bool print(const Snapshot& snapshot, const Snapshot* before, bool json, bool first) {
+bool print_snapshot(const Snapshot& snapshot, const Snapshot* before, bool json, bool first) {
     if (json) {
         return write_out(dump(snapshot_json(snapshot, before)) + '\n');
     }
@@ -211,7 +211,7 @@ ExitCode run_top(const TopOptions& options, Interrupt& interrupt) {
     // A person looks at once, and at rates later; a script gets only objects with rates.
     bool first = true;
     if (!json && is_terminal(STDOUT_FILENO)) {
-        static_cast<void>(print(*before, nullptr, json, true));
+        static_cast<void>(print_snapshot(*before, nullptr, json, true));
         first = false;
     }
     const auto count = options.count.value_or(UINT64_MAX);
@@ -223,7 +223,7 @@ ExitCode run_top(const TopOptions& options, Interrupt& interrupt) {
         if (!snapshot) {
             return print_error(snapshot.error(), json);
         }
-        if (!print(*snapshot, &*before, json, std::exchange(first, false))) {
+        if (!print_snapshot(*snapshot, &*before, json, std::exchange(first, false))) {
             return kExitOk;
         }
         before = std::move(snapshot);

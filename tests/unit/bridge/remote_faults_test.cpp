@@ -27,7 +27,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kSoon = 20s;
+constexpr auto kFaultPatience = 20s;
 
 class RemoteFaults : public testing::Test {
   protected:
@@ -43,12 +43,12 @@ class RemoteFaults : public testing::Test {
         serve({.encryption = Encryption::required,
                .tls = {.config_dir = (folder_ / "bridge").string()},
                .heartbeat = 200ms,  // a record that is held back is missed when the next one comes
-               .grace = kSoon});
+               .grace = kFaultPatience});
     }
     // Nobody is there yet, or somebody who spoils the first handshake.
     Result<Client> client(const std::string& uri) {
         return connect(uri,
-                       {.wait = kSoon,
+                       {.wait = kFaultPatience,
                         .encrypt = true,
                         .tls = Tls{.config_dir = (folder_ / "client").string()}});
     }
@@ -65,7 +65,7 @@ class RemoteFaults : public testing::Test {
 // Goal: a poll that times out or is cancelled, at whatever moment and with its connection cut or not, takes no
 //       message: all that was offered was polled, once, or is still there.
 TEST_F(RemoteFaults, polls_that_end_at_any_moment_take_nothing) {
-    serve({.grace = kSoon});
+    serve({.grace = kFaultPatience});
     CuttingRelay relay(bridge_.port());
     Client remote = connect(relay.uri()).value();
     Queue local = server_.create_queue("jobs", {.capacity = 1000}).value();
@@ -95,7 +95,7 @@ TEST_F(RemoteFaults, polls_that_end_at_any_moment_take_nothing) {
             std::this_thread::sleep_for(std::chrono::microseconds(random() % 500));
             poll.cancel();
         }
-        const auto delivery = poll.get(kSoon);
+        const auto delivery = poll.get(kFaultPatience);
         if (delivery) {
             polled.insert(std::stoi(std::string(delivery->text())));
         } else {
@@ -107,7 +107,7 @@ TEST_F(RemoteFaults, polls_that_end_at_any_moment_take_nothing) {
     relay.cut_after(0);
     // Behind an answer every confirmation has come: a session's end would put back what it does not know of. Not of
     // the same queue, which is full where the polls were slower.
-    EXPECT_TRUE(remote.queue("behind").value().offer(Message::text("t", "last"), kSoon));
+    EXPECT_TRUE(remote.queue("behind").value().offer(Message::text("t", "last"), kFaultPatience));
     remote.close();
     bridge_.stop();
     while (auto left = local.poll(100ms)) {
@@ -145,19 +145,19 @@ TEST_F(RemoteFaults, records_that_were_tampered_with_cost_a_connection_and_nothi
                 const std::uint64_t before = relay.connections();
                 relay.plan(harm, to_bridge, index);
                 Client remote = client(relay.uri()).value();
-                Queue queue = remote.queue("jobs", {.wait = kSoon}).value();
+                Queue queue = remote.queue("jobs", {.wait = kFaultPatience}).value();
                 for (int rounds = 0; rounds < 500 && (!relay.done() || rounds < 5); ++rounds) {
                     const std::string text = std::to_string(number++);
-                    const auto sent = queue.offer(Message::text("t", text), kSoon);
+                    const auto sent = queue.offer(Message::text("t", text), kFaultPatience);
                     ASSERT_TRUE(sent) << to_string(sent.error());
-                    const auto delivery = queue.poll(kSoon);
+                    const auto delivery = queue.poll(kFaultPatience);
                     ASSERT_TRUE(delivery) << to_string(delivery.error());
                     ASSERT_EQ(delivery->text(), text);
                 }
                 ASSERT_TRUE(relay.done());
                 // The last record may have been the one: its connection is still to be missed.
-                ASSERT_TRUE(queue.offer(Message::text("t", "last"), kSoon));
-                ASSERT_EQ(queue.poll(kSoon).value().text(), "last");
+                ASSERT_TRUE(queue.offer(Message::text("t", "last"), kFaultPatience));
+                ASSERT_EQ(queue.poll(kFaultPatience).value().text(), "last");
                 EXPECT_GE(relay.connections(), before + 2) << "the connection went on";
                 remote.close();
                 EXPECT_EQ(local.poll(50ms).status(), Status::timed_out);
@@ -177,8 +177,8 @@ TEST_F(RemoteFaults, a_known_text_is_never_on_the_wire_while_it_is_encrypted) {
     while (text.size() < 1U << 20U) {
         text += "attack at dawn ";
     }
-    ASSERT_TRUE(queue.offer(Message::text("t", text), kSoon));
-    ASSERT_EQ(queue.poll(kSoon).value().text(), text);
+    ASSERT_TRUE(queue.offer(Message::text("t", text), kFaultPatience));
+    ASSERT_EQ(queue.poll(kFaultPatience).value().text(), text);
     EXPECT_GT(relay.bytes(), 2 * text.size());
     EXPECT_FALSE(relay.seen());
 }

@@ -17,7 +17,7 @@ namespace telpher::detail {
 namespace {
 
 using namespace std::chrono_literals;
-using Clock = ParkingLot::Clock;
+using SteadyClock = ParkingLot::Clock;
 
 TEST(CausalGateTest, absurd_options_are_refused_by_name) {
     const auto refusal = [](const CausalGateOptions& options) {
@@ -67,7 +67,7 @@ TEST(CausalGateTest, in_a_forked_child_does_nothing) {
 
 class ParkingLotTest : public ::testing::Test {
   protected:
-    void park(const char* cause, Clock::time_point due = Clock::time_point::max()) {
+    void park(const char* cause, SteadyClock::time_point due = SteadyClock::time_point::max()) {
         lot_->park(Delivery(), cause_id(cause), due);
     }
     void processed(const char* name) {
@@ -133,7 +133,7 @@ TEST_F(ParkingLotTest, lets_the_rest_wait_in_its_time_when_it_is_patient) {
 }
 
 TEST_F(ParkingLotTest, tells_of_a_lost_lease_at_once_and_extends_the_others) {
-    const auto now = Clock::now();
+    const auto now = SteadyClock::now();
     park("a", now);
     park("b", now + 24h);
     park("c", now);

@@ -28,10 +28,8 @@ bool try_again(Status status) {
 
 // ---- an offer ----------------------------------------------------------------------------------
 
-DurableOffer::DurableOffer(std::shared_ptr<QueueCore> queue,
-                           Parker& parker,
-                           std::shared_ptr<DurableSender> sender)
-    : OfferOperation(std::move(queue), parker, OperationKind::offer), sender_(std::move(sender)) {}
+DurableOffer::DurableOffer(std::shared_ptr<QueueCore> queue, Parker& parker, DurableSender& sender)
+    : OfferOperation(std::move(queue), parker, OperationKind::offer), sender_(sender) {}
 
 Status DurableOffer::run() {
     const OriginScope scope(origin);
@@ -54,7 +52,7 @@ void DurableOffer::account() noexcept {
     }
 }
 
-void DurableOffer::hand_over() noexcept { sender_->take(*this); }
+void DurableOffer::hand_over() noexcept { sender_.take(*this); }
 
 // ---- the thread --------------------------------------------------------------------------------
 

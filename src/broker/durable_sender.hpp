@@ -30,9 +30,8 @@ class DurableSender;
 
 class DurableOffer final : public OfferOperation {
   public:
-    DurableOffer(std::shared_ptr<QueueCore> queue,
-                 Parker& parker,
-                 std::shared_ptr<DurableSender> sender);
+    // Both end after it: its queue keeps the domain that has them.
+    DurableOffer(std::shared_ptr<QueueCore> queue, Parker& parker, DurableSender& sender);
 
     // Room and memory, no disk: ok = it is begun.
     Status run() override;
@@ -46,7 +45,7 @@ class DurableOffer final : public OfferOperation {
     void account() noexcept override;
 
   private:
-    const std::shared_ptr<DurableSender> sender_;
+    DurableSender& sender_;
     bool begun_ = false;
 };
 

@@ -146,7 +146,7 @@ Future<std::uint64_t> QueueCore::offer_durable_async(Message message,
         return ready_future(Result<std::uint64_t>(parker.error()));
     }
     const bool first = offers_pending_.load(std::memory_order_relaxed) == 0;  // relaxed: as there
-    auto* offer = new DurableOffer(shared_from_this(), **parker, std::move(*sender));
+    auto* offer = new DurableOffer(shared_from_this(), **parker, **sender);
     offer->message = std::move(message);
     offer->origin = t_origin;
     offer->waits = timeout.count() != 0;
@@ -205,7 +205,8 @@ Result<void> QueueCore::begin_durable(const Message& message, store::Pending& ou
         return {};
     }
     const std::size_t bytes = wire::encoded_bytes(message);
-    auto chunk = source_.allocate(**context, bytes, {}, {});
+    Duration patience{};
+    auto chunk = source_.allocate(**context, bytes, patience, {});
     if (!chunk) {
         on_way_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
         return chunk.error();

@@ -312,7 +312,7 @@ Result<Parker*> DomainCore::parker() {
     return parker_.get();
 }
 
-Result<std::shared_ptr<DurableSender>> DomainCore::durable_sender() {
+Result<DurableSender*> DomainCore::durable_sender() {
     auto opened = log();
     auto parking = opened ? parker() : Result<Parker*>(opened.error());
     if (!parking) {
@@ -326,7 +326,7 @@ Result<std::shared_ptr<DurableSender>> DomainCore::durable_sender() {
         }
         durable_sender_ = std::move(*started);
     }
-    return durable_sender_;
+    return durable_sender_.get();
 }
 
 void DomainCore::nudge_parker() noexcept {

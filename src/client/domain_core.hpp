@@ -74,7 +74,7 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     // Error: limit_reached (threads).
     Result<Parker*> parker();
     // The thread behind asynchronous offers of durable messages, as above. Errors: as log(), limit_reached.
-    Result<std::shared_ptr<DurableSender>> durable_sender();
+    Result<DurableSender*> durable_sender();
     // Makes it look at everything, if it was started: something was closed.
     void nudge_parker() noexcept;
 

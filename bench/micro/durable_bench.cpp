@@ -1,6 +1,7 @@
 // Question: what does a durable offer cost beside what the disk takes for it, and how many share a sync?
 // Method:   a domain with its log in the folder for temporary files; each offer is a whole message of 256 B, confirmed by a
-//           sync; 1, 64 and 256 threads offer to one queue, and one of them takes what was offered. The floor is
+//           sync; 1, 64 and 256 threads offer to one queue, and one of them takes what was offered; one thread with 1 to 1024
+//           asynchronous offers outstanding does the same alone. The floor is
 //           write_and_sync of store_bench.cpp, in the same run.
 // Not here: several processes; a disk whose sync takes milliseconds, where sharing is worth more.
 #include "telpher/telpher.hpp"
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <deque>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -86,6 +88,39 @@ BENCHMARK_CAPTURE(offer, durable_power, Durability::power)
     ->Threads(256)
     ->UseRealTime();
 BENCHMARK_CAPTURE(offer, durable_process, Durability::process)->Threads(1)->UseRealTime();
+
+// One thread with that many offers outstanding: it waits for the oldest, and takes and acknowledges one message an offer.
+void offer_async_durable(benchmark::State& state) {
+    DurableDomain domain(Durability::power);
+    Queue& queue = domain.queue();
+    const Message message = Message::text("order", std::string(kPayload, 'x')).durable();
+    const auto outstanding = static_cast<std::size_t>(state.range(0));
+    std::deque<Future<std::uint64_t>> offers;
+    const auto confirm = [&] {
+        const bool confirmed = offers.front().get(std::chrono::seconds(30)).has_value();
+        offers.pop_front();
+        if (auto delivery = queue.poll({})) {
+            static_cast<void>(delivery->ack());
+        }
+        return confirmed;
+    };
+    bool sound = true;
+    for (auto _ : state) {
+        if (offers.size() == outstanding && !confirm()) {
+            sound = false;
+            break;
+        }
+        offers.push_back(queue.offer_async(message, std::chrono::seconds(30)));
+    }
+    while (!offers.empty()) {
+        sound = confirm() && sound;
+    }
+    if (!sound) {
+        state.SkipWithError("an offer was not confirmed");
+    }
+    state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()));
+}
+BENCHMARK(offer_async_durable)->Arg(1)->Arg(64)->Arg(256)->Arg(1024)->UseRealTime();
 
 }  // namespace
 }  // namespace telpher::bench

@@ -130,6 +130,10 @@ class Operation : public boost::intrusive::list_base_hook<>,
     // result is not set.
     virtual Status run() = 0;
     virtual void fail(Status status) = 0;
+    // Whether `run` only began it, and another thread ends it: then `hand_over` gives it the reference of the one
+    // who ran it.
+    [[nodiscard]] virtual bool begun() const noexcept { return false; }
+    virtual void hand_over() noexcept {}
     // Whether an attempt makes sense. Asked while PENDING.
     [[nodiscard]] virtual bool ready() const noexcept { return true; }
     // ok, closed, domain_removed, forked.

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <future>
 #include <limits>
+#include <utility>
 
 namespace telpher::detail {
 namespace {
@@ -159,10 +160,22 @@ void Parker::resume_all() {
 }
 
 bool Parker::help(const Operation& operation, std::uint64_t deadline_ns) {
+    // K3: pairs with K4. Whose end we do not see here sees us, and pokes.
+    helps_.fetch_add(1, std::memory_order_acq_rel);
+    const Operation* const outer = std::exchange(helped_, &operation);
     while (!operation.over() && shm::monotonic_ns() < deadline_ns) {
         round(deadline_ns);
     }
+    helped_ = outer;
+    helps_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a poke too many is harmless
     return operation.over();
+}
+
+void Parker::note_ended_elsewhere() noexcept {
+    // K4: pairs with K3. Written, too, so that one of the two comes second and sees the other.
+    if (helps_.fetch_add(0, std::memory_order_acq_rel) != 0) {
+        poke();
+    }
 }
 
 // The sequence of waiter.hpp, for many queues: seen, bits and summaries, look, sleep, disarm.
@@ -187,7 +200,8 @@ void Parker::round(std::uint64_t until_ns) {
     }
     idle_ = false;
     look();
-    if (!changed_) {
+    // Of one that another thread ends we hear by a poke, which `seen` is older than.
+    if (!changed_ && (helped_ == nullptr || !helped_->over())) {
         sleep(seen, until_ns);
     }
     disarm();

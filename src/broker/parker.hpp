@@ -103,6 +103,8 @@ class Parker : public std::enable_shared_from_this<Parker> {
     void look_at_all() noexcept;
     // Makes it look again.
     void poke() noexcept;
+    // An operation ended on another thread: who helps on ours may wait for it.
+    void note_ended_elsewhere() noexcept;
     // Ends the thread; from the thread itself: when it comes back. No operation is pending.
     void stop() noexcept;
     // In a forked child: nothing of it is ours, and nothing of it is destroyed.
@@ -161,6 +163,7 @@ class Parker : public std::enable_shared_from_this<Parker> {
     std::atomic<bool> poked_{false};
     std::atomic<bool> sweep_{false};
     std::atomic<bool> stop_{false};
+    std::atomic<std::uint32_t> helps_{0};  // calls of help() that run
     std::atomic<std::int64_t> withdrawn_{0};  // since the last sweep
 
     // The thread's own.
@@ -173,6 +176,7 @@ class Parker : public std::enable_shared_from_this<Parker> {
     bool changed_ = false;
     bool starving_ = false;
     std::uint64_t look_by_ns_ = ~0ULL;  // monotonic
+    const Operation* helped_ = nullptr;  // whom help() waits for
     bool idle_ = false;                 // the last sleep ended by time
     std::vector<Operation*> resumes_;
 };

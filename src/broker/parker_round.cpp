@@ -39,9 +39,9 @@ void Parker::adopt_submitted() {
 }
 
 void Parker::adopt(Operation& operation) {
-    if (operation.cancelled()) {
+    if (operation.over()) {
         changed_ = true;
-        // Withdrawn before we saw it, or submitted again so that its coroutine is resumed.
+        // Withdrawn before we saw it; or submitted so that its coroutine is resumed.
         if (operation.lane != nullptr || operation.awaited) {
             let_go(operation);
         }
@@ -336,7 +336,9 @@ void Parker::unlink(Operation& operation) {
 void Parker::complete(Operation& operation) {
     unlink(operation);
     changed_ = true;
-    if (operation.finish()) {
+    if (operation.begun()) {
+        operation.hand_over();
+    } else if (operation.finish()) {
         resumes_.push_back(&operation);
     } else {
         operation.drop();

@@ -53,6 +53,9 @@ Future<std::uint64_t> QueueCore::offer_async(Message message,
     if (auto sound = message.check(); !sound) {
         return ready_future(Result<std::uint64_t>(sound.error()));
     }
+    if (message.is_durable()) {
+        return offer_durable_async(std::move(message), timeout, stop);
+    }
     const bool waits = timeout.count() != 0;
     bool elsewhere = false;
     // Those that wait already go first. A message that is too large need not wait to hear it.

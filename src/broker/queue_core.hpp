@@ -78,6 +78,16 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     Future<std::uint64_t> offer_async(Message message,
                                       Duration timeout,
                                       const std::stop_token& stop);
+    Future<std::uint64_t> offer_durable_async(Message message,
+                                              Duration timeout,
+                                              const std::stop_token& stop);
+    // For durable_sender.hpp. Room, memory, and the message in it, on its way from now on; no bytes: it is to be
+    // offered by itself. Errors: queue_full, out_of_memory (nothing happened), as offer.
+    [[nodiscard]] Result<void> begin_durable(const Message& message, store::Pending& out);
+    // Of one that is in the log; its number. queue_full: nothing happened.
+    [[nodiscard]] Result<std::uint64_t> deliver_durable(store::Pending& message);
+    // Its way is over.
+    void end_durable(const store::Pending& message, bool sent);
     Result<int> fd();
     // The same for a message that nobody will read any more, whatever it takes: where the lane stays
     // full for 100 ms, or this thread gets no record, it is lost, and counted as abandoned.
@@ -156,9 +166,10 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     [[nodiscard]] store::Pending pending(std::uint32_t chunk, std::size_t bytes) const;
     [[nodiscard]] Status wait_for_room(shm::ThreadContext& context, const WaitOptions& options);
     [[nodiscard]] Status send_logged(shm::ThreadContext& context,
-                                     const store::Pending& message,
+                                     store::Pending& message,
                                      Duration timeout,
                                      const std::stop_token& stop);
+    void settle(shm::ThreadContext& context, const store::Pending& message, bool sent);
     [[nodiscard]] std::optional<std::chrono::milliseconds> delay_in(
         const store::Pending& message) const;
     [[nodiscard]] Result<std::uint64_t> offer_durable(shm::ThreadContext& context,
@@ -243,6 +254,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     std::atomic<bool> closed_{false};
     std::atomic<std::uint32_t> polls_pending_{0};  // asynchronous ones of this handle
     std::atomic<std::uint32_t> offers_pending_{0};
+    std::atomic<std::uint32_t> on_way_{0};  // durable messages that are the sender's
     std::mutex watch_mutex_;            // guards the making of watch_
     std::shared_ptr<Watch> watch_;      // of fd(); once made, it stays
     std::atomic<bool> watched_{false};  // whether it is made

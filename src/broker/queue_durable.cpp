@@ -1,6 +1,8 @@
 // Offers that are confirmed when they are in the log.
 
 #include "shm/base/clock.hpp"
+#include "src/broker/durable_sender.hpp"
+#include "src/broker/parker.hpp"
 #include "src/broker/queue_core.hpp"
 #include "src/client/domain_core.hpp"
 #include "src/store/shared_log.hpp"
@@ -48,31 +50,37 @@ Status QueueCore::wait_for_room(shm::ThreadContext& context, const WaitOptions& 
     return status;
 }
 
-// Of a message that is in the log: into its queue, or at its end. Killed before it is in its queue: it is in the log,
-// was not confirmed, and our reaper ends it; behind it: it is in its queue.
+// Of a message that is in the log: into its queue. Killed before it is there: it is in the log, was not confirmed, and
+// our reaper ends it; behind it: it is in its queue. A delayed one is let go of whatever becomes of it.
 Status QueueCore::send_logged(shm::ThreadContext& context,
-                              const store::Pending& message,
+                              store::Pending& message,
                               Duration timeout,
                               const std::stop_token& stop) {
-    store::SharedLog& log = *domain_->log_if_open();
     const auto delay = delay_in(message);
     std::uint64_t position = 0;
     context.logged = message.lsn;
     Status status = Status::ok;
     if (delay) {
         status = offer_later(context, message.chunk, *delay).status();
+        message.chunk = shm::kNoChunk;
     } else {
         status = send(context, message.chunk, timeout, stop, &position);
     }
     context.logged = 0;
-    if (status != Status::ok) {
-        attachment_.log().note_ended(message.lsn);
-        if (!delay) {
-            attachment_.pool().release(message.chunk, attachment_.slot(), context.cursor);
-        }
-    }
-    log.finish(message);
     return status;
+}
+
+// Behind its way through the log: `sent`, it is the queue's. Otherwise its memory is free, and the log says so.
+void QueueCore::settle(shm::ThreadContext& context, const store::Pending& message, bool sent) {
+    if (!sent && message.lsn != 0) {
+        attachment_.log().note_ended(message.lsn);
+    }
+    if (!sent && message.chunk != shm::kNoChunk) {
+        attachment_.pool().release(message.chunk, attachment_.slot(), context.cursor);
+    }
+    if (message.lsn != 0) {
+        domain_->log_if_open()->finish(message);
+    }
 }
 
 std::optional<std::chrono::milliseconds> QueueCore::delay_in(const store::Pending& message) const {
@@ -114,10 +122,114 @@ Result<std::uint64_t> QueueCore::offer_durable(shm::ThreadContext& context,
                                                     : explain(one.status, timeout);
     }
     status = send_logged(context, one, left(), stop);
+    settle(context, one, status == Status::ok);
     if (status != Status::ok) {
         return explain(status, timeout);
     }
     return one.lsn;
+}
+
+// ---- asynchronous offers -----------------------------------------------------------------------
+
+Future<std::uint64_t> QueueCore::offer_durable_async(Message message,
+                                                     Duration timeout,
+                                                     const std::stop_token& stop) {
+    if (auto fits = check_durable(); !fits) {
+        return ready_future(Result<std::uint64_t>(fits.error()));
+    }
+    if (wire::encoded_bytes(message) > source_.bytes_max()) {
+        return ready_future(offer(message, {}, {}));  // it hears why at once
+    }
+    auto sender = domain_->durable_sender();
+    auto parker = sender ? domain_->parker() : Result<Parker*>(sender.error());
+    if (!parker) {
+        return ready_future(Result<std::uint64_t>(parker.error()));
+    }
+    const bool first = offers_pending_.load(std::memory_order_relaxed) == 0;  // relaxed: as there
+    auto* offer = new DurableOffer(shared_from_this(), **parker, **sender);
+    offer->message = std::move(message);
+    offer->origin = t_origin;
+    offer->waits = timeout.count() != 0;
+    offer->deadline_ns = deadline_after(timeout);
+    if (!offer->waits || first) {
+        // Ours, as the parker's otherwise: nobody cancels it before there is a Future, or a stop token is asked.
+        if (stop.stop_requested() || !offer->claim()) {
+            offer->drop();
+            offer->abandon();
+            return ready_future(Result<std::uint64_t>(Status::cancelled));
+        }
+        const Status status = offer->run();
+        if (status == Status::ok) {
+            offer->hand_over();
+            return FutureAccess::make<std::uint64_t>(offer);
+        }
+        const bool again = status == Status::queue_full || status == Status::out_of_memory;
+        if (!again || !offer->waits) {
+            if (again) {
+                offer->fail(status);
+            }
+            static_cast<void>(offer->finish());
+            offer->drop();
+            return FutureAccess::make<std::uint64_t>(offer);
+        }
+        static_cast<void>(offer->unclaim());
+    }
+    offer->submit(timeout, stop);
+    if (refuse({}) != Status::ok) {
+        (*parker)->look_at_all();  // closed meanwhile: its sweep may have been before
+    }
+    return FutureAccess::make<std::uint64_t>(offer);
+}
+
+Result<void> QueueCore::begin_durable(const Message& message, store::Pending& out) {
+    if (const Status status = refuse({}); status != Status::ok) {
+        return explain(status, {});
+    }
+    auto context = attachment_.context();
+    if (!context) {
+        return context.error();
+    }
+    const auto delay = message.delay();
+    if (delay && !leased_) {
+        return wire::delay_refused("a message in queue '" + name_ + "'");
+    }
+    // What is on its way counts as if it were there. relaxed: others take room beside us in any case
+    const std::uint64_t depth = ring_.committed() - std::min(ring_.claimed(), ring_.committed());
+    const std::uint32_t on_way = on_way_.fetch_add(1, std::memory_order_relaxed);
+    if (!delay && depth + on_way >= ring_.capacity()) {
+        on_way_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
+        return Status::queue_full;
+    }
+    if (budget_ != 0 || memory_.on()) {
+        out = {};  // confirmed by itself, with all that such an offer does
+        return {};
+    }
+    const std::size_t bytes = wire::encoded_bytes(message);
+    Duration patience{};
+    auto chunk = source_.allocate(**context, bytes, patience, {});
+    if (!chunk) {
+        on_way_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
+        return chunk.error();
+    }
+    wire::encode(message, stamp(**context), message_in(*chunk).first(bytes));
+    out = pending(*chunk, bytes);
+    return {};
+}
+
+Result<std::uint64_t> QueueCore::deliver_durable(store::Pending& message) {
+    auto context = attachment_.context();
+    if (!context) {
+        return context.error();
+    }
+    const Status status = send_logged(**context, message, {}, {});
+    return status == Status::ok ? Result<std::uint64_t>(message.lsn) : explain(status, {});
+}
+
+void QueueCore::end_durable(const store::Pending& message, bool sent) {
+    on_way_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
+    if (auto context = attachment_.context(); context && message.bytes != 0) {
+        settle(**context, message, sent);
+    }
 }
 
 // Several messages with one sync.
@@ -144,22 +256,19 @@ Result<std::size_t> QueueCore::offer_n_durable(std::span<const Message> messages
         const WaitOptions options = wait_options(left, stop);
         Result<void> trouble = fill_slice(**context, messages.subspan(accepted), options, slice);
         (*log)->commit(slice, {left, &stop});
-        for (const store::Pending& one : slice) {
+        for (store::Pending& one : slice) {
             Status status = one.status;
+            // Behind one that failed none is sent, so that none is left out.
             if (trouble && status == Status::ok) {
                 status = send_logged(**context, one, left, stop);
-            } else if (status ==
-                       Status::ok) {  // behind one that failed: not sent, so that none is left out
-                attachment_.log().note_ended(one.lsn);
-                (*log)->finish(one);
-                attachment_.pool().release(one.chunk, attachment_.slot(), (*context)->cursor);
+            }
+            settle(**context, one, trouble && status == Status::ok);
+            if (!trouble) {
                 continue;
-            } else {
-                attachment_.pool().release(one.chunk, attachment_.slot(), (*context)->cursor);
             }
             if (status == Status::ok) {
                 ++accepted;
-            } else if (trouble) {
+            } else {
                 trouble =
                     status == Status::storage_failed ? (*log)->failure() : explain(status, timeout);
             }

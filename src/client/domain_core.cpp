@@ -2,6 +2,7 @@
 
 #include "shm/audit.hpp"
 #include "shm/base/clock.hpp"
+#include "src/broker/durable_sender.hpp"
 #include "src/broker/parker.hpp"
 #include "src/broker/queue_core.hpp"
 #include "src/client/domain_log.hpp"
@@ -311,6 +312,23 @@ Result<Parker*> DomainCore::parker() {
     return parker_.get();
 }
 
+Result<DurableSender*> DomainCore::durable_sender() {
+    auto opened = log();
+    auto parking = opened ? parker() : Result<Parker*>(opened.error());
+    if (!parking) {
+        return parking.error();
+    }
+    const std::lock_guard hold(parker_mutex_);
+    if (durable_sender_ == nullptr) {
+        auto started = DurableSender::start(attachment_, parker_, **opened);
+        if (!started) {
+            return started.error();
+        }
+        durable_sender_ = std::move(*started);
+    }
+    return durable_sender_.get();
+}
+
 void DomainCore::nudge_parker() noexcept {
     // Under the lock: an operation that starts the parker after it sees what was closed.
     const std::lock_guard hold(parker_mutex_);
@@ -329,7 +347,13 @@ DomainCore::~DomainCore() {
     }
     if (attachment_->forked()) {
         parker_->forget();
+        if (durable_sender_ != nullptr) {
+            durable_sender_->forget();
+        }
         return;
+    }
+    if (durable_sender_ != nullptr) {
+        durable_sender_->stop();  // first: it hands coroutines to the parker
     }
     parker_->stop();
 }

@@ -20,6 +20,7 @@
 namespace telpher::detail {
 
 class Functions;
+class DurableSender;
 class Parker;
 }  // namespace telpher::detail
 namespace telpher::store {
@@ -72,6 +73,8 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     // The thread behind asynchronous operations, started at the first call; lives as long as this.
     // Error: limit_reached (threads).
     Result<Parker*> parker();
+    // The thread behind asynchronous offers of durable messages, as above. Errors: as log(), limit_reached.
+    Result<DurableSender*> durable_sender();
     // Makes it look at everything, if it was started: something was closed.
     void nudge_parker() noexcept;
 
@@ -110,8 +113,9 @@ class DomainCore : public std::enable_shared_from_this<DomainCore> {
     bool created_;
     std::shared_mutex topics_mutex_;  // guards topics_
     std::map<std::string, std::shared_ptr<TopicCore>, std::less<>> topics_;
-    std::mutex parker_mutex_;  // guards the making of parker_
+    std::mutex parker_mutex_;  // guards the making of the next two
     std::shared_ptr<Parker> parker_;
+    std::shared_ptr<DurableSender> durable_sender_;
     const std::unique_ptr<Functions> functions_;
 };
 

@@ -1,0 +1,102 @@
+#pragma once
+// The thread that confirms the durable messages of asynchronous offers, as many as there are with one sync.
+//
+//   One per    DomainCore, made at the first such offer; its thread ends with it.
+//   Way        an offer finds room and memory where it is made, or with the parker, and is encoded there. Then it is
+//              the sender's: in the log together with all others that came meanwhile, into its queue, and over. While
+//              one sync runs, the next messages gather.
+//   Room       an offer counts as one message of its queue from the moment it found room. Where producers elsewhere
+//              took that room, it waits behind its log record, up to its timeout, and what follows it in its queue
+//              behind it; others go on.
+//   Slow ones  messages with a request id and those of a queue with a byte budget are confirmed one by one.
+//   Cancel     is too late once it is the sender's.
+//   Threads    `take` any number at once; the rest is its own.
+//   Crash      what was not logged is gone, as with offers that wait; what was is in its queue, or the reaper ends it.
+
+#include "shm/attachment.hpp"
+#include "src/broker/operation.hpp"
+#include "src/store/shared_log.hpp"
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace telpher::detail {
+
+class DurableSender;
+
+class DurableOffer final : public OfferOperation {
+  public:
+    // Both end after it: its queue keeps the domain that has them.
+    DurableOffer(std::shared_ptr<QueueCore> queue, Parker& parker, DurableSender& sender);
+
+    // Room and memory, no disk: ok = it is begun.
+    Status run() override;
+    [[nodiscard]] bool begun() const noexcept override { return begun_; }
+    void hand_over() noexcept override;
+
+    store::Pending pending{};  // no bytes: confirmed by itself
+    bool waits = false;       // for room
+
+  protected:
+    void account() noexcept override;
+
+  private:
+    DurableSender& sender_;
+    bool begun_ = false;
+};
+
+class DurableSender : public std::enable_shared_from_this<DurableSender> {
+  public:
+    // Error: limit_reached (threads).
+    static Result<std::shared_ptr<DurableSender>> start(std::shared_ptr<shm::Attachment> attachment,
+                                                        std::shared_ptr<Parker> parker,
+                                                        store::SharedLog& log);
+    DurableSender(std::shared_ptr<shm::Attachment> attachment,
+                  std::shared_ptr<Parker> parker,
+                  store::SharedLog& log);
+    DurableSender(const DurableSender&) = delete;
+    DurableSender& operator=(const DurableSender&) = delete;
+    ~DurableSender() = default;
+
+    // One that is begun, with a reference.
+    void take(DurableOffer& offer);
+    // Ends the thread; from the thread itself: when it comes back. It has no offers: each keeps its domain.
+    void stop() noexcept;
+    // In a forked child: nothing of it is ours, and nothing of it is destroyed.
+    void forget() noexcept { forgotten_ = weak_from_this().lock(); }
+
+  private:
+    using Offers = boost::intrusive::list<Operation>;
+
+    void run();
+    [[nodiscard]] bool collect();
+    void log_some();
+    void deliver();
+    // Whether it is over; otherwise its queue has no room.
+    [[nodiscard]] bool deliver(DurableOffer& offer);
+    void complete(DurableOffer& offer);
+
+    const std::shared_ptr<shm::Attachment> attachment_;
+    const std::shared_ptr<Parker> parker_;
+    store::SharedLog& log_;
+    std::unique_ptr<std::thread> thread_;
+    std::shared_ptr<DurableSender> forgotten_;
+
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    Offers incoming_;       // guarded by mutex_
+    bool sleeps_ = false;   // guarded by it
+    bool stop_ = false;     // guarded by it
+
+    // The thread's own.
+    Offers offers_;  // in the order in which they came
+    std::vector<store::Pending> slice_;
+    std::vector<DurableOffer*> sliced_;
+    std::vector<const QueueCore*> full_;  // queues without room, in this round
+};
+
+}  // namespace telpher::detail

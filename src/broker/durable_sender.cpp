@@ -20,7 +20,7 @@ constexpr std::chrono::milliseconds kLook{1};
 
 DurableOffer& offer_of(Operation& operation) { return static_cast<DurableOffer&>(operation); }
 
-bool try_again(Status status) {
+bool no_room(Status status) {
     return status == Status::queue_full || status == Status::out_of_memory;
 }
 
@@ -40,7 +40,7 @@ Status DurableOffer::run() {
         if (pending.bytes != 0) {
             forget_input();
         }
-    } else if (!try_again(prepared.status())) {
+    } else if (!no_room(prepared.status())) {
         result.emplace(prepared.error());
     }
     return prepared.status();
@@ -183,7 +183,7 @@ bool DurableSender::deliver(DurableOffer& offer) {
     } else {
         sent = queue.deliver_durable(offer.pending);
     }
-    if (try_again(sent.status()) && offer.pending.chunk != shm::kNoChunk) {
+    if (no_room(sent.status()) && offer.pending.chunk != shm::kNoChunk) {
         const Status usable = offer.usable();
         const bool late = shm::monotonic_ns() >= offer.deadline_ns;
         if (usable == Status::ok && offer.waits && !late) {

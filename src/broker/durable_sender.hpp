@@ -39,7 +39,7 @@ class DurableOffer final : public OfferOperation {
     void hand_over() noexcept override;
 
     store::Pending pending{};  // no bytes: confirmed by itself
-    bool waits = false;       // for room
+    bool waits = false;        // for room
 
   protected:
     void account() noexcept override;
@@ -88,9 +88,9 @@ class DurableSender : public std::enable_shared_from_this<DurableSender> {
 
     std::mutex mutex_;
     std::condition_variable changed_;
-    Offers incoming_;       // guarded by mutex_
-    bool sleeps_ = false;   // guarded by it
-    bool stop_ = false;     // guarded by it
+    Offers incoming_;      // guarded by mutex_
+    bool sleeps_ = false;  // guarded by it
+    bool stop_ = false;    // guarded by it
 
     // The thread's own.
     Offers offers_;  // in the order in which they came

@@ -163,7 +163,7 @@ class Parker : public std::enable_shared_from_this<Parker> {
     std::atomic<bool> poked_{false};
     std::atomic<bool> sweep_{false};
     std::atomic<bool> stop_{false};
-    std::atomic<std::uint32_t> helps_{0};  // calls of help() that run
+    std::atomic<std::uint32_t> helps_{0};     // calls of help() that run
     std::atomic<std::int64_t> withdrawn_{0};  // since the last sweep
 
     // The thread's own.
@@ -175,9 +175,9 @@ class Parker : public std::enable_shared_from_this<Parker> {
     // coroutines resumed. No sleep before that.
     bool changed_ = false;
     bool starving_ = false;
-    std::uint64_t look_by_ns_ = ~0ULL;  // monotonic
+    std::uint64_t look_by_ns_ = ~0ULL;   // monotonic
     const Operation* helped_ = nullptr;  // whom help() waits for
-    bool idle_ = false;                 // the last sleep ended by time
+    bool idle_ = false;                  // the last sleep ended by time
     std::vector<Operation*> resumes_;
 };
 

@@ -255,9 +255,9 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     std::atomic<std::uint32_t> polls_pending_{0};  // asynchronous ones of this handle
     std::atomic<std::uint32_t> offers_pending_{0};
     std::atomic<std::uint32_t> on_way_{0};  // durable messages that are the sender's
-    std::mutex watch_mutex_;            // guards the making of watch_
-    std::shared_ptr<Watch> watch_;      // of fd(); once made, it stays
-    std::atomic<bool> watched_{false};  // whether it is made
+    std::mutex watch_mutex_;                // guards the making of watch_
+    std::shared_ptr<Watch> watch_;          // of fd(); once made, it stays
+    std::atomic<bool> watched_{false};      // whether it is made
 };
 
 }  // namespace telpher::detail

@@ -85,6 +85,7 @@ Result<void> Log::write() {
     if (auto written = file_->write(offset_, parts_); !written) {
         return fail(std::move(written).error());
     }
+    zero_ahead(*file_, offset_, offset_ + pending_bytes_, file_bytes_);
     offset_ += pending_bytes_;
     segments_.back().end = offset_;
     pending_bytes_ = 0;

@@ -1,6 +1,7 @@
 #include "src/store/log_segments.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <string_view>
@@ -43,7 +44,25 @@ Result<void> copy_tail(Storage& storage, const TailCopy& tail, File& to) {
     return {};
 }
 
+Result<void> write_zeros(File& file, std::uint64_t begin, std::uint64_t end) {
+    static constexpr std::array<std::byte, 65536> kZeros{};
+    std::vector<Bytes> parts;
+    for (std::uint64_t at = begin; at < end; at += kZeros.size()) {
+        parts.push_back(Bytes(kZeros).first(
+            static_cast<std::size_t>(std::min<std::uint64_t>(end - at, kZeros.size()))));
+    }
+    return parts.empty() ? Result<void>() : file.write(begin, parts);
+}
+
 }  // namespace
+
+void zero_ahead(File& file, std::uint64_t begin, std::uint64_t end, std::uint64_t size_bytes) {
+    if (begin / kZeroStretch != end / kZeroStretch) {
+        const std::uint64_t next = (end / kZeroStretch + 1) * kZeroStretch;
+        static_cast<void>(write_zeros(
+            file, std::min(next, size_bytes), std::min(next + kZeroStretch, size_bytes)));
+    }
+}
 
 std::string unfinished_name(std::uint64_t number) {
     return segment_name(number) + std::string(kUnfinished);
@@ -58,7 +77,10 @@ Result<std::unique_ptr<File>> reserve_file(Storage& storage,
         file = removed ? storage.create(name) : removed.error();
     }
     if (file) {
-        if (auto reserved = (*file)->reserve(size_bytes); !reserved) {
+        auto reserved = (*file)->reserve(size_bytes);
+        reserved =
+            reserved ? write_zeros(**file, 0, std::min(2 * kZeroStretch, size_bytes)) : reserved;
+        if (!reserved) {
             static_cast<void>(storage.remove(name));
             return reserved.error();
         }

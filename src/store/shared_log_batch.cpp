@@ -213,6 +213,7 @@ bool SharedLog::write(Batch& batch) {
         fail(written.error());
         return false;
     }
+    zero_ahead(*file_, at_.offset, at_.offset + all.size(), file_bytes_);
     table_.beat(shm::monotonic_ns());
     SHM_STEP("log.sync");
     if (batch.sync) {

@@ -6,6 +6,7 @@
 #include "src/broker/queue_core.hpp"
 #include "src/client/domain_core.hpp"
 #include "src/store/shared_log.hpp"
+#include "src/wire/message_check.hpp"
 
 #include <algorithm>
 

@@ -44,6 +44,7 @@ std::vector<Benchmark> all_benchmarks() {
     add_memory_rows(list);
     add_idle_rows(list);
     add_stall_rows(list);
+    add_durable_rows(list);
     add_bridge_request_rows(list);
     add_bridge_hand_over_rows(list);
     add_bridge_connection_rows(list);

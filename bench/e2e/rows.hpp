@@ -50,6 +50,7 @@ void add_idle_rows(std::vector<Benchmark>& list);
 void add_lifecycle_rows(std::vector<Benchmark>& list);
 void add_memory_rows(std::vector<Benchmark>& list);
 void add_stall_rows(std::vector<Benchmark>& list);
+void add_durable_rows(std::vector<Benchmark>& list);
 // The TCP bridge and its floors, bench/bridge/.
 void add_bridge_request_rows(std::vector<Benchmark>& list);
 void add_bridge_hand_over_rows(std::vector<Benchmark>& list);

@@ -1,9 +1,10 @@
 // Question: what does Redis cost a client over TCP, beside the bridge?
-// Method:   a redis-server of its own (nothing is saved), on the first processor; hiredis, blocking.
+// Method:   a redis-server of its own (nothing is saved, but where it says so), on the first processor; hiredis, blocking.
+//           redis_durable_N: RPUSH of 256 B with N on their way, each answered when it is synced (appendonly).
 //           redis_rr_64: SET of 64 B, one after another. redis_window_64: the same, 256 on their way.
 //           redis_hand_over: a stream with a consumer group: XADD (256 on their way), XREADGROUP of up to 256,
 //           XACK of each batch; from the common start to the consumer's last message. In order, none lost.
-// Not here: lists, which have no acknowledgement; persistence; TLS, which hiredis 0.14 does not have.
+// Not here: TLS, which hiredis 0.14 does not have.
 #include "bench/bridge/raw_floor.hpp"
 #include "bench/e2e/rows.hpp"
 
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <string>
 
 namespace telpher::bench {
@@ -79,25 +81,36 @@ std::string_view text_of(const PayloadBytes& payload) {
     return {reinterpret_cast<const char*>(payload.bytes().data()), payload.bytes().size()};
 }
 
+enum class Kept : std::uint8_t { nowhere, synced };
+
 // The server, until the others meet for the last time.
-void serve_redis(Side& side, int meetings) {
+void serve_redis(Side& side, int meetings, Kept kept = Kept::nowhere) {
     std::uint16_t port = 0;
     ::close(listen_on_loopback(side, &port));
     const std::string port_text = std::to_string(port);
+    std::string folder = std::filesystem::temp_directory_path() / "telpher-redis-XXXXXX";
+    if (::mkdtemp(folder.data()) == nullptr) {
+        side.fail("mkdtemp");
+    }
+    std::vector<const char*> words{"redis-server",
+                                   "--bind",
+                                   "127.0.0.1",
+                                   "--port",
+                                   port_text.c_str(),
+                                   "--save",
+                                   "",
+                                   "--logfile",
+                                   "/dev/null",
+                                   "--dir",
+                                   folder.c_str()};
+    if (kept == Kept::synced) {
+        words.insert(words.end(), {"--appendonly", "yes", "--appendfsync", "always"});
+    }
+    words.push_back(nullptr);
     auto server = side.must(Child::start(side.context(),
                                          -1,
                                          [&] {
-                                             execlp("redis-server",
-                                                    "redis-server",
-                                                    "--bind",
-                                                    "127.0.0.1",
-                                                    "--port",
-                                                    port_text.c_str(),
-                                                    "--save",
-                                                    "",
-                                                    "--logfile",
-                                                    "/dev/null",
-                                                    static_cast<char*>(nullptr));
+                                             execvp(words[0], const_cast<char**>(words.data()));
                                              _exit(1);
                                          }),
                             "fork");
@@ -112,14 +125,18 @@ void serve_redis(Side& side, int meetings) {
     for (int i = 0; i < meetings; ++i) {
         side.sync();
     }
+    server.kill();
+    std::error_code ignored;
+    std::filesystem::remove_all(folder, ignored);
 }
 
 class RedisPort {
   public:
-    RedisPort(Side& side, const RequestPlan& plan) : link_(side), payload_(plan.payload_bytes) {}
+    RedisPort(Side& side, const RequestPlan& plan, const char* command)
+        : link_(side), payload_(plan.payload_bytes), command_(command) {}
     void request(std::uint64_t number) {
         payload_.number(number);
-        link_.begin({"SET", "order", text_of(payload_)});
+        link_.begin({command_, "order", text_of(payload_)});
         ++asked_;
     }
     std::size_t settle() {
@@ -135,19 +152,23 @@ class RedisPort {
   private:
     Link link_;
     PayloadBytes payload_;
+    const char* command_;
     std::uint64_t asked_ = 0;
 };
 
-Result<Sample> run_requests(const Context& context, RequestPlan plan) {
+Result<Sample> run_requests(const Context& context, RequestPlan plan, Kept kept = Kept::nowhere) {
     plan.messages = std::max(plan.messages, plan.phase);
     return run_pair(
         context,
-        [](Side& side) { serve_redis(side, 2); },
+        [kept](Side& side) { serve_redis(side, 2, kept); },
         [&](Side& side) {
             // Nothing is to be taken out behind a phase.
             // relaxed: the same thread reads it
             side.board().words[kTaken].store(~0ULL >> 1U, std::memory_order_relaxed);
-            ask(side, plan, [&](std::uint32_t) { return std::make_unique<RedisPort>(side, plan); });
+            ask(side, plan, [&](std::uint32_t) {
+                return std::make_unique<RedisPort>(
+                    side, plan, kept == Kept::synced ? "RPUSH" : "SET");
+            });
         });
 }
 
@@ -245,6 +266,17 @@ void add_redis_rows(std::vector<Benchmark>& list) {
     list.push_back(one_row("redis_window_64", "Redis, SET, 256 on their way", [](const Context& c) {
         return run_requests(c, plan_of(c, kWindow, 1));
     }));
+    for (const std::uint32_t window : {1U, 64U, 256U}) {
+        const std::string count = std::to_string(window);
+        list.push_back(
+            one_row("redis_durable_" + count,
+                    "Redis, RPUSH of 256 B, appendfsync always, " + count + " on their way",
+                    [window](const Context& c) {
+                        RequestPlan plan = plan_of(c, window, 4000 / window);
+                        plan.payload_bytes = 256;
+                        return run_requests(c, plan, Kept::synced);
+                    }));
+    }
     list.push_back(one_row("redis_hand_over", "Redis, XADD, XREADGROUP, XACK, 64 B", run_stream));
 }
 

@@ -140,7 +140,7 @@ class Queue {
     //   cost     an allocation; when it has to wait, two hand-overs between threads besides
     //   durable  offer_async waits for the disk behind the call: its future is ready when the message is confirmed,
     //            together with all others that came while the disk was busy. Once there was room for it, it can no
-    //            longer be cancelled, nor time out. Offers that wait (`offer`) may overtake it. Messages with a request
+    //            longer be cancelled. Offers that wait (`offer`) may overtake it. Messages with a request
     //            id, and those of a queue with a byte budget, are confirmed one by one
     //   crash    a pending offer is not sent, a pending poll takes nothing; a durable one on its way may be sent
     Future<Delivery> poll_async(Duration timeout, std::stop_token stop = {});

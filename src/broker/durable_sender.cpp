@@ -8,13 +8,14 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <future>
+#include <new>
+#include <utility>
 
 namespace telpher::detail {
 namespace {
 
 constexpr std::size_t kTogether = 256;  // messages of one commit
-// Messages in the log whose room others took. Each keeps a place of those that all processes share.
-constexpr std::size_t kLoggedMost = 64;
 // Between looks for room: nobody tells us, and it is rare.
 constexpr std::chrono::milliseconds kLook{1};
 
@@ -33,21 +34,26 @@ DurableOffer::DurableOffer(std::shared_ptr<QueueCore> queue, Parker& parker, Dur
 
 Status DurableOffer::run() {
     const OriginScope scope(origin);
-    auto prepared = core()->begin_durable(message, pending);
-    if (prepared) {
-        account();  // others need not queue up behind it any more
+    const auto counts = core()->begin_durable(message, pending);
+    if (counts) {
+        counted = *counts;
         begun_ = true;
         if (pending.bytes != 0) {
             forget_input();
         }
-    } else if (!no_room(prepared.status())) {
-        result.emplace(prepared.error());
+    } else if (!no_room(counts.status())) {
+        result.emplace(counts.error());
     }
-    return prepared.status();
+    return counts.status();
+}
+
+void DurableOffer::let_pass() noexcept {
+    account();
+    passed_ = true;
 }
 
 void DurableOffer::account() noexcept {
-    if (!begun_) {
+    if (!passed_) {
         OfferOperation::account();
     }
 }
@@ -66,14 +72,27 @@ Result<std::shared_ptr<DurableSender>> DurableSender::start(
     std::shared_ptr<Parker> parker,
     store::SharedLog& log) {
     auto sender = std::make_shared<DurableSender>(std::move(attachment), std::move(parker), log);
+    std::promise<Error> started;
     try {
         const shm::SignalsBlocked blocked;
-        sender->thread_ = std::make_unique<std::thread>([self = sender] {
+        sender->thread_ = std::make_unique<std::thread>([self = sender, &started] {
             pthread_setname_np(pthread_self(), "telpher-durable");
+            auto context = self->attachment_->context();
+            if (!context) {
+                started.set_value(context.error());
+                return;
+            }
+            self->context_ = *context;
+            started.set_value({});
             self->run();
         });
     } catch (const std::system_error& failed) {
         return Error{Status::limit_reached, failed.code().value(), "no thread could be started"};
+    }
+    const Error error = started.get_future().get();
+    if (error.status != Status::ok) {
+        sender->thread_->join();
+        return error;
     }
     return sender;
 }
@@ -83,6 +102,7 @@ void DurableSender::take(DurableOffer& offer) {
     {
         const std::lock_guard hold(mutex_);
         incoming_.push_back(offer);
+        offer.let_pass();  // not before: who sees that it passed comes behind it
         wake = std::exchange(sleeps_, false);
     }
     if (wake) {
@@ -106,8 +126,12 @@ void DurableSender::stop() noexcept {
 
 void DurableSender::run() {
     while (collect()) {
-        log_some();
-        deliver();
+        try {
+            log_some();
+            deliver();
+        } catch (const std::bad_alloc&) {
+            more_ = false;  // again in a moment: what was begun is noted in the offers
+        }
     }
 }
 
@@ -115,7 +139,8 @@ void DurableSender::run() {
 bool DurableSender::collect() {
     std::unique_lock hold(mutex_);
     const auto something = [this] { return stop_ || !incoming_.empty(); };
-    if (!something()) {
+    if (!something() && !more_) {
+        attachment_->pool().flush(context_->cursor);  // a sleeper keeps no memory from others
         sleeps_ = true;
         if (offers_.empty()) {
             changed_.wait(hold, something);
@@ -128,77 +153,145 @@ bool DurableSender::collect() {
     return !offers_.empty() || !stop_;
 }
 
+// Of a queue without room: none.
+bool DurableSender::may_be_logged(const DurableOffer& offer) {
+    const QueueCore* const queue = offer.core().get();
+    if (std::find(full_.begin(), full_.end(), queue) != full_.end()) {
+        return false;
+    }
+    if (offer.pending.lsn != 0 || (offer.counted && !offer.core()->writable())) {
+        full_.push_back(queue);
+        return false;
+    }
+    return offer.pending.status == Status::none;
+}
+
 void DurableSender::log_some() {
     slice_.clear();
     sliced_.clear();
-    std::size_t logged = 0;
+    full_.clear();
+    more_ = false;
+    slice_.reserve(kTogether);
+    sliced_.reserve(kTogether);
     for (Operation& operation : offers_) {
         DurableOffer& offer = offer_of(operation);
-        logged += static_cast<std::size_t>(offer.pending.lsn != 0);
-        if (offer.pending.bytes != 0 && offer.pending.lsn == 0) {
-            if (slice_.size() == kTogether || logged >= kLoggedMost) {
-                break;
-            }
-            slice_.push_back(offer.pending);
-            sliced_.push_back(&offer);
+        if (offer.pending.bytes == 0 || !may_be_logged(offer)) {
+            continue;
         }
+        if (slice_.size() == kTogether) {
+            more_ = true;
+            break;
+        }
+        slice_.push_back(offer.pending);
+        sliced_.push_back(&offer);
     }
     if (slice_.empty()) {
         return;
     }
-    log_.commit(slice_, {});
-    for (std::size_t i = 0; i < slice_.size(); ++i) {
-        sliced_[i]->pending = slice_[i];
+    const auto note = [this] {
+        for (std::size_t i = 0; i < slice_.size(); ++i) {
+            sliced_[i]->pending = slice_[i];
+            more_ = more_ || slice_[i].status == Status::none;
+        }
+    };
+    try {
+        log_.commit(slice_, {});
+    } catch (const std::bad_alloc&) {
+        note();
+        throw;
     }
+    note();
 }
 
 void DurableSender::deliver() {
     full_.clear();
     for (auto at = offers_.begin(); at != offers_.end();) {
         DurableOffer& offer = offer_of(*at);
+        store::Pending& pending = offer.pending;
         const QueueCore* const queue = offer.core().get();
-        const bool untouched = offer.pending.bytes != 0 && offer.pending.status == Status::none;
-        if (untouched || std::find(full_.begin(), full_.end(), queue) != full_.end()) {
-            ++at;
-        } else if (deliver(offer)) {
-            at = offers_.erase(at);
-            complete(offer);
+        const bool behind = std::find(full_.begin(), full_.end(), queue) != full_.end();
+        const bool ready = pending.bytes == 0 || pending.lsn != 0;
+        const bool failed = !ready && pending.status != Status::none;
+        bool over = false;
+        bool blocked = false;
+        if (failed || (ready && !behind)) {
+            over = deliver(offer);
+            blocked = !over;
         } else {
+            if (pending.lsn != 0) {
+                offer.core()->take_back_durable(pending);
+            }
+            // One that has a place among those that wait for the disk is the log's.
+            blocked = behind || (offer.counted && pending.submission == shm::LogTable::kNone &&
+                                 !offer.core()->writable());
+            over = blocked && pending.submission == shm::LogTable::kNone &&
+                   give_up(offer, Error{Status::queue_full, 0, {}});
+        }
+        if (blocked && !behind) {
             full_.push_back(queue);
-            ++at;
+        }
+        ++at;
+        if (over) {
+            offers_.erase(offers_.iterator_to(offer));
+            complete(offer);
         }
     }
 }
 
-bool DurableSender::deliver(DurableOffer& offer) {
-    QueueCore& queue = *offer.core();
-    const bool alone = offer.pending.bytes == 0;
-    Result<std::uint64_t> sent(Status::none);
-    if (alone) {
+Result<std::uint64_t> DurableSender::send(DurableOffer& offer) {
+    if (offer.pending.bytes == 0) {
         const OriginScope scope(offer.origin);
-        sent = queue.offer(offer.message, {}, {});
-    } else if (offer.pending.status != Status::ok) {
-        sent = offer.pending.status == Status::storage_failed ? log_.failure()
-                                                              : Error{offer.pending.status, 0, {}};
-    } else {
-        sent = queue.deliver_durable(offer.pending);
+        return offer.core()->offer(offer.message, {}, {});
     }
-    if (no_room(sent.status()) && offer.pending.chunk != shm::kNoChunk) {
-        const Status usable = offer.usable();
-        const bool late = shm::monotonic_ns() >= offer.deadline_ns;
-        if (usable == Status::ok && offer.waits && !late) {
-            return false;
-        }
-        if (usable != Status::ok || offer.waits) {
-            sent = Error{usable != Status::ok ? usable : Status::timed_out, 0, {}};
-        }
+    if (offer.pending.status == Status::storage_failed) {
+        return log_.failure();
     }
-    queue.end_durable(offer.pending, sent.status() == Status::ok);
+    if (offer.pending.status != Status::ok) {
+        return offer.pending.status;
+    }
+    return offer.core()->deliver_durable(offer.pending);
+}
+
+bool DurableSender::deliver(DurableOffer& offer) {
+    Result<std::uint64_t> sent(Status::none);
+    bool lost = false;
+    try {
+        sent = send(offer);
+    } catch (const std::bad_alloc&) {
+        sent = Error{Status::out_of_memory, 0, {}};
+        lost = true;  // how far it came nobody knows
+    }
+    offer.elsewhere = runs_elsewhere(sent);
+    if (no_room(sent.status()) && !lost && offer.pending.chunk != shm::kNoChunk) {
+        return give_up(offer, sent.error());
+    }
+    offer.core()->end_durable(offer.pending, sent.status() == Status::ok, offer.counted);
     offer.result.emplace(std::move(sent));
     return true;
 }
 
+bool DurableSender::give_up(DurableOffer& offer, const Error& refused) {
+    const Status usable = offer.usable();
+    const bool late = shm::monotonic_ns() >= offer.deadline_ns;
+    if (usable == Status::ok && offer.waits && !late) {
+        return false;
+    }
+    if (usable != Status::ok) {
+        offer.fail(usable);
+    } else if (offer.waits) {
+        offer.fail(Status::timed_out);
+    } else {
+        offer.result.emplace(refused);
+    }
+    offer.core()->end_durable(offer.pending, false, offer.counted);
+    return true;
+}
+
 void DurableSender::complete(DurableOffer& offer) {
+    // Room that it had and others wait for.
+    const bool room =
+        offer.core()->pending(OperationKind::offer).load(std::memory_order_relaxed) !=
+        0;  // relaxed: a poke that comes too late is repeated by the next one, or in a second
     if (!offer.finish()) {
         offer.drop();
     } else {
@@ -211,7 +304,11 @@ void DurableSender::complete(DurableOffer& offer) {
             }
         }
     }
-    parker_->note_ended_elsewhere();
+    if (room) {
+        parker_->poke();
+    } else {
+        parker_->note_ended_elsewhere();
+    }
 }
 
 }  // namespace telpher::detail

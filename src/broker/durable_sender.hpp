@@ -6,8 +6,9 @@
 //              the sender's: in the log together with all others that came meanwhile, into its queue, and over. While
 //              one sync runs, the next messages gather.
 //   Room       an offer counts as one message of its queue from the moment it found room. Where producers elsewhere
-//              took that room, it waits behind its log record, up to its timeout, and what follows it in its queue
-//              behind it; others go on.
+//              took that room, the first one of its queue waits behind its log record, up to its timeout, and those
+//              that follow it without one; other queues go on. So no more than one of the places where messages wait
+//              for the disk, of which all processes have 1024, is held for each queue.
 //   Slow ones  messages with a request id and those of a queue with a byte budget are confirmed one by one.
 //   Cancel     is too late once it is the sender's.
 //   Threads    `take` any number at once; the rest is its own.
@@ -38,8 +39,12 @@ class DurableOffer final : public OfferOperation {
     [[nodiscard]] bool begun() const noexcept override { return begun_; }
     void hand_over() noexcept override;
 
+    // The sender has it: who offers next need not queue up behind it at the parker.
+    void let_pass() noexcept;
+
     store::Pending pending{};  // no bytes: confirmed by itself
     bool waits = false;        // for room
+    bool counted = false;      // as on its way
 
   protected:
     void account() noexcept override;
@@ -47,11 +52,12 @@ class DurableOffer final : public OfferOperation {
   private:
     DurableSender& sender_;
     bool begun_ = false;
+    bool passed_ = false;
 };
 
 class DurableSender : public std::enable_shared_from_this<DurableSender> {
   public:
-    // Error: limit_reached (threads).
+    // Errors: limit_reached (threads), as Attachment::context.
     static Result<std::shared_ptr<DurableSender>> start(std::shared_ptr<shm::Attachment> attachment,
                                                         std::shared_ptr<Parker> parker,
                                                         store::SharedLog& log);
@@ -75,9 +81,13 @@ class DurableSender : public std::enable_shared_from_this<DurableSender> {
     void run();
     [[nodiscard]] bool collect();
     void log_some();
+    [[nodiscard]] bool may_be_logged(const DurableOffer& offer);
     void deliver();
-    // Whether it is over; otherwise its queue has no room.
+    // One that is in the log or need not be; whether it is over. Otherwise its queue has no room.
     [[nodiscard]] bool deliver(DurableOffer& offer);
+    [[nodiscard]] Result<std::uint64_t> send(DurableOffer& offer);
+    // One that waits for room; whether it is over.
+    [[nodiscard]] bool give_up(DurableOffer& offer, const Error& refused);
     void complete(DurableOffer& offer);
 
     const std::shared_ptr<shm::Attachment> attachment_;
@@ -97,6 +107,8 @@ class DurableSender : public std::enable_shared_from_this<DurableSender> {
     std::vector<store::Pending> slice_;
     std::vector<DurableOffer*> sliced_;
     std::vector<const QueueCore*> full_;  // queues without room, in this round
+    shm::ThreadContext* context_ = nullptr;
+    bool more_ = false;  // that can be logged at once
 };
 
 }  // namespace telpher::detail

@@ -81,13 +81,15 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     Future<std::uint64_t> offer_durable_async(Message message,
                                               Duration timeout,
                                               const std::stop_token& stop);
-    // For durable_sender.hpp. Room, memory, and the message in it, on its way from now on; no bytes: it is to be
-    // offered by itself. Errors: queue_full, out_of_memory (nothing happened), as offer.
-    [[nodiscard]] Result<void> begin_durable(const Message& message, store::Pending& out);
+    // For durable_sender.hpp. Room, memory, and the message in it; no bytes: it is to be offered by itself. Whether it
+    // counts as one that is on its way. Errors: queue_full, out_of_memory (nothing happened), as offer.
+    [[nodiscard]] Result<bool> begin_durable(const Message& message, store::Pending& out);
     // Of one that is in the log; its number. queue_full: nothing happened.
     [[nodiscard]] Result<std::uint64_t> deliver_durable(store::Pending& message);
+    // Out of the log again, as if it had not been there.
+    void take_back_durable(store::Pending& message);
     // Its way is over.
-    void end_durable(const store::Pending& message, bool sent);
+    void end_durable(const store::Pending& message, bool sent, bool counted);
     Result<int> fd();
     // The same for a message that nobody will read any more, whatever it takes: where the lane stays
     // full for 100 ms, or this thread gets no record, it is lost, and counted as abandoned.
@@ -164,14 +166,16 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     };
     [[nodiscard]] Result<void> check_durable() const;
     [[nodiscard]] store::Pending pending(std::uint32_t chunk, std::size_t bytes) const;
-    [[nodiscard]] Status wait_for_room(shm::ThreadContext& context, const WaitOptions& options);
+    // For a message in that chunk; kNoChunk: for any.
+    [[nodiscard]] Status wait_for_room(shm::ThreadContext& context,
+                                       std::uint32_t chunk,
+                                       const WaitOptions& options);
     [[nodiscard]] Status send_logged(shm::ThreadContext& context,
                                      store::Pending& message,
                                      Duration timeout,
                                      const std::stop_token& stop);
     void settle(shm::ThreadContext& context, const store::Pending& message, bool sent);
-    [[nodiscard]] std::optional<std::chrono::milliseconds> delay_in(
-        const store::Pending& message) const;
+    [[nodiscard]] std::optional<std::chrono::milliseconds> delay_in(std::uint32_t chunk) const;
     [[nodiscard]] Result<std::uint64_t> offer_durable(shm::ThreadContext& context,
                                                       Encoded message,
                                                       Duration timeout,

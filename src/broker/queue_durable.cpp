@@ -36,15 +36,19 @@ store::Pending QueueCore::pending(std::uint32_t chunk, std::size_t bytes) const 
 }
 
 // Room first, so that what finds none costs no disk.
-Status QueueCore::wait_for_room(shm::ThreadContext& context, const WaitOptions& options) {
-    if (ring_.writable()) [[likely]] {
+Status QueueCore::wait_for_room(shm::ThreadContext& context,
+                                std::uint32_t chunk,
+                                const WaitOptions& options) {
+    const auto writable = [this, chunk] {
+        return ring_.writable() && (budget_ == 0 || chunk == shm::kNoChunk || within_budget(chunk));
+    };
+    if (writable()) [[likely]] {
         return Status::ok;
     }
     if (options.timeout.count() == 0) {
         return Status::queue_full;
     }
     Waiter waiter(attachment_, context, ring_.control().space, options);
-    const auto writable = [this] { return ring_.writable(); };
     const auto maybe = [&writable](std::uint32_t /*look*/) { return writable(); };
     const Status status = waiter.wait(maybe, writable);
     waiter.leave(writable);
@@ -57,7 +61,7 @@ Status QueueCore::send_logged(shm::ThreadContext& context,
                               store::Pending& message,
                               Duration timeout,
                               const std::stop_token& stop) {
-    const auto delay = delay_in(message);
+    const auto delay = delay_in(message.chunk);
     std::uint64_t position = 0;
     context.logged = message.lsn;
     Status status = Status::ok;
@@ -84,10 +88,10 @@ void QueueCore::settle(shm::ThreadContext& context, const store::Pending& messag
     }
 }
 
-std::optional<std::chrono::milliseconds> QueueCore::delay_in(const store::Pending& message) const {
+std::optional<std::chrono::milliseconds> QueueCore::delay_in(std::uint32_t chunk) const {
     MessageView view;
     Error error;
-    static_cast<void>(this->view(message.chunk, view, &error));
+    static_cast<void>(this->view(chunk, view, &error));
     return view.delay();
 }
 
@@ -110,7 +114,9 @@ Result<std::uint64_t> QueueCore::offer_durable(shm::ThreadContext& context,
         drop();
         return log.error();
     }
-    Status status = wait_for_room(context, wait_options(timeout, stop));
+    const WaitOptions options = wait_options(timeout, stop);
+    Status status =
+        delay_in(message.chunk) ? Status::ok : wait_for_room(context, message.chunk, options);
     if (status != Status::ok) {
         drop();
         return explain(status, timeout);
@@ -182,7 +188,7 @@ Future<std::uint64_t> QueueCore::offer_durable_async(Message message,
     return FutureAccess::make<std::uint64_t>(offer);
 }
 
-Result<void> QueueCore::begin_durable(const Message& message, store::Pending& out) {
+Result<bool> QueueCore::begin_durable(const Message& message, store::Pending& out) {
     if (const Status status = refuse({}); status != Status::ok) {
         return explain(status, {});
     }
@@ -194,27 +200,29 @@ Result<void> QueueCore::begin_durable(const Message& message, store::Pending& ou
     if (delay && !leased_) {
         return wire::delay_refused("a message in queue '" + name_ + "'");
     }
-    // What is on its way counts as if it were there. relaxed: others take room beside us in any case
-    const std::uint64_t depth = ring_.committed() - std::min(ring_.claimed(), ring_.committed());
-    const std::uint32_t on_way = on_way_.fetch_add(1, std::memory_order_relaxed);
-    if (!delay && depth + on_way >= ring_.capacity()) {
-        on_way_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
-        return Status::queue_full;
-    }
+    out = {};
     if (budget_ != 0 || memory_.on()) {
-        out = {};  // confirmed by itself, with all that such an offer does
-        return {};
+        return false;  // confirmed by itself, with all that such an offer does
+    }
+    // What is on its way counts as if it were there; read first, so that what arrives meanwhile counts twice.
+    const std::uint32_t on_way =
+        on_way_.load(std::memory_order_relaxed);  // relaxed: others take room in any case
+    const std::uint64_t depth = ring_.committed() - std::min(ring_.claimed(), ring_.committed());
+    if (!delay && depth + on_way >= ring_.capacity()) {
+        return ring_.closed() ? Status::queue_not_found : Status::queue_full;
     }
     const std::size_t bytes = wire::encoded_bytes(message);
     Duration patience{};
     auto chunk = source_.allocate(**context, bytes, patience, {});
     if (!chunk) {
-        on_way_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
         return chunk.error();
     }
     wire::encode(message, stamp(**context), message_in(*chunk).first(bytes));
     out = pending(*chunk, bytes);
-    return {};
+    if (!delay) {
+        on_way_.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
+    }
+    return !delay.has_value();
 }
 
 Result<std::uint64_t> QueueCore::deliver_durable(store::Pending& message) {
@@ -226,8 +234,17 @@ Result<std::uint64_t> QueueCore::deliver_durable(store::Pending& message) {
     return status == Status::ok ? Result<std::uint64_t>(message.lsn) : explain(status, {});
 }
 
-void QueueCore::end_durable(const store::Pending& message, bool sent) {
-    on_way_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
+// Killed behind the note: it is not in the log any more, and its chunk is ours.
+void QueueCore::take_back_durable(store::Pending& message) {
+    attachment_.log().note_ended(message.lsn);
+    domain_->log_if_open()->finish(message);
+    message = pending(message.chunk, message.bytes);
+}
+
+void QueueCore::end_durable(const store::Pending& message, bool sent, bool counted) {
+    if (counted) {
+        on_way_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
+    }
     if (auto context = attachment_.context(); context && message.bytes != 0) {
         settle(**context, message, sent);
     }
@@ -264,8 +281,8 @@ Result<std::size_t> QueueCore::offer_n_durable(std::span<const Message> messages
                 status = send_logged(**context, one, left, stop);
             }
             settle(**context, one, trouble && status == Status::ok);
-            if (!trouble) {
-                continue;
+            if (!trouble || status == Status::none) {
+                continue;  // none: there was no place for it and those behind it, yet
             }
             if (status == Status::ok) {
                 ++accepted;
@@ -286,7 +303,8 @@ Result<void> QueueCore::fill_slice(shm::ThreadContext& context,
                                    std::span<const Message> messages,
                                    const WaitOptions& options,
                                    std::vector<store::Pending>& slice) {
-    if (const Status status = wait_for_room(context, options); status != Status::ok) {
+    if (const Status status = wait_for_room(context, shm::kNoChunk, options);
+        status != Status::ok) {
         return explain(status, options.timeout);
     }
     const std::uint64_t depth = ring_.committed() - std::min(ring_.claimed(), ring_.committed());

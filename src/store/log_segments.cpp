@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <new>
 #include <string_view>
 #include <vector>
 
@@ -46,21 +47,37 @@ Result<void> copy_tail(Storage& storage, const TailCopy& tail, File& to) {
 
 Result<void> write_zeros(File& file, std::uint64_t begin, std::uint64_t end) {
     static constexpr std::array<std::byte, 65536> kZeros{};
-    std::vector<Bytes> parts;
-    for (std::uint64_t at = begin; at < end; at += kZeros.size()) {
-        parts.push_back(Bytes(kZeros).first(
-            static_cast<std::size_t>(std::min<std::uint64_t>(end - at, kZeros.size()))));
+    std::array<Bytes, kZeroStretch / kZeros.size()> parts;
+    Result<void> done;
+    while (done && begin < end) {
+        std::size_t count = 0;
+        std::uint64_t at = begin;
+        for (; count < parts.size() && at < end; ++count) {
+            const std::uint64_t size = std::min<std::uint64_t>(end - at, kZeros.size());
+            parts[count] = Bytes(kZeros).first(static_cast<std::size_t>(size));
+            at += size;
+        }
+        done = file.write(begin, std::span(parts).first(count));
+        begin = at;
     }
-    return parts.empty() ? Result<void>() : file.write(begin, parts);
+    return done;
 }
 
 }  // namespace
 
-void zero_ahead(File& file, std::uint64_t begin, std::uint64_t end, std::uint64_t size_bytes) {
-    if (begin / kZeroStretch != end / kZeroStretch) {
-        const std::uint64_t next = (end / kZeroStretch + 1) * kZeroStretch;
-        static_cast<void>(write_zeros(
-            file, std::min(next, size_bytes), std::min(next + kZeroStretch, size_bytes)));
+void zero_ahead(File& file,
+                std::uint64_t begin,
+                std::uint64_t end,
+                std::uint64_t size_bytes) noexcept {
+    if (begin / kZeroStretch == end / kZeroStretch) {
+        return;
+    }
+    const std::uint64_t next = std::min((end / kZeroStretch + 1) * kZeroStretch, size_bytes);
+    try {
+        static_cast<void>(write_zeros(file, next, std::min(next + kZeroStretch, size_bytes)));
+    } catch (const std::bad_alloc&) {
+        // For the text of an error that nobody reads: records were written, and must be published.
+        return;
     }
 }
 

@@ -55,7 +55,10 @@ Result<void> name_segment(Storage& storage, const std::string& from, std::uint64
 // next writes the one behind it: a matter of speed alone, so what fails in it is not told.
 inline constexpr std::uint64_t kZeroStretch = 1U << 20U;
 // After records were written from `begin` to `end` of a segment of that size.
-void zero_ahead(File& file, std::uint64_t begin, std::uint64_t end, std::uint64_t size_bytes);
+void zero_ahead(File& file,
+                std::uint64_t begin,
+                std::uint64_t end,
+                std::uint64_t size_bytes) noexcept;
 
 // All of that with a new file. Behind the header, and the tail, there is room for records.
 Result<std::unique_ptr<File>> make_segment(Storage& storage,

@@ -19,6 +19,7 @@ using shm::SubmissionState;
 
 // A leader that dies rings nobody: who waits looks that often.
 constexpr std::chrono::milliseconds kLookAgain{10};
+constexpr std::chrono::milliseconds kPlaceLook{1};
 constexpr std::uint64_t kStoppedNs = 1'000'000'000;  // of a leader that is stopped
 constexpr std::uint64_t kHangsNs = 30'000'000'000;   // of one that runs
 
@@ -113,12 +114,21 @@ void SharedLog::commit(std::span<Pending> messages, const Patience& patience) {
     for (;;) {
         // LG17: pairs with shm/log_table.cpp:LG12. Before the look at the submissions.
         const std::uint32_t commits = table_.control().commits.load(std::memory_order_acquire);
-        bool open = false;
+        bool waits = false;
+        bool over = true;
+        bool some_over = false;
         for (Pending& message : messages) {
             std::uint64_t seen = 0;
-            open = !put_up(message) || !settled(message, &seen) || open;
+            if (!put_up(message)) {  // all places are taken; none behind it may come before it
+                over = false;
+                break;
+            }
+            const bool is_over = settled(message, &seen);
+            some_over = some_over || is_over;
+            waits = waits || !is_over;
         }
-        if (!open) {
+        // Those that are over keep their places until their caller has finished them: others may wait for just these.
+        if (!waits && (over || some_over)) {
             return;
         }
         const std::uint64_t spent = shm::monotonic_ns() - begun;
@@ -140,10 +150,14 @@ void SharedLog::commit(std::span<Pending> messages, const Patience& patience) {
             if (full && table_.control().failure.load(std::memory_order_relaxed) != 0) {
                 for (Pending& message : messages) {
                     std::uint64_t seen = 0;
-                    if (!settled(message, &seen)) {
+                    if (message.status == Status::none &&
+                        (message.submission == shm::LogTable::kNone || !settled(message, &seen))) {
                         give_up(message, Status::storage_failed);
                     }
                 }
+            }
+            if (!waits) {
+                std::this_thread::sleep_for(kPlaceLook);  // for a place, which nobody tells of
             }
             continue;
         }

@@ -69,7 +69,9 @@ class SharedLog {
     // Returns when each message is where it asked to be, or will not be. Afterwards each that is ok has to be finished:
     // once it is in its queue, or given up.
     //   status   ok, timed_out, cancelled (it did not happen: it is not in the log, or noted there as ended),
-    //            storage_failed (see failure(); may have happened unless the disk is full)
+    //            storage_failed (see failure(); may have happened unless the disk is full). Of several messages the
+    //            last ones may have none: all places where messages wait for the disk were taken. They are to be
+    //            committed again when the others are finished
     void commit(std::span<Pending> messages, const Patience& patience);
     void finish(const Pending& message) noexcept { table_.finish(message.submission); }
     // One record that is no message, on disk. Errors: storage_failed, timed_out.

@@ -1,9 +1,12 @@
 // Goal:   producers and consumers of a durable queue that are killed anywhere, and domains whose memory is gone, lose
 //         nothing that was confirmed, and deliver nothing that was not offered; the domain is always built again.
 //         A producer that is stopped while it writes the log for all holds nobody up for long.
-// Method: three producers and two consumers on real files; each message's fate is noted in shared memory. One of them is
-//         killed after up to 10 ms, and another takes its place; at every 25th kill all are killed, the domain's memory is
-//         removed, and it is built from its log. 250 kills; 2,000 with TELPHER_SOAK=1.
+// Method: three producers, one of them with 32 asynchronous offers outstanding, and two consumers on real files; each
+//         message's fate is noted in shared memory. One of them is killed after up to 10 ms, and another takes its place;
+//         at every 25th kill all are killed, the domain's memory is removed, and it is built from its log. 250 kills;
+//         2,000 with TELPHER_SOAK=1. The same with all of them behind a bridge, which is killed, too.
+
+#include "telpher/bridge.hpp"
 
 #include "src/client/domain_core.hpp"
 #include "tests/crash/harness.hpp"
@@ -19,6 +22,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -68,27 +72,80 @@ class DurableKills : public ::testing::Test {
                                     .lease = 500ms});
     }
 
-    int produce() {
-        auto client = connect("shm:" + domain_.name(), {.wait = 5s});
-        auto queue = client ? client->queue("q") : Result<Queue>(client.error());
-        if (!queue) {
-            return 1;
+    [[nodiscard]] std::string uri() const {
+        return bridged_ ? "unix:" + folder_.file("socket") : "shm:" + domain_.name();
+    }
+    // Again and again while there is no bridge.
+    [[nodiscard]] Result<Queue> queue_there(Client* client) const {
+        for (const std::uint64_t begun = now_ns();; ::usleep(1000)) {
+            auto made = connect(uri(), {.wait = 5s});
+            auto queue = made ? made->queue("q") : Result<Queue>(made.error());
+            if (queue || !bridged_ || now_ns() - begun > 20'000'000'000) {
+                *client = made ? std::move(*made) : Client();
+                return queue;
+            }
         }
+    }
+    // Behind a bridge that is killed, what was not answered may have happened or not.
+    [[nodiscard]] bool may_fail(Status status) const {
+        return status == Status::timed_out ||
+               (bridged_ && (status == Status::disconnected || status == Status::closed));
+    }
+
+    struct Offered {
+        std::uint32_t number;
+        Future<std::uint64_t> confirmed;
+    };
+
+    // `outstanding` 0: waits in the call.
+    int produce(std::size_t outstanding) {
+        for (;;) {
+            Client client;
+            auto queue = queue_there(&client);
+            if (!queue) {
+                return 1;
+            }
+            if (const int code = produce_into(*queue, outstanding); code != 0) {
+                return code;
+            }
+        }
+    }
+    // 0: the connection was lost.
+    int produce_into(Queue& queue, std::size_t outstanding) {
+        std::deque<Offered> offers;
         for (;;) {
             const std::uint32_t number = account_->next.fetch_add(1);
             if (number >= kMost) {
                 return 2;
             }
             account_->fate[number].fetch_or(kOffered);
-            const auto offered = queue->offer(
-                Message::bytes("m", "application/octet-stream", payload_of(number)).durable(), 20s);
-            if (offered) {
-                account_->fate[number].fetch_or(kConfirmed);
-            } else if (offered.status() != Status::timed_out) {
-                std::fprintf(stderr, "offer: %s\n", to_string(offered.error()).c_str());
+            const Message message =
+                Message::bytes("m", "application/octet-stream", payload_of(number)).durable();
+            Status status = Status::ok;
+            if (outstanding == 0) {
+                status = note(number, queue.offer(message, 20s));
+            } else {
+                offers.push_back({number, queue.offer_async(message, 20s)});
+                if (offers.size() == outstanding) {
+                    status = note(offers.front().number, offers.front().confirmed.get(20s));
+                    offers.pop_front();
+                }
+            }
+            if (status != Status::ok && !may_fail(status)) {
                 return 3;
             }
+            if (status == Status::disconnected || status == Status::closed) {
+                return 0;
+            }
         }
+    }
+    Status note(std::uint32_t number, const Result<std::uint64_t>& offered) {
+        if (offered) {
+            account_->fate[number].fetch_or(kConfirmed);
+        } else if (!may_fail(offered.status())) {
+            std::fprintf(stderr, "offer: %s\n", to_string(offered.error()).c_str());
+        }
+        return offered.status();
     }
 
     // False: it was never offered, or is another.
@@ -105,18 +162,18 @@ class DurableKills : public ::testing::Test {
     }
 
     int consume() {
-        auto client = connect("shm:" + domain_.name(), {.wait = 5s});
-        auto queue = client ? client->queue("q") : Result<Queue>(client.error());
-        if (!queue) {
-            return 1;
-        }
-        for (;;) {
+        Client client;
+        auto queue = queue_there(&client);
+        while (queue) {
             auto delivery = queue->poll(100ms);
             if (!delivery) {
-                if (delivery.status() == Status::timed_out) {
-                    continue;
+                if (!may_fail(delivery.status())) {
+                    return 2;
                 }
-                return 2;
+                if (delivery.status() != Status::timed_out) {
+                    queue = queue_there(&client);
+                }
+                continue;
             }
             std::uint32_t number = 0;
             if (!sound(*delivery, &number)) {
@@ -126,11 +183,33 @@ class DurableKills : public ::testing::Test {
             account_->fate[number].fetch_or(kTaken);
             static_cast<void>(delivery->ack());
         }
+        return 1;
+    }
+
+    int bridge() {
+        auto client = connect("shm:" + domain_.name(), {.wait = 5s});
+        BridgeOptions options;
+        options.unix_path = folder_.file("socket");
+        auto bridge = client ? Bridge::start(*client, options) : Result<Bridge>(client.error());
+        while (bridge) {
+            ::pause();
+        }
+        return 1;
     }
 
     void start(std::size_t i) {
-        children_[i] =
-            std::make_unique<Child>([this, i] { return i < kProducers ? produce() : consume(); });
+        children_[i] = std::make_unique<Child>([this, i] {
+            if (i == kProducers + kConsumers) {
+                return bridge();
+            }
+            return i >= kProducers ? consume() : produce(i == 0 ? 32 : 0);
+        });
+    }
+    void start_all() {
+        children_.resize(kProducers + kConsumers + (bridged_ ? 1U : 0U));
+        for (std::size_t i = children_.size(); i > 0; --i) {
+            start(i - 1);
+        }
     }
 
     [[nodiscard]] std::uint32_t confirmed() const {
@@ -186,6 +265,8 @@ class DurableKills : public ::testing::Test {
                     static_cast<unsigned long long>(account_->delivered.load()));
     }
 
+    void kill_and_restart();
+
     Watchdog watchdog_{soak() ? 900U : 200U};
     test::ScratchFolder folder_;
     ScratchDomain domain_{"durable"};
@@ -195,19 +276,18 @@ class DurableKills : public ::testing::Test {
         return limits;
     }();
     Shared<Account> account_;
-    std::array<std::unique_ptr<Child>, kProducers + kConsumers> children_;
+    bool bridged_ = false;
+    std::vector<std::unique_ptr<Child>> children_;
 };
 
-TEST_F(DurableKills, and_restarts_lose_nothing_that_was_confirmed) {
+void DurableKills::kill_and_restart() {
     const std::uint32_t kills = scaled(250, 2000);
     Random random(seed());
     {
         Server server = open();
         ASSERT_TRUE(queue_of(server));
     }
-    for (std::size_t i = 0; i < children_.size(); ++i) {
-        start(i);
-    }
+    start_all();
     for (std::uint32_t kill = 1; kill <= kills && !HasFailure(); ++kill) {
         ::usleep(random.below(10'000));
         const std::size_t which = random.below(static_cast<std::uint32_t>(children_.size()));
@@ -216,9 +296,7 @@ TEST_F(DurableKills, and_restarts_lose_nothing_that_was_confirmed) {
         if (kill % 25 == 0) {
             children_[which] = std::make_unique<Child>([] { return 0; });
             restart();
-            for (std::size_t i = 0; i < children_.size() && !HasFailure(); ++i) {
-                start(i);
-            }
+            start_all();
         } else {
             start(which);
         }
@@ -228,6 +306,13 @@ TEST_F(DurableKills, and_restarts_lose_nothing_that_was_confirmed) {
     }
     restart();
     check_all();
+}
+
+TEST_F(DurableKills, and_restarts_lose_nothing_that_was_confirmed) { kill_and_restart(); }
+
+TEST_F(DurableKills, of_a_bridge_and_its_clients_lose_nothing_that_was_confirmed) {
+    bridged_ = true;
+    kill_and_restart();
 }
 
 // Whoever waits overtakes it after a second; what it does when it goes on changes nothing.
@@ -244,9 +329,7 @@ TEST_F(DurableKills, a_producer_that_is_stopped_while_it_writes_is_overtaken) {
             return leader != 0 && slot < attachment.processes().count() &&
                    attachment.processes().record(slot).pid == static_cast<std::uint64_t>(pid);
         };
-        for (std::size_t i = 0; i < children_.size(); ++i) {
-            start(i);
-        }
+        start_all();
         Random random(seed());
         for (std::uint32_t round = 0; round < 3000 && hits < scaled(3, 20); ++round) {
             ::usleep(random.below(3'000));

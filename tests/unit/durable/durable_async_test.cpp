@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <thread>
@@ -203,6 +204,162 @@ TEST_F(DurableAsync, resume_coroutines_and_are_waited_for_in_them) {
     }
     EXPECT_EQ(resumed.load(), 200);
     EXPECT_EQ(all(queue).size(), 400U);
+}
+
+// More than all places where messages wait for the disk.
+TEST_F(DurableAsync, of_many_clients_do_not_wait_for_each_others_places) {
+    constexpr std::size_t kClients = 8;
+    constexpr std::size_t kEach = 300;
+    Server server = open();
+    Queue queue = make(server, "q", 4096);
+    std::vector<Queue> queues;
+    for (std::size_t i = 0; i < kClients; ++i) {
+        queues.push_back(connect(domain_.uri()).value().queue("q").value());
+    }
+    for (int round = 0; round < 3; ++round) {
+        std::vector<Future<std::uint64_t>> offers;
+        for (std::size_t i = 0; i < kEach; ++i) {
+            for (Queue& one : queues) {
+                offers.push_back(one.offer_async(stored(0), kLong));
+            }
+        }
+        for (auto& offer : offers) {
+            const auto number = offer.get(kLong);
+            ASSERT_TRUE(number) << to_string(number.error());
+        }
+        EXPECT_EQ(all(queue).size(), kClients * kEach);
+    }
+}
+
+TEST_F(DurableAsync, whose_room_others_took_hold_up_no_other_queue_and_keep_their_timeout) {
+    constexpr int kMessages = 100;
+    Server server = open();
+    Queue queue = make(server, "q", kMessages);
+    Queue other = connect(domain_.uri()).value().queue("q").value();
+    Queue free = make(server, "free", 100);
+    ASSERT_TRUE(free.offer_async(stored(0), kLong).get(kLong));  // the thread runs
+    std::vector<Future<std::uint64_t>> offers;
+    for (int i = 0; i < kMessages; ++i) {
+        offers.push_back(queue.offer_async(stored(i), 500ms));
+    }
+    int taken = 0;
+    while (other.offer(Message::text("rival", "-1"), 0ms)) {
+        ++taken;
+    }
+    for (int i = 0; i < 20; ++i) {
+        ASSERT_TRUE(free.offer_async(stored(i), kLong).get(kLong));
+    }
+    int confirmed = 0;
+    for (auto& offer : offers) {
+        const Status status = offer.get(kLong).status();
+        EXPECT_TRUE(status == Status::ok || status == Status::timed_out) << to_string(status);
+        confirmed += static_cast<int>(status == Status::ok);
+    }
+    EXPECT_EQ(confirmed + taken, kMessages);
+    std::vector<int> expected(static_cast<std::size_t>(taken), -1);
+    std::vector<int> seen = all(queue);
+    std::sort(seen.begin(), seen.end());
+    for (int i = 0; i < confirmed; ++i) {
+        expected.push_back(i);
+    }
+    EXPECT_EQ(seen, expected) << "the first ones, whichever came before the rivals";
+    queue = Queue{};
+    other = Queue{};
+    free = Queue{};
+    EXPECT_TRUE(server.verify().value().problems.empty());
+    offers.clear();
+    server = Server{};
+    ASSERT_TRUE(remove_domain(domain_.name(), true));
+    server = open();
+    queue = server.queue("q").value();
+    EXPECT_EQ(all(queue), std::vector<int>{})
+        << "what was taken, and what was given up, does not come again";
+}
+
+TEST_F(DurableAsync, keep_their_order_while_room_comes_and_goes) {
+    constexpr int kMessages = 3000;
+    Server server = open();
+    Queue queue = make(server, "q", 4);
+    std::vector<int> seen;
+    std::jthread consumer([&] {
+        while (seen.size() < kMessages) {
+            Delivery delivery = queue.poll(kLong).value();
+            seen.push_back(std::stoi(std::string(delivery.text())));
+            EXPECT_TRUE(delivery.ack());
+        }
+    });
+    std::vector<Future<std::uint64_t>> offers;
+    for (int i = 0; i < kMessages; ++i) {
+        offers.push_back(queue.offer_async(stored(i), kLong));
+        if (i % 7 == 0) {
+            EXPECT_TRUE(offers.back().get(kLong));
+        }
+    }
+    consumer.join();
+    EXPECT_EQ(seen, up_to(kMessages));
+}
+
+TEST_F(DurableAsync, to_a_queue_without_memory_for_them_cost_no_disk) {
+    Server server = open();
+    Queue queue = server
+                      .create_queue("q",
+                                    {.capacity = 64,
+                                     .kind = QueueKind::durable,
+                                     .byte_budget = 1024,
+                                     .delivery = DeliveryMode::at_least_once})
+                      .value();
+    std::vector<Future<std::uint64_t>> offers;
+    for (int i = 0; i < 20; ++i) {
+        offers.push_back(queue.offer_async(stored(i), 200ms));
+    }
+    std::size_t confirmed = 0;
+    for (auto& offer : offers) {
+        const Status status = offer.get(kLong).status();
+        EXPECT_TRUE(status == Status::ok || status == Status::timed_out) << to_string(status);
+        confirmed += static_cast<std::size_t>(status == Status::ok);
+    }
+    EXPECT_LE(syncs(), confirmed + 3) << "and the queue's own records";
+    EXPECT_EQ(all(queue).size(), confirmed);
+}
+
+TEST_F(DurableAsync, for_later_take_no_place_in_the_queue) {
+    Server server = open();
+    Queue queue = make(server, "q", 1);
+    std::vector<Future<std::uint64_t>> offers;
+    for (int i = 0; i < 20; ++i) {
+        offers.push_back(queue.offer_async(stored(i).deliver_after(20ms), 0s));
+    }
+    offers.push_back(queue.offer_async(stored(99), 0s));
+    for (auto& offer : offers) {
+        EXPECT_TRUE(offer.get(kLong));
+    }
+    std::size_t seen = 0;
+    for (; seen < offers.size(); ++seen) {
+        ASSERT_TRUE(queue.poll(kLong).value().ack());
+    }
+}
+
+TEST_F(DurableAsync, hear_that_their_queue_is_gone_and_that_they_came_before) {
+    Server server = open();
+    Queue queue = server
+                      .create_queue("q",
+                                    {.capacity = 1,
+                                     .kind = QueueKind::durable,
+                                     .delivery = DeliveryMode::at_least_once,
+                                     .idempotency = Idempotency{}})
+                      .value();
+    const auto first = queue.offer_async(stored(0).with_request_id("a"), kLong).get(kLong);
+    ASSERT_TRUE(first);
+    EXPECT_EQ(queue.offer_async(stored(0).with_request_id("a"), kLong).get(kLong).value(), *first);
+    Queue full = make(server, "full", 1);
+    ASSERT_TRUE(full.offer(stored(0), kLong));
+    auto waits = full.offer_async(stored(1), kLong);
+    auto none = queue.offer_async(stored(1).with_request_id("b"), kLong);
+    ASSERT_TRUE(server.remove_queue("full"));
+    EXPECT_EQ(waits.get(kLong).status(), Status::queue_not_found);
+    EXPECT_EQ(full.offer_async(stored(2), kLong).get(kLong).status(), Status::queue_not_found);
+    ASSERT_TRUE(server.remove_queue("q"));
+    EXPECT_EQ(none.get(kLong).status(), Status::queue_not_found);
 }
 
 TEST_F(DurableAsync, bad_input_is_told_at_once) {

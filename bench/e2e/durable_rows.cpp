@@ -1,0 +1,140 @@
+// Question: what does a confirmed message cost beside what the disk takes for a sync?
+// Method:   one process, its log in the folder for temporary files, payloads of 256 B. disk_sync: the floor, the same bytes
+//           written and synced one after another in a file that was written before. durable_N: offer_async with N offers
+//           outstanding, each confirmed by a sync; the same thread polls and acknowledges each message.
+// Not here: several processes; consumers elsewhere. Disks that lie about syncs, as most virtual machines' may.
+#include "bench/e2e/domain.hpp"
+#include "bench/e2e/rows.hpp"
+#include "bench/e2e/stats.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <deque>
+#include <filesystem>
+#include <string>
+
+namespace telpher::bench {
+
+namespace {
+
+constexpr std::size_t kPayloadBytes = 256;
+constexpr std::size_t kRecordBytes = 384;  // of the log, for that payload
+constexpr off_t kFloorBytes = 1 << 20;
+
+class TemporaryFolder {
+  public:
+    explicit TemporaryFolder(Side& side) {
+        std::string name = std::filesystem::temp_directory_path() / "telpher-bench-XXXXXX";
+        if (::mkdtemp(name.data()) == nullptr) {
+            side.fail("mkdtemp");
+        }
+        path_ = name;
+    }
+    ~TemporaryFolder() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+    TemporaryFolder(const TemporaryFolder&) = delete;
+    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+    [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
+
+  private:
+    std::string path_;
+};
+
+// Each is a thousandth of what others do: a sync takes that much longer.
+std::uint64_t syncs_of(const Context& context) {
+    return std::max<std::uint64_t>(4, context.scale.slow_messages / 1000);
+}
+
+void tell(Side& side, std::uint64_t before, std::uint64_t messages) {
+    const double ns =
+        side.context().to_ns(static_cast<double>(ticks() - before)) / static_cast<double>(messages);
+    side.board().sample = {ns, ns, ns, ns};
+}
+
+void sync_floor(Side& side) {
+    const TemporaryFolder folder(side);
+    const int file = ::open(folder.file("floor").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    const std::string zeros(static_cast<std::size_t>(kFloorBytes), '\0');
+    if (file < 0 || ::pwrite(file, zeros.data(), zeros.size(), 0) != kFloorBytes ||
+        ::fsync(file) != 0) {
+        side.fail("the floor's file");
+    }
+    const std::string record(kRecordBytes, 'x');
+    const std::uint64_t syncs = syncs_of(side.context());
+    off_t at = 0;
+    const std::uint64_t before = ticks();
+    for (std::uint64_t i = 0; i < syncs; ++i) {
+        if (::pwrite(file, record.data(), record.size(), at) < 0 || ::fdatasync(file) != 0) {
+            side.fail("write and sync");
+        }
+        at = (at + static_cast<off_t>(kRecordBytes)) % (kFloorBytes - 4096);
+    }
+    tell(side, before, syncs);
+    ::close(file);
+}
+
+void offer_durably(Side& side, const std::string& domain, std::size_t outstanding) {
+    const TemporaryFolder folder(side);
+    ServerOptions options = server_options(side.context());
+    options.log_directory = folder.file("log");
+    Server server = side.must(Server::open(domain, options), "open");
+    Queue queue = side.must(server.create_queue("orders",
+                                                {.capacity = 4096,
+                                                 .kind = QueueKind::durable,
+                                                 .delivery = DeliveryMode::at_least_once}),
+                            "create_queue");
+    const Message message = Message::text("order", std::string(kPayloadBytes, 'x')).durable();
+    const std::uint64_t messages =
+        syncs_of(side.context()) * std::max<std::uint64_t>(1, outstanding / 4);
+    std::deque<Future<std::uint64_t>> offers;
+    const auto confirm = [&] {
+        side.must(offers.front().get(std::chrono::seconds(30)), "offer");
+        offers.pop_front();
+        Delivery delivery = side.must(queue.poll({}), "poll");
+        side.must(delivery.ack(), "ack");
+    };
+    const std::uint64_t before = ticks();
+    for (std::uint64_t i = 0; i < messages; ++i) {
+        if (offers.size() == outstanding) {
+            confirm();
+        }
+        offers.push_back(queue.offer_async(message, std::chrono::seconds(30)));
+    }
+    while (!offers.empty()) {
+        confirm();
+    }
+    tell(side, before, messages);
+    queue = Queue();
+    side.must(server.remove_domain(), "remove_domain");
+}
+
+Result<Sample> run_offers(const Context& context, std::size_t outstanding) {
+    const std::string domain = context.new_name();
+    SharedBoard board;
+    const auto end = run_in_domain(
+        context, board, domain, {[&](Side& side) { offer_durably(side, domain, outstanding); }});
+    return end ? Result<Sample>(board->sample) : Result<Sample>(end.error());
+}
+
+}  // namespace
+
+void add_durable_rows(std::vector<Benchmark>& list) {
+    list.push_back(
+        one_row("disk_sync", "the disk: write and fdatasync", [](const Context& context) {
+            SharedBoard board;
+            const auto end = run_sides(context, board, {sync_floor});
+            return end ? Result<Sample>(board->sample) : Result<Sample>(end.error());
+        }));
+    for (const std::size_t outstanding : {1U, 64U, 256U, 1024U}) {
+        const std::string count = std::to_string(outstanding);
+        list.push_back(
+            one_row("durable_" + count,
+                    "durable offers, " + count + " outstanding",
+                    [outstanding](const Context& c) { return run_offers(c, outstanding); }));
+    }
+}
+
+}  // namespace telpher::bench

@@ -76,7 +76,7 @@ class IdempotentCallSteps : public ::testing::Test {
                         while (!answered_->load()) {
                             std::this_thread::sleep_for(100us);
                         }
-                        std::this_thread::sleep_for(3ms);  // it sleeps again
+                        std::this_thread::sleep_for(before_its_end_);  // its thread sleeps again
                     },
                 .thread = kServe};
     }
@@ -193,6 +193,7 @@ class IdempotentCallSteps : public ::testing::Test {
     Shared<std::atomic<bool>> answered_;
     Shared<std::atomic<bool>> released_;
     std::uint32_t number_ = 0;
+    std::chrono::milliseconds before_its_end_{3};
     Result<Message> first_{Status::none};
 };
 
@@ -208,6 +209,7 @@ TEST_F(IdempotentCallSteps, the_server_killed_what_is_uncertain_runs_again) {
 // while the first is under way.
 TEST_F(IdempotentCallSteps, the_server_stopped) {
     bool stopped = true;
+    before_its_end_ = 50ms;  // so that what was stopped can finish first, on a busy machine, too
     for (std::uint32_t n = 1; stopped; ++n) {
         booked_->store(0);
         std::jthread caller = call_when_served(n, 30ms);

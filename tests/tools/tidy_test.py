@@ -40,6 +40,21 @@ class TestsNamed(RuleTest):
                     "tests/README.md:1: Ring.is_full")
 
 
+class Names(RuleTest):
+    KEPT = ("namespace {{\n\nconstexpr int kMost = 1;\nstruct Found {{\n    int at;\n}};\n"
+            "bool is_there(int at) {{ return at == 1; }}\nTEST(A, b) {{\n{0}}}\n\n}}  // namespace\n")
+
+    def test_a_name_that_two_files_of_a_folder_keep_is_an_error(self):
+        text = self.KEPT.format("")
+        self.broken({"src/a/x.cpp": text, "src/a/y.cpp": text}, "src/a/y.cpp:3: kMost", "src/a/y.cpp:4: Found",
+                    "src/a/y.cpp:7: is_there")
+
+    def test_those_of_other_folders_and_other_scopes_may_be_alike(self):
+        text = self.KEPT.format("")
+        self.clean({"src/a/x.cpp": text, "src/b/y.cpp": text, "tests/crash/x.cpp": text, "tests/crash/y.cpp": text})
+        self.clean({"src/a/x.cpp": text, "src/a/y.cpp": "int kMost() {\n    struct Found {};\n    return is_there(0);\n}\n"})
+
+
 class Includes(RuleTest):
     def test_own_layer_and_those_to_the_left_are_allowed(self):
         self.clean({"src/a.cpp": '#include "src/b.hpp"\n#include "shm/c.hpp"\n#include <telpher/d.hpp>\n'})

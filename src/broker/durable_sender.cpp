@@ -153,23 +153,31 @@ bool DurableSender::collect() {
     return !offers_.empty() || !stop_;
 }
 
-// Of a queue without room: none.
+// No more than have room, or each of them would have a record that is taken back.
 bool DurableSender::may_be_logged(const DurableOffer& offer) {
+    if (offer.pending.lsn != 0 || offer.pending.status != Status::none) {
+        return false;
+    }
+    if (!offer.counted || offer.pending.submission != shm::LogTable::kNone) {
+        return true;
+    }
     const QueueCore* const queue = offer.core().get();
-    if (std::find(full_.begin(), full_.end(), queue) != full_.end()) {
+    auto found = std::find_if(
+        rooms_.begin(), rooms_.end(), [queue](const auto& room) { return room.first == queue; });
+    if (found == rooms_.end()) {
+        found = rooms_.insert(found, {queue, offer.core()->room()});
+    }
+    if (found->second == 0) {
         return false;
     }
-    if (offer.pending.lsn != 0 || (offer.counted && !offer.core()->writable())) {
-        full_.push_back(queue);
-        return false;
-    }
-    return offer.pending.status == Status::none;
+    --found->second;
+    return true;
 }
 
 void DurableSender::log_some() {
     slice_.clear();
     sliced_.clear();
-    full_.clear();
+    rooms_.clear();
     more_ = false;
     slice_.reserve(kTogether);
     sliced_.reserve(kTogether);
@@ -205,6 +213,7 @@ void DurableSender::log_some() {
 
 void DurableSender::deliver() {
     full_.clear();
+    full_.reserve(offers_.size());
     for (auto at = offers_.begin(); at != offers_.end();) {
         DurableOffer& offer = offer_of(*at);
         store::Pending& pending = offer.pending;
@@ -216,7 +225,7 @@ void DurableSender::deliver() {
         bool blocked = false;
         if (failed || (ready && !behind)) {
             over = deliver(offer);
-            blocked = !over;
+            blocked = !over && !offer.elsewhere;
         } else {
             if (pending.lsn != 0) {
                 offer.core()->take_back_durable(pending);
@@ -263,6 +272,9 @@ bool DurableSender::deliver(DurableOffer& offer) {
     }
     offer.elsewhere = runs_elsewhere(sent);
     if (no_room(sent.status()) && !lost && offer.pending.chunk != shm::kNoChunk) {
+        if (offer.pending.lsn != 0) {
+            offer.core()->take_back_durable(offer.pending);
+        }
         return give_up(offer, sent.error());
     }
     offer.core()->end_durable(offer.pending, sent.status() == Status::ok, offer.counted);

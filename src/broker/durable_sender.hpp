@@ -6,9 +6,9 @@
 //              the sender's: in the log together with all others that came meanwhile, into its queue, and over. While
 //              one sync runs, the next messages gather.
 //   Room       an offer counts as one message of its queue from the moment it found room. Where producers elsewhere
-//              took that room, the first one of its queue waits behind its log record, up to its timeout, and those
-//              that follow it without one; other queues go on. So no more than one of the places where messages wait
-//              for the disk, of which all processes have 1024, is held for each queue.
+//              took that room, its record is taken back, and it waits without one, up to its timeout, and those of its
+//              queue behind it; other queues go on. Nothing that waits for room holds a place among the messages that
+//              wait for the disk, of which all processes have 1024.
 //   Slow ones  messages with a request id and those of a queue with a byte budget are confirmed one by one.
 //   Cancel     is too late once it is the sender's.
 //   Threads    `take` any number at once; the rest is its own.
@@ -23,6 +23,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace telpher::detail {
@@ -106,7 +107,8 @@ class DurableSender : public std::enable_shared_from_this<DurableSender> {
     Offers offers_;  // in the order in which they came
     std::vector<store::Pending> slice_;
     std::vector<DurableOffer*> sliced_;
-    std::vector<const QueueCore*> full_;  // queues without room, in this round
+    std::vector<std::pair<const QueueCore*, std::uint64_t>> rooms_;  // of queues, in this commit
+    std::vector<const QueueCore*> full_;                             // those without, in this round
     shm::ThreadContext* context_ = nullptr;
     bool more_ = false;  // that can be logged at once
 };

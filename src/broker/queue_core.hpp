@@ -86,8 +86,10 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     [[nodiscard]] Result<bool> begin_durable(const Message& message, store::Pending& out);
     // Of one that is in the log; its number. queue_full: nothing happened.
     [[nodiscard]] Result<std::uint64_t> deliver_durable(store::Pending& message);
-    // Out of the log again, as if it had not been there.
+    // Out of the log again, as if it had not been there; nothing happens while nobody can note that it ended.
     void take_back_durable(store::Pending& message);
+    // For how many messages; of a queue that ended: for any number, which hear it.
+    [[nodiscard]] std::uint64_t room() const noexcept;
     // Its way is over.
     void end_durable(const store::Pending& message, bool sent, bool counted);
     Result<int> fd();

@@ -5,6 +5,7 @@
 #include "src/broker/parker.hpp"
 #include "src/broker/queue_core.hpp"
 #include "src/client/domain_core.hpp"
+#include "src/client/domain_log.hpp"
 #include "src/store/shared_log.hpp"
 #include "src/wire/message_check.hpp"
 
@@ -205,10 +206,9 @@ Result<bool> QueueCore::begin_durable(const Message& message, store::Pending& ou
         return false;  // confirmed by itself, with all that such an offer does
     }
     // What is on its way counts as if it were there; read first, so that what arrives meanwhile counts twice.
-    const std::uint32_t on_way =
-        on_way_.load(std::memory_order_relaxed);  // relaxed: others take room in any case
-    const std::uint64_t depth = ring_.committed() - std::min(ring_.claimed(), ring_.committed());
-    if (!delay && depth + on_way >= ring_.capacity()) {
+    // relaxed: others take room in any case
+    const std::uint32_t on_way = on_way_.load(std::memory_order_relaxed);
+    if (!delay && (room() <= on_way || ring_.closed())) {
         return ring_.closed() ? Status::queue_not_found : Status::queue_full;
     }
     const std::size_t bytes = wire::encoded_bytes(message);
@@ -225,6 +225,12 @@ Result<bool> QueueCore::begin_durable(const Message& message, store::Pending& ou
     return !delay.has_value();
 }
 
+std::uint64_t QueueCore::room() const noexcept {
+    const std::uint64_t depth = ring_.committed() - std::min(ring_.claimed(), ring_.committed());
+    return ring_.closed() ? ~0ULL
+                          : ring_.capacity() - std::min<std::uint64_t>(depth, ring_.capacity());
+}
+
 Result<std::uint64_t> QueueCore::deliver_durable(store::Pending& message) {
     auto context = attachment_.context();
     if (!context) {
@@ -236,7 +242,10 @@ Result<std::uint64_t> QueueCore::deliver_durable(store::Pending& message) {
 
 // Killed behind the note: it is not in the log any more, and its chunk is ours.
 void QueueCore::take_back_durable(store::Pending& message) {
-    attachment_.log().note_ended(message.lsn);
+    if (!attachment_.log().note_ended(message.lsn)) {
+        relieve_log(attachment_, false);
+        return;
+    }
     domain_->log_if_open()->finish(message);
     message = pending(message.chunk, message.bytes);
 }
@@ -274,19 +283,20 @@ Result<std::size_t> QueueCore::offer_n_durable(std::span<const Message> messages
         const WaitOptions options = wait_options(left, stop);
         Result<void> trouble = fill_slice(**context, messages.subspan(accepted), options, slice);
         (*log)->commit(slice, {left, &stop});
+        bool whole = true;
         for (store::Pending& one : slice) {
-            Status status = one.status;
             // Behind one that failed none is sent, so that none is left out.
-            if (trouble && status == Status::ok) {
-                status = send_logged(**context, one, left, stop);
+            whole = whole && trouble && one.status != Status::none;
+            Status status = one.status;
+            if (whole && status == Status::ok) {
+                status = send_logged(**context, one, {}, stop);
             }
-            settle(**context, one, trouble && status == Status::ok);
-            if (!trouble || status == Status::none) {
-                continue;  // none: there was no place for it and those behind it, yet
-            }
-            if (status == Status::ok) {
+            settle(**context, one, whole && status == Status::ok);
+            if (whole && status == Status::ok) {
                 ++accepted;
-            } else {
+            } else if (whole && status == Status::queue_full && timeout.count() != 0) {
+                whole = false;  // others took its room: it waits without a place in the log's table
+            } else if (whole) {
                 trouble =
                     status == Status::storage_failed ? (*log)->failure() : explain(status, timeout);
             }

@@ -78,7 +78,7 @@ bool SharedLog::put_up(Pending& message) {
                                             .destination = message.destination,
                                             .sync = message.sync});
     }
-    return message.submission != shm::LogTable::kNone;
+    return message.status != Status::none || message.submission != shm::LogTable::kNone;
 }
 
 bool SharedLog::settled(Pending& message, std::uint64_t* seen) const {
@@ -255,16 +255,19 @@ bool SharedLog::stuck(std::uint64_t leader) const {
 void SharedLog::batch(bool overtaken, Extra* extra) {
     table_.beat(shm::monotonic_ns());
     at_ = table_.position();
-    Result<void> ready;
     table_.settle_all(at_);
-    // A number that was given away, and no segment: whoever was overtaken must not find the one that it knows growing.
-    if (overtaken || at_.reserved != 0) {
-        auto rolled = roll(0, true);
-        ready = !rolled ? rolled.error() : *rolled ? Result<void>() : Result<void>(Status::closed);
-    } else {
-        ready = reach(at_);
-    }
     try {
+        Result<void> ready;
+        // A number that was given away, and no segment: whoever was overtaken must not find the one that it knows
+        // growing.
+        if (overtaken || at_.reserved != 0) {
+            auto rolled = roll(0, true);
+            ready = !rolled   ? rolled.error()
+                    : *rolled ? Result<void>()
+                              : Result<void>(Status::closed);
+        } else {
+            ready = reach(at_);
+        }
         Batch batch;
         if (ready && table_.state() != LogState::failed && fill(batch, extra)) {
             const bool written = put_down(batch);

@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <string>
@@ -102,6 +103,23 @@ class SharedLogFaults : public ::testing::Test {
         return message.status;
     }
 
+    // Messages that others wait with, all of one chunk, which nobody finishes.
+    std::uint32_t take_places(std::uint32_t count, std::uint32_t bytes) {
+        shm::ThreadContext& context = *attachment_.context().value();
+        shm::ChunkPool& pool = attachment_.pool();
+        const std::uint32_t chunk = pool.allocate(
+            pool.class_for(bytes + shm::kMessageOffset), attachment_.slot(), context.cursor);
+        EXPECT_NE(chunk, shm::kNoChunk);
+        for (std::uint32_t i = 0; i < count; ++i) {
+            EXPECT_NE(
+                attachment_.log().submit(
+                    attachment_.identity(),
+                    {.chunk = chunk, .offset = 0, .bytes = bytes, .destination = 1, .sync = true}),
+                shm::LogTable::kNone);
+        }
+        return chunk;
+    }
+
     ScratchFolder folder_;
     ScratchDomain domain_;
     Server server_ =
@@ -137,6 +155,31 @@ TEST_F(SharedLogFaults, a_full_disk_refuses_messages_takes_what_ended_and_goes_o
     EXPECT_EQ(put(4000), Status::storage_failed);
     faults_.full = false;
     EXPECT_EQ(put(4000), Status::ok);
+}
+
+// Who finds no place, and no room on the disk either, hears it, however much patience it has.
+TEST_F(SharedLogFaults, a_full_disk_refuses_those_without_a_place_too) {
+    const std::uint32_t chunk = take_places(shm::kSubmissions, 4000);
+    faults_.full = true;
+    store::Pending message{.chunk = chunk, .bytes = 100, .destination = 1};
+    log_.commit({&message, 1}, {});
+    EXPECT_EQ(message.status, Status::storage_failed);
+}
+
+TEST_F(SharedLogFaults, what_finds_no_place_does_not_hold_up_what_has_one) {
+    const std::uint32_t chunk = take_places(shm::kSubmissions - 1, 16);
+    std::array<store::Pending, 3> messages;
+    for (store::Pending& message : messages) {
+        message = {.chunk = chunk, .bytes = 16, .destination = 1};
+    }
+    log_.commit(messages, {});
+    EXPECT_EQ(messages[0].status, Status::ok);
+    EXPECT_EQ(messages[1].status, Status::none);
+    EXPECT_EQ(messages[2].status, Status::none);
+    log_.finish(messages[0]);
+    log_.commit(std::span(messages).subspan(1), {});
+    EXPECT_EQ(messages[1].status, Status::ok) << "in the place of the first one";
+    EXPECT_EQ(messages[2].status, Status::none);
 }
 
 TEST_F(SharedLogFaults, a_write_that_fails_is_final) {

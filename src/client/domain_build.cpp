@@ -47,7 +47,7 @@ class Builder {
     Result<void> end(const Record& record);
     void forget(std::uint32_t destination);
     void release(const Message& message);
-    Result<void> open(std::string path);
+    Result<void> open(const std::string& path);
     Result<void> make_queues();
     Result<void> make_queue(std::uint32_t number, const QueueDefinition& definition);
     void enqueue(Lsn lsn, Message& message);
@@ -153,7 +153,7 @@ void Builder::forget(std::uint32_t destination) {
     }
 }
 
-Result<void> Builder::open(std::string path) {
+Result<void> Builder::open(const std::string& path) {
     auto folder = store::open_folder(path, store::FolderMode::create);
     if (!folder) {
         return folder.error();

@@ -117,6 +117,14 @@ std::uint32_t ChunkPool::search_classes(std::uint64_t least,
     const auto fits = [this, least, most](std::uint32_t k) {
         return classes_[k].chunk_bytes >= least && classes_[k].chunk_bytes <= most;
     };
+    // Where many are taken and none is given back, the next one is there: no look at the slabs of all classes that are
+    // used up. Of that size alone: larger ones are taken while there is none.
+    if (cursor.searched < count && classes_[cursor.searched].chunk_bytes == least) {
+        const std::uint32_t chunk = take_next(cursor.searched, me, cursor);
+        if (chunk != kNoChunk) {
+            return chunk;
+        }
+    }
     for (std::uint32_t k = 0; k < count; ++k) {
         if (!fits(k)) {
             continue;
@@ -131,6 +139,7 @@ std::uint32_t ChunkPool::search_classes(std::uint64_t least,
         }
         const std::uint32_t chunk = search_slabs(k, me, cursor, true);
         if (chunk != kNoChunk) {
+            cursor.searched = k;
             return chunk;
         }
         cursor.used_up[k] = kUsedUpRounds;
@@ -139,10 +148,35 @@ std::uint32_t ChunkPool::search_classes(std::uint64_t least,
         const std::uint32_t chunk = fits(k) ? search_slabs(k, me, cursor, false) : kNoChunk;
         if (chunk != kNoChunk) {
             cursor.used_up[k] = 0;
+            cursor.searched = k;
             return chunk;
         }
     }
     return kNoChunk;
+}
+
+void ChunkPool::move_on(PoolCursor& cursor,
+                        std::uint32_t k,
+                        std::uint32_t taken,
+                        std::uint32_t count) noexcept {
+    cursor.start[k] = taken / kWindowChunks * kWindowChunks;
+    cursor.next[k] = taken + 1 == count ? cursor.start[k] : taken + 1;
+    if (cursor.next[k] - cursor.start[k] >= kWindowChunks) {
+        cursor.next[k] = cursor.start[k];
+    }
+}
+
+std::uint32_t ChunkPool::take_next(std::uint32_t k, std::uint32_t me, PoolCursor& cursor) noexcept {
+    if (cursor.hot_count[k] != 0) {
+        return cursor.hot[k][--cursor.hot_count[k]];
+    }
+    const ChunkClass& c = classes_[k];
+    const std::uint32_t next = cursor.next[k];
+    if (next >= c.chunk_count || !take(c.first_chunk + next, me)) {
+        return kNoChunk;
+    }
+    move_on(cursor, k, next, c.chunk_count);
+    return c.first_chunk + next;
 }
 
 std::uint32_t ChunkPool::search_slab(std::uint32_t first,
@@ -185,12 +219,7 @@ std::uint32_t ChunkPool::search_slabs(std::uint32_t k,
             SHM_STEP("pool.search.restore");
             hint.store(1, std::memory_order_relaxed);  // relaxed: a hint
         }
-        const std::uint32_t relative = chunk - c.first_chunk;
-        cursor.start[k] = relative / kWindowChunks * kWindowChunks;
-        cursor.next[k] = relative + 1 == c.chunk_count ? cursor.start[k] : relative + 1;
-        if (cursor.next[k] - cursor.start[k] >= kWindowChunks) {
-            cursor.next[k] = cursor.start[k];
-        }
+        move_on(cursor, k, chunk - c.first_chunk, c.chunk_count);
         return chunk;
     }
     return kNoChunk;

@@ -54,6 +54,7 @@ struct PoolCursor {
     std::uint32_t hot_count[kPoolClassesMax] = {};
     std::uint32_t hot[kPoolClassesMax][kHotChunks] = {};  // OWNED by this process, ready for reuse
     std::uint32_t last_large = kNoChunk;  // the large chunk given back last, probably still free
+    std::uint32_t searched = 0;           // the class in which a search found one last
 };
 
 class LogTable;
@@ -162,6 +163,14 @@ class ChunkPool {
                                                std::uint64_t most,
                                                std::uint32_t me,
                                                PoolCursor& cursor) noexcept;
+    // The chunk under the cursor of that class.
+    [[nodiscard]] std::uint32_t take_next(std::uint32_t k,
+                                          std::uint32_t me,
+                                          PoolCursor& cursor) noexcept;
+    static void move_on(PoolCursor& cursor,
+                        std::uint32_t k,
+                        std::uint32_t taken,
+                        std::uint32_t count) noexcept;
     [[nodiscard]] std::uint32_t search_slabs(std::uint32_t k,
                                              std::uint32_t me,
                                              PoolCursor& cursor,

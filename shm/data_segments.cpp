@@ -28,6 +28,13 @@ namespace bip = boost::interprocess;
 
 constexpr std::size_t kEntryWords = sizeof(DataSegment) / sizeof(std::uint64_t);
 
+// More of one segment is not mapped before it is needed: whoever makes it is waited for, and may need little of it.
+constexpr std::uint64_t kPopulateMost = 64ULL << 20U;
+
+void populate_some(std::byte* address, std::uint64_t bytes) noexcept {
+    static_cast<void>(madvise(address, std::min(bytes, kPopulateMost), MADV_POPULATE_WRITE));
+}
+
 // Bytes before the content: the header, and one hint for each slab of chunks.
 std::uint64_t head_bytes(std::uint32_t chunk_count) {
     return align_up(kDataHintsOffset + align_up(chunk_count, kSlabChunks) / kSlabChunks,
@@ -159,7 +166,7 @@ Status DataSegments::map_next(std::uint32_t index) noexcept {
             return Status::out_of_memory;
         }
         if (populating_) {
-            static_cast<void>(madvise(address, segment.bytes, MADV_POPULATE_WRITE));
+            populate_some(address, segment.bytes);
         }
     } catch (const bip::interprocess_exception& failure) {
         // The domain was removed; or there is no descriptor or no memory left here.
@@ -178,8 +185,7 @@ void DataSegments::populate() noexcept {
     std::uint32_t done = 0;
     for (bool all = false; !all;) {
         for (; done < count(); ++done) {  // without the lock: it takes long
-            static_cast<void>(madvise(
-                place_.base + copies_[done].offset, copies_[done].bytes, MADV_POPULATE_WRITE));
+            populate_some(place_.base + copies_[done].offset, copies_[done].bytes);
         }
         const std::lock_guard hold(mutex_);
         populating_ = all = done == count();

@@ -101,6 +101,29 @@ class IdempotencyStore {
         return &records_[ours.record].ref;
     }
 
+    // ---- of offers that a log confirms ------------------------------------------------------------
+    // What the offer that notes its chunk there is called until it ends: never 0, and no other one's.
+    [[nodiscard]] std::uint64_t name_of(const Word* note) const noexcept;
+    // The message has that number in the log; 0: it has none. Set by who offers it: before the message can be in
+    // its queue, and to 0 before the log is told that it never will be.
+    //   crash  behind it: the reaper frees or completes the record; its outcome then tells the number
+    void set_logged(Word* note, std::uint64_t lsn) noexcept;
+    struct Begun {
+        Hash128 key;
+        Hash128 print;
+        std::uint64_t ttl_ns = 0;  // from its end on
+    };
+    // What that name's offer asked for, while it is under way.
+    [[nodiscard]] std::optional<Begun> begun(std::uint64_t name) const noexcept;
+    // Whether that name's offer was accepted, with that number in the log.
+    [[nodiscard]] bool accepted(std::uint64_t name, std::uint64_t lsn) const noexcept;
+    // Whether a message of that key, with that number in the log, was accepted, or may be yet. Nothing: others are
+    // at it without end.
+    [[nodiscard]] std::optional<bool> remembers(const Hash128& key,
+                                                std::uint64_t lsn) const noexcept;
+    // Places in use, of all destinations. A pass over all words.
+    [[nodiscard]] std::uint32_t in_use() const noexcept;
+
     // ---- of what is done ------------------------------------------------------------------------
     // The response, or nothing: none was kept, or it cannot be reached here.
     [[nodiscard]] std::span<const std::byte> response(const Answer& ours) const noexcept;
@@ -138,6 +161,9 @@ class IdempotencyStore {
         std::uint32_t first[2];  // records of the two buckets
         std::uint64_t tag;
     };
+    [[nodiscard]] std::optional<bool> holds(std::uint32_t record,
+                                            const Hash128& key,
+                                            std::uint64_t lsn) const noexcept;
     [[nodiscard]] Places places_of(const Hash128& key) const noexcept;
     // What stands where the key may be. `mine`: left out; kNoRecord: nothing is.
     struct Seen {

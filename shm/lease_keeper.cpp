@@ -244,6 +244,11 @@ Status LeaseKeeper::hand_out(const LeasedQueue& queue,
     if (status == Status::ok) {
         const Ring& ring = queue.ring;
         wake(ring.control().items, threads_, [&] { return lane.readable() || ring.readable(); });
+        // How often it came counts on when the domain is built again: no more records of a message than deliveries_max.
+        if (queue.found.info.deliveries_max != 0 && leases_.logged_seen(chunk) != 0 &&
+            parked_reason(parked) != ReturnReason::unread) {
+            pool_->log()->note_moved(chunk);  // of whatever lies there when it is written
+        }
     } else if (status == Status::queue_full) {
         leave_more(queue);
     }

@@ -67,6 +67,8 @@ constexpr std::uint64_t make_returned(std::uint64_t generation, std::uint8_t rea
 constexpr std::uint64_t make_dead(std::uint64_t wall_ms, std::uint32_t entry, std::uint8_t reason) {
     return (wall_ms << 20) | (static_cast<std::uint64_t>(entry & 0xFFFU) << 8) | reason;
 }
+// Of a letter whose queue is not there any more: the entry that is taken last.
+inline constexpr std::uint32_t kDeadEntryUnknown = 0xFFF;
 constexpr std::uint8_t dead_reason(std::uint64_t dead) { return static_cast<std::uint8_t>(dead); }
 constexpr std::uint32_t dead_entry(std::uint64_t dead) {
     return static_cast<std::uint32_t>(dead >> 8) & 0xFFFU;

@@ -113,6 +113,13 @@ void Leases::set_logged(std::uint32_t chunk, std::uint64_t lsn) const noexcept {
     block(chunk).sequence.store(kLogged | lsn, std::memory_order_relaxed);
 }
 
+void Leases::set_deliveries(std::uint32_t chunk, std::uint32_t deliveries) const noexcept {
+    Word& count = block(chunk).count;
+    // relaxed, both: the chunk is ours, and published by its commit
+    const std::uint64_t first = count_first(count.load(std::memory_order_relaxed));
+    count.store(make_count(first, deliveries), std::memory_order_relaxed);  // relaxed: as above
+}
+
 std::uint64_t Leases::logged_seen(std::uint32_t chunk) const noexcept {
     const std::uint64_t sequence = pool_->log() != nullptr ? glance(block(chunk).sequence) : 0;
     return (sequence & kLogged) != 0 ? sequence & kLsnMask : 0;

@@ -67,6 +67,8 @@ class Leases {
     void open(std::uint32_t chunk) const noexcept;
     // Of a chunk that is ours and open: its message is in the domain's log, under that number.
     void set_logged(std::uint32_t chunk, std::uint64_t lsn) const noexcept;
+    // Of the same: it was delivered so often before.
+    void set_deliveries(std::uint32_t chunk, std::uint32_t deliveries) const noexcept;
     // Leaves a chunk that is ours and open to the queue of `dest`, not to be handed out before `due_us`. From its
     // last store on it is sent, and not ours.
     void park_offer(std::uint32_t chunk, std::uint64_t dest, std::uint64_t due_us) const noexcept;

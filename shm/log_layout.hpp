@@ -15,7 +15,8 @@ inline constexpr std::size_t kLogPathMax = 1024;
 
 // ---- submission word: state:4 | segment's low bits:12 | count or lsn:48 -------------------------
 //   FREE(count) -> FILLING(count) -> READY(count) -> TAKEN(lsn) -> DONE(lsn) or FAILED -> FREE(count + 1)
-//   Its owner: FREE -> FILLING -> READY; READY -> FREE (withdrawn); TAKEN -> ABANDONED; DONE, FAILED -> FREE.
+//   Its owner: FREE -> FILLING -> READY; READY -> FREE (withdrawn); TAKEN -> ABANDONED; DONE, FAILED -> FREE; DONE ->
+//   UNSENT -> FREE.
 //   Who writes the log: READY -> TAKEN -> DONE or FAILED; ABANDONED -> FREE; of one who came before: TAKEN -> READY.
 enum class SubmissionState : std::uint8_t {
     free = 0,
@@ -25,6 +26,8 @@ enum class SubmissionState : std::uint8_t {
     done = 4,       // on disk, as far as was asked for
     failed = 5,     // the log stopped; perhaps on disk
     abandoned = 6,  // being written, and nobody waits for it
+    unsent =
+        7,  // on disk, and its message will not come to its queue: about to be noted as withdrawn
 };
 inline constexpr int kLsnBits = 48;
 inline constexpr std::uint64_t kLsnMask = (1ULL << kLsnBits) - 1;
@@ -49,7 +52,9 @@ struct alignas(kCacheLine) Submission {
     Word chunk;   // where the message lies, which its owner holds
     Word extent;  // offset of the message behind the chunk's header:32 | its bytes:32
     Word target;  // the log's number of its queue:32 | 1: it is to be synced
-    std::uint64_t pad[2];
+    Word
+        request;  // what the idempotency store calls its request (IdempotencyStore::name_of); 0: nothing
+    std::uint64_t pad;
 };
 static_assert(sizeof(Submission) == kCacheLine);
 
@@ -93,6 +98,8 @@ struct LogControl {
     Word collected;                               // of these, written
     Word tickets;                                 // given to submissions
     Word messages, bytes, writes, syncs, rolled;  // statistics
+    alignas(kLinePair) Word flushes;              // asked for
+    Word flushed;                                 // of these, the first so many are done
     alignas(kLinePair) std::uint64_t segment_bytes;
     std::uint8_t log[16];  // uuid
     std::uint32_t path_bytes;
@@ -101,8 +108,10 @@ struct LogControl {
 };
 static_assert(offsetof(LogControl, synced) == 16 && sizeof(LogControl) <= kPageBytes);
 
-// An ending: a message that needs nothing more (its lsn), or one that moved to another queue (its chunk); 0 = nothing.
+// An ending: a message that needs nothing more (its lsn), perhaps because it never came to its queue, or one that moved
+// to another queue (its chunk); 0 = nothing.
 inline constexpr std::uint64_t kMovedChunk = 1ULL << 63U;
+inline constexpr std::uint64_t kWithdrawn = 1ULL << 62U;
 
 inline constexpr std::size_t kSubmissionsOffset = kPageBytes;
 inline constexpr std::size_t kEndingsOffset =

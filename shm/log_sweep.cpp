@@ -3,6 +3,7 @@
 #include "shm/base/bug.hpp"
 #include "shm/base/step.hpp"
 #include "shm/chunk_pool.hpp"
+#include "shm/idempotency.hpp"
 #include "shm/leases.hpp"
 #include "shm/log_table.hpp"
 
@@ -62,34 +63,61 @@ void LogTable::sweep(std::uint64_t dead) noexcept {
     }
 }
 
-void LogTable::sweep_written(std::uint64_t dead, const ChunkPool& pool) noexcept {
+void LogTable::sweep_written(std::uint64_t dead,
+                             const ChunkPool& pool,
+                             const IdempotencyStore& requests) noexcept {
     for (std::uint32_t i = 0; i < kSubmissions; ++i) {
         Submission& s = submissions_[i];
         std::uint64_t seen =
             s.word.load(std::memory_order_acquire);  // LG6: pairs with log_table.cpp:LG5
-        // relaxed, both: written before READY
-        if (submission_state(seen) != SubmissionState::done ||
-            s.owner.load(std::memory_order_relaxed) != dead) {  // relaxed: as above
+        const SubmissionState state = submission_state(seen);
+        // relaxed: written before READY
+        if ((state != SubmissionState::done && state != SubmissionState::unsent) ||
+            s.owner.load(std::memory_order_relaxed) != dead) {
             continue;
         }
         const auto chunk = static_cast<std::uint32_t>(
             s.chunk.load(std::memory_order_relaxed));  // relaxed: as above
+        const std::uint64_t request =
+            s.request.load(std::memory_order_relaxed);  // relaxed: as above
         const std::uint64_t lsn = submission_number(seen);
         const bool ends = bug(Bug::written_ends_always) || !in_a_queue(pool, chunk, lsn);
-        // relaxed: nobody else counts
-        const std::uint64_t count = s.count.load(std::memory_order_relaxed);
-        SHM_STEP("log.sweep.written");
-        // LG2: pairs with log_table.cpp:LG1. Only who frees it knows that what it read was the dead's. Killed behind it: a message that
-        // nobody confirmed comes when the domain is built again.
-        if (s.word.compare_exchange_strong(
-                seen,
-                make_submission(SubmissionState::free, 0, count),
-                std::memory_order_acq_rel,     // LG2: as above
-                std::memory_order_relaxed) &&  // failure: another reaper did
-            ends) {
-            note_ended(lsn);
+        const bool came =
+            state == SubmissionState::done && (!ends || requests.accepted(request, lsn));
+        if (came && free_written(s, seen) && ends) {
+            note_ended(lsn);  // it was taken out of its queue since
+        } else if (!came && change(s, seen, SubmissionState::unsent)) {
+            SHM_STEP("log.sweep.note");
+            note_withdrawn(lsn);
+            static_cast<void>(free_written(s, seen));
         }
     }
+}
+
+// Only who frees it knows that what it read was the dead's. Killed behind it: a message that is done comes again when
+// the domain is built again.
+bool LogTable::free_written(Submission& s, std::uint64_t& seen) noexcept {
+    // relaxed: nobody else counts
+    const std::uint64_t count = s.count.load(std::memory_order_relaxed);
+    SHM_STEP("log.sweep.written");
+    // LG2: pairs with log_table.cpp:LG1.
+    return s.word.compare_exchange_strong(
+        seen,
+        make_submission(SubmissionState::free, 0, count),
+        std::memory_order_acq_rel,   // LG2: as above
+        std::memory_order_relaxed);  // failure: another reaper did
+}
+
+// Killed behind it: the next reaper notes it. No two have the same word, so that each of them may.
+bool LogTable::change(Submission& s, std::uint64_t& seen, SubmissionState to) noexcept {
+    const std::uint64_t next =
+        make_submission(to, submission_segment(seen), submission_number(seen));
+    SHM_STEP("log.sweep.unsent");
+    // LG5: pairs with log_table.cpp:LG6.
+    const bool changed = s.word.compare_exchange_strong(
+        seen, next, std::memory_order_acq_rel, std::memory_order_relaxed);  // failure: as above
+    seen = changed ? next : seen;
+    return changed;
 }
 
 }  // namespace telpher::shm

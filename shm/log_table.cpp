@@ -60,7 +60,8 @@ std::uint32_t LogTable::submit(std::uint64_t me, const Request& request) noexcep
                        std::memory_order_relaxed);  // relaxed: as above
         s.target.store(static_cast<std::uint64_t>(request.destination) << 1 |
                            static_cast<std::uint64_t>(request.sync),
-                       std::memory_order_relaxed);  // relaxed: as above
+                       std::memory_order_relaxed);                    // relaxed: as above
+        s.request.store(request.request, std::memory_order_relaxed);  // relaxed: as above
         SHM_STEP("log.submit.ready");
         // LG3: pairs with LG4. The message and these words are whole.
         s.word.store(make_submission(SubmissionState::ready, identity_slot(me), count),
@@ -101,6 +102,18 @@ bool LogTable::abandon(std::uint32_t submission) noexcept {
                std::memory_order_relaxed);  // relaxed: failure: look again
 }
 
+// Killed behind it: our reaper notes it.
+void LogTable::give_up(std::uint32_t submission) noexcept {
+    Submission& s = submissions_[submission];
+    // relaxed: ours since DONE
+    const std::uint64_t seen = s.word.load(std::memory_order_relaxed);
+    SHM_STEP("log.give_up");
+    // LG5: pairs with LG6. What is remembered of its request says so before.
+    s.word.store(
+        make_submission(SubmissionState::unsent, submission_segment(seen), submission_number(seen)),
+        std::memory_order_release);
+}
+
 void LogTable::finish(std::uint32_t submission) noexcept {
     Submission& s = submissions_[submission];
     SHM_STEP("log.finish");
@@ -132,6 +145,7 @@ bool LogTable::note(std::uint64_t value) noexcept {
             return true;
         }
     }
+    control_->noted.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a hint
     return false;
 }
 
@@ -146,6 +160,36 @@ bool LogTable::any_ended() const noexcept {
     // relaxed, both: a hint
     return control_->noted.load(std::memory_order_relaxed) !=
            control_->collected.load(std::memory_order_relaxed);  // relaxed: as above
+}
+
+std::uint64_t LogTable::ask_flush() noexcept {
+    SHM_STEP("log.flush.ask");
+    // LG21: pairs with LG22. Our notes, then the number.
+    return control_->flushes.fetch_add(1, std::memory_order_acq_rel) + 1;
+}
+
+std::uint64_t LogTable::flushes_asked() const noexcept {
+    // LG22: pairs with LG21. The number, then the look at the notes.
+    return control_->flushes.load(std::memory_order_acquire);
+}
+
+std::uint64_t LogTable::flushed() const noexcept {
+    // LG23: pairs with LG24. Whoever sees it sees the log's state behind it.
+    return control_->flushed.load(std::memory_order_acquire);
+}
+
+// Killed before it: the next leader syncs once more.
+void LogTable::raise_flushed(std::uint64_t to) noexcept {
+    std::uint64_t seen =
+        control_->flushed.load(std::memory_order_relaxed);  // relaxed: the CAS decides
+    SHM_STEP("log.flush.done");
+    // LG24: pairs with LG23.
+    while (seen < to && !control_->flushed.compare_exchange_weak(
+                            seen,
+                            to,
+                            std::memory_order_release,
+                            std::memory_order_relaxed)) {  // failure: looked at again
+    }
 }
 
 std::vector<LogTable::Ending> LogTable::endings() const {
@@ -250,13 +294,15 @@ std::vector<Request> LogTable::requests() const {
         const std::uint64_t extent = s.extent.load(std::memory_order_relaxed);
         const std::uint64_t target = s.target.load(std::memory_order_relaxed);  // relaxed: as above
         const std::uint64_t chunk = s.chunk.load(std::memory_order_relaxed);    // relaxed: as above
+        const std::uint64_t asked = s.request.load(std::memory_order_relaxed);  // relaxed: as above
         found.push_back({.submission = i,
                          .word = word,
                          .chunk = static_cast<std::uint32_t>(std::min<std::uint64_t>(chunk, ~0U)),
                          .offset = static_cast<std::uint32_t>(extent >> 32),
                          .bytes = static_cast<std::uint32_t>(extent),
                          .destination = static_cast<std::uint32_t>(target >> 1),
-                         .sync = (target & 1U) != 0});
+                         .sync = (target & 1U) != 0,
+                         .request = asked});
     }
     std::sort(found.begin(), found.end(), [](const Request& a, const Request& b) {
         return submission_number(a.word) < submission_number(b.word);
@@ -292,7 +338,7 @@ void LogTable::settle(std::uint32_t submission,
         return;
     }
     if (written) {
-        note_ended(lsn);
+        note_withdrawn(lsn);
     }
     SHM_STEP("log.settle.abandoned");
     // relaxed: nobody else counts while it is not FREE

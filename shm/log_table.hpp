@@ -26,6 +26,7 @@
 namespace telpher::shm {
 
 class ChunkPool;
+class IdempotencyStore;
 
 // What a leader took: a copy is its own.
 struct Request {
@@ -36,6 +37,7 @@ struct Request {
     std::uint32_t bytes = 0;
     std::uint32_t destination = 0;
     bool sync = true;
+    std::uint64_t request = 0;  // its request's name in the idempotency store; 0: none
 };
 
 struct LogPosition {
@@ -71,16 +73,26 @@ class LogTable {
     [[nodiscard]] bool withdraw(std::uint32_t submission) noexcept;
     // It is being written, and its owner goes: whoever writes it notes that it ended. False: look again.
     [[nodiscard]] bool abandon(std::uint32_t submission) noexcept;
-    // DONE or FAILED, and known to its owner.
+    // DONE, and its message will not come to its queue: nobody who cleans the log needs it. To be noted and finished.
+    void give_up(std::uint32_t submission) noexcept;
+    // DONE, FAILED or given up, and known to its owner.
     void finish(std::uint32_t submission) noexcept;
 
     // ---- messages that end --------------------------------------------------------------------
     // False: no room; then the message comes again when the domain is built again.
     bool note_ended(std::uint64_t lsn) noexcept { return note(lsn & kLsnMask); }
+    // It never came to its queue: what is remembered of its request is void.
+    bool note_withdrawn(std::uint64_t lsn) noexcept { return note(kWithdrawn | (lsn & kLsnMask)); }
     bool note_moved(std::uint32_t chunk) noexcept { return note(kMovedChunk | chunk); }
     // So many were noted and not written that somebody should lead.
     [[nodiscard]] bool crowded() const noexcept;
     [[nodiscard]] bool any_ended() const noexcept;
+    // What this thread noted so far is to be on disk: its number, for `flushed`. Killed behind it: one sync too many.
+    [[nodiscard]] std::uint64_t ask_flush() noexcept;
+    [[nodiscard]] std::uint64_t flushes_asked() const noexcept;
+    [[nodiscard]] std::uint64_t flushed() const noexcept;
+    // By who has synced the endings that it read behind flushes_asked().
+    void raise_flushed(std::uint64_t to) noexcept;
     struct Ending {
         std::uint32_t at;
         std::uint64_t value;
@@ -123,8 +135,11 @@ class LogTable {
     // ---- for reapers --------------------------------------------------------------------------
     // Before any chunk of the dead is given back: nobody begins to copy one.
     void sweep(std::uint64_t dead) noexcept;
-    // Behind that: what was written for the dead, and is in no queue, ends.
-    void sweep_written(std::uint64_t dead, const ChunkPool& pool) noexcept;
+    // Behind that: what was written for the dead, and is in no queue, ends; as withdrawn, unless its request was
+    // accepted, which `requests` knows by now.
+    void sweep_written(std::uint64_t dead,
+                       const ChunkPool& pool,
+                       const IdempotencyStore& requests) noexcept;
 
     [[nodiscard]] std::span<Submission> submissions() const noexcept {
         return {submissions_, kSubmissions};
@@ -135,6 +150,8 @@ class LogTable {
     [[nodiscard]] std::uint32_t used() const noexcept;
     static LogPosition read(const Slot& slot) noexcept;
     bool note(std::uint64_t value) noexcept;
+    static bool free_written(Submission& s, std::uint64_t& seen) noexcept;
+    static bool change(Submission& s, std::uint64_t& seen, SubmissionState to) noexcept;
 
     bool on_ = false;
     LogControl* control_ = nullptr;

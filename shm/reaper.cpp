@@ -95,7 +95,7 @@ bool Reaper::sweep(std::uint64_t identity, std::uint32_t me) {
         return false;
     }
     if (pool_->log() != nullptr) {
-        pool_->log()->sweep_written(identity, *pool_);
+        pool_->log()->sweep_written(identity, *pool_, directory_->idempotency());
     }
     if (bug(Bug::records_reaped_last)) {
         directory_->idempotency().reap(slot, *directory_);

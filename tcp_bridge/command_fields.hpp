@@ -197,6 +197,7 @@ void fields(Io& io, T& options) {
        options.deliveries_max,
        options.dead_letter);
     fields(io, options.idempotency);
+    io(options.durability);
 }
 
 template <typename Io, typename T>

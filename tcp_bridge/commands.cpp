@@ -67,6 +67,9 @@ Result<Message> create_queue(Admin& admin, const MessageView& command) {
     if (what->options.delivery > DeliveryMode::at_least_once) {
         return no_such("delivery", static_cast<std::uint8_t>(what->options.delivery));
     }
+    if (what->options.durability > Durability::process) {
+        return no_such("durability", static_cast<std::uint8_t>(what->options.durability));
+    }
     return reply_with(admin.create_queue(what->name, what->options));
 }
 
@@ -89,6 +92,18 @@ Result<Queue> queue_of(Admin& admin, const std::string& name) {
 Result<Message> purge(Admin& admin, const std::string& name) {
     auto queue = queue_of(admin, name);
     return queue ? reply_with(queue->purge()) : Result<Message>(queue.error());
+}
+
+Result<Message> flush(Admin& admin, const MessageView& command) {
+    FieldReader in(command.payload());
+    std::string name;
+    Duration timeout{};
+    in(name, timeout);
+    if (!in.ok()) {
+        return bad_arguments(command.topic());
+    }
+    auto queue = queue_of(admin, name);
+    return queue ? reply_with(queue->flush(timeout)) : Result<Message>(queue.error());
 }
 
 Result<Message> peek(Admin& admin, const std::string& name) {
@@ -127,6 +142,7 @@ constexpr std::array kCommands{
     Command{kCreateQueue, "manage", true, create_queue, nullptr},
     Command{kCreateTopic, "manage", true, create_topic, nullptr},
     Command{kSet, "manage", false, set, nullptr},
+    Command{kFlush, "poll", true, flush, nullptr},
     // Of the session (server_commands.cpp).
     Command{kTemporaryQueue, "temporary", false, nullptr, nullptr},
     of_destination(

@@ -30,13 +30,14 @@ inline constexpr std::string_view kSet = "set";
 inline constexpr std::string_view kSettings = "settings";
 inline constexpr std::string_view kPurge = "purge";
 inline constexpr std::string_view kPeek = "peek";
+inline constexpr std::string_view kFlush = "flush";
 inline constexpr std::string_view kTemporaryQueue = "temporary_queue";
 inline constexpr std::string_view kSettle = "settle";  // of the session, as the one before
 inline constexpr std::string_view kSettleMany = "settle_many";
 }  // namespace commands
 
-// What `authorize` is asked about a command: create and remove, purge and set are "manage", peek is "browse", the
-// others "inspect". Empty: there is no such command.
+// What `authorize` is asked about a command: create and remove, purge and set are "manage", peek is "browse",
+// flush is "poll", the others "inspect". Empty: there is no such command.
 [[nodiscard]] std::string_view verb_of_command(std::string_view command) noexcept;
 
 // The first argument of most: the destination's name. Empty if there is none.

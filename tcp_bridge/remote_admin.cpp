@@ -26,13 +26,6 @@ class AdminEnd final : public detail::RemoteAdmin {
         : client_(std::move(client)), domain_(client_->connection()->welcome().domain) {}
 
     Result<bool> create_queue(std::string_view name, const QueueOptions& options) override {
-        if (options.durability != Durability::power) {
-            return Error{
-                Status::bad_request,
-                0,
-                "a queue with durability = process cannot be made through a bridge; make it "
-                "on the bridge's host"};
-        }
         return create(kCreateQueue, name, options);
     }
     Result<void> remove_queue(std::string_view name) override { return done(kRemoveQueue, name); }
@@ -72,6 +65,12 @@ class AdminEnd final : public detail::RemoteAdmin {
     Result<bool> exists(std::string_view name) override { return get<bool>(kExists, named(name)); }
     Result<std::uint64_t> purge(std::string_view queue) override {
         return get<std::uint64_t>(kPurge, named(queue));
+    }
+    Result<void> flush(std::string_view queue, Duration timeout) override {
+        FieldWriter out = named(queue);
+        out.field(timeout);
+        const auto reply = client_->command(kFlush, out);
+        return reply ? Result<void>() : reply.error();
     }
     Result<Message> peek(std::string_view queue) override {
         return client_->command(kPeek, named(queue));

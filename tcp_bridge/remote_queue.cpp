@@ -92,6 +92,9 @@ class QueueEnd final : public detail::RemoteQueue, public std::enable_shared_fro
     }
     Result<std::uint64_t> purge() override { return client_->admin()->purge(name_); }
     Result<Message> peek() override { return client_->admin()->peek(name_); }
+    Result<void> flush(Duration timeout) override {
+        return client_->admin()->flush(name_, timeout);
+    }
     Result<QueueStatus> status() override { return client_->admin()->queue_status(name_); }
     void close() noexcept override { end(); }
     [[nodiscard]] const std::string& name() const noexcept override { return name_; }

@@ -6,12 +6,13 @@
 #include "bench/e2e/domain.hpp"
 #include "bench/e2e/rows.hpp"
 #include "bench/e2e/stats.hpp"
+#include "bench/temporary_folder.hpp"
+#include "src/store/record.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <deque>
-#include <filesystem>
 #include <string>
 
 namespace telpher::bench {
@@ -19,29 +20,7 @@ namespace telpher::bench {
 namespace {
 
 constexpr std::size_t kPayloadBytes = 256;
-constexpr std::size_t kRecordBytes = 384;  // of the log, for that payload
 constexpr off_t kFloorBytes = 1 << 20;
-
-class TemporaryFolder {
-  public:
-    explicit TemporaryFolder(Side& side) {
-        std::string name = std::filesystem::temp_directory_path() / "telpher-bench-XXXXXX";
-        if (::mkdtemp(name.data()) == nullptr) {
-            side.fail("mkdtemp");
-        }
-        path_ = name;
-    }
-    ~TemporaryFolder() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-    [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
-
-  private:
-    std::string path_;
-};
 
 // Each is a thousandth of what others do: a sync takes that much longer.
 std::uint64_t syncs_of(const Context& context) {
@@ -54,15 +33,22 @@ void tell(Side& side, std::uint64_t before, std::uint64_t messages) {
     side.board().sample = {ns, ns, ns, ns};
 }
 
+Message durable_message() {
+    return Message::text("order", std::string(kPayloadBytes, 'x')).durable();
+}
+
 void sync_floor(Side& side) {
-    const TemporaryFolder folder(side);
+    const TemporaryFolder folder;
+    if (!folder) {
+        side.fail("mkdtemp");
+    }
     const int file = ::open(folder.file("floor").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     const std::string zeros(static_cast<std::size_t>(kFloorBytes), '\0');
     if (file < 0 || ::pwrite(file, zeros.data(), zeros.size(), 0) != kFloorBytes ||
         ::fsync(file) != 0) {
         side.fail("the floor's file");
     }
-    const std::string record(kRecordBytes, 'x');
+    const std::string record(store::record_bytes(durable_message().size_bytes()), 'x');
     const std::uint64_t syncs = syncs_of(side.context());
     off_t at = 0;
     const std::uint64_t before = ticks();
@@ -70,14 +56,17 @@ void sync_floor(Side& side) {
         if (::pwrite(file, record.data(), record.size(), at) < 0 || ::fdatasync(file) != 0) {
             side.fail("write and sync");
         }
-        at = (at + static_cast<off_t>(kRecordBytes)) % (kFloorBytes - 4096);
+        at = (at + static_cast<off_t>(record.size())) % (kFloorBytes - 4096);
     }
     tell(side, before, syncs);
     ::close(file);
 }
 
 void offer_durably(Side& side, const std::string& domain, std::size_t outstanding) {
-    const TemporaryFolder folder(side);
+    const TemporaryFolder folder;
+    if (!folder) {
+        side.fail("mkdtemp");
+    }
     ServerOptions options = server_options(side.context());
     options.log_directory = folder.file("log");
     Server server = side.must(Server::open(domain, options), "open");
@@ -86,7 +75,7 @@ void offer_durably(Side& side, const std::string& domain, std::size_t outstandin
                                                  .kind = QueueKind::durable,
                                                  .delivery = DeliveryMode::at_least_once}),
                             "create_queue");
-    const Message message = Message::text("order", std::string(kPayloadBytes, 'x')).durable();
+    const Message message = durable_message();
     const std::uint64_t messages =
         syncs_of(side.context()) * std::max<std::uint64_t>(1, outstanding / 4);
     std::deque<Future<std::uint64_t>> offers;

@@ -3,16 +3,18 @@
 //           sync; 1, 64 and 256 threads offer to one queue, and one of them takes what was offered; one thread with 1 to 1024
 //           asynchronous offers outstanding does the same alone. The floor is
 //           write_and_sync of store_bench.cpp, in the same run.
+//           rebuild: a domain is built again from a log of so many MiB of waiting messages, its memory gone before; the
+//           making of an empty domain is part of it.
 // Not here: several processes; a disk whose sync takes milliseconds, where sharing is worth more.
 #include "telpher/telpher.hpp"
 
 #include "bench/micro/micro.hpp"
+#include "bench/temporary_folder.hpp"
 
 #include <unistd.h>
 
-#include <cstdlib>
+#include <chrono>
 #include <deque>
-#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -25,12 +27,10 @@ constexpr std::size_t kPayload = 256;
 class DurableDomain {
   public:
     explicit DurableDomain(Durability durability) {
-        std::string name = std::filesystem::temp_directory_path() / "telpher-bench-XXXXXX";
-        folder_ = mkdtemp(name.data()) == nullptr ? "" : name;
         server_ = Server::open("bench-durable-" + std::to_string(getpid()),
                                {.mode = OpenMode::create,
                                 .lifetime = Lifetime::ephemeral,
-                                .log_directory = folder_ + "/log"})
+                                .log_directory = folder_.file("log")})
                       .value();
         queue_ = server_
                      .create_queue("q",
@@ -43,15 +43,13 @@ class DurableDomain {
     ~DurableDomain() {
         queue_ = Queue();
         server_ = Server();
-        std::error_code ignored;
-        std::filesystem::remove_all(folder_, ignored);
     }
     DurableDomain(const DurableDomain&) = delete;
     DurableDomain& operator=(const DurableDomain&) = delete;
     Queue& queue() { return queue_; }
 
   private:
-    std::string folder_;
+    TemporaryFolder folder_;
     Server server_;
     Queue queue_;
 };
@@ -121,6 +119,56 @@ void offer_async_durable(benchmark::State& state) {
     state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()));
 }
 BENCHMARK(offer_async_durable)->Arg(1)->Arg(64)->Arg(256)->Arg(1024)->UseRealTime();
+
+// Its arguments: MiB of the log, bytes of a message.
+void rebuild(benchmark::State& state) {
+    const TemporaryFolder folder;
+    const std::string name = "bench-rebuild-" + std::to_string(getpid());
+    const auto bytes = static_cast<std::uint64_t>(state.range(0)) << 20U;
+    const auto payload = static_cast<std::size_t>(state.range(1));
+    const std::uint64_t messages = bytes / (payload + 200);
+    ServerOptions options{.log_directory = folder.file("log")};
+    options.limits = DomainLimits{.ring_bytes = std::size_t{256} << 20U,
+                                  .segment_bytes = std::size_t{16} << 30U};
+    {
+        Server server = Server::open(name, options).value();
+        Queue queue = server
+                          .create_queue("q",
+                                        {.capacity = static_cast<std::uint32_t>(messages),
+                                         .kind = QueueKind::durable,
+                                         .delivery = DeliveryMode::at_least_once,
+                                         .durability = Durability::process})
+                          .value();
+        const Message message = Message::text("order", std::string(payload, 'x')).durable();
+        std::deque<Future<std::uint64_t>> offers;
+        for (std::uint64_t i = 0; i < messages; ++i) {
+            offers.push_back(queue.offer_async(message, std::chrono::seconds(30)));
+            if (offers.size() == 256) {
+                static_cast<void>(offers.front().get(std::chrono::seconds(30)).value());
+                offers.pop_front();
+            }
+        }
+        for (auto& offer : offers) {
+            static_cast<void>(offer.get(std::chrono::seconds(30)).value());
+        }
+    }
+    for (auto _ : state) {
+        static_cast<void>(remove_domain(name, true).value());
+        const auto begun = std::chrono::steady_clock::now();
+        const Server server = Server::open(name, options).value();
+        const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
+        state.SetIterationTime(took.count());
+    }
+    static_cast<void>(remove_domain(name, true).value());
+    state.SetBytesProcessed(static_cast<std::int64_t>(bytes) *
+                            static_cast<std::int64_t>(state.iterations()));
+}
+BENCHMARK(rebuild)
+    ->ArgsProduct({{1, 16, 256, 1024}, {256, 4000}})
+    ->ArgNames({"MiB", "payload"})
+    ->Iterations(3)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace telpher::bench

@@ -3,6 +3,7 @@
 //           with the next one. The floor writes as many bytes at the same places of a reserved file, and syncs.
 // Not here: group commit of many threads and processes; a disk's own cache may lie, and does on most virtual machines.
 #include "bench/micro/micro.hpp"
+#include "bench/temporary_folder.hpp"
 #include "src/store/posix_storage.hpp"
 #include "src/store/store.hpp"
 
@@ -19,24 +20,11 @@ namespace {
 constexpr std::size_t kPayload = 256;
 constexpr std::uint64_t kReserved = 64U << 20U;
 
-class Folder {
+class Folder : public TemporaryFolder {
   public:
-    Folder() {
-        std::string name = std::filesystem::temp_directory_path() / "telpher-bench-XXXXXX";
-        path_ = mkdtemp(name.data()) == nullptr ? "" : name;
-    }
-    ~Folder() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    Folder(const Folder&) = delete;
-    Folder& operator=(const Folder&) = delete;
     [[nodiscard]] std::unique_ptr<store::Storage> open() const {
-        return store::open_folder(path_, store::FolderMode::existing).value();
+        return store::open_folder(path(), store::FolderMode::existing).value();
     }
-
-  private:
-    std::string path_;
 };
 
 void report_items(benchmark::State& state, std::int64_t items_each) {

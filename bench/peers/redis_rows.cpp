@@ -7,6 +7,7 @@
 // Not here: TLS, which hiredis 0.14 does not have.
 #include "bench/bridge/raw_floor.hpp"
 #include "bench/e2e/rows.hpp"
+#include "bench/temporary_folder.hpp"
 
 #ifdef TELPHER_HAS_REDIS
 
@@ -14,7 +15,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <string>
 
 namespace telpher::bench {
@@ -88,8 +88,8 @@ void serve_redis(Side& side, int meetings, Kept kept = Kept::nowhere) {
     std::uint16_t port = 0;
     ::close(listen_on_loopback(side, &port));
     const std::string port_text = std::to_string(port);
-    std::string folder = std::filesystem::temp_directory_path() / "telpher-redis-XXXXXX";
-    if (::mkdtemp(folder.data()) == nullptr) {
+    const TemporaryFolder folder;
+    if (!folder) {
         side.fail("mkdtemp");
     }
     std::vector<const char*> words{"redis-server",
@@ -102,7 +102,7 @@ void serve_redis(Side& side, int meetings, Kept kept = Kept::nowhere) {
                                    "--logfile",
                                    "/dev/null",
                                    "--dir",
-                                   folder.c_str()};
+                                   folder.path().c_str()};
     if (kept == Kept::synced) {
         words.insert(words.end(), {"--appendonly", "yes", "--appendfsync", "always"});
     }
@@ -125,9 +125,7 @@ void serve_redis(Side& side, int meetings, Kept kept = Kept::nowhere) {
     for (int i = 0; i < meetings; ++i) {
         side.sync();
     }
-    server.kill();
-    std::error_code ignored;
-    std::filesystem::remove_all(folder, ignored);
+    server.kill();  // before its folder goes
 }
 
 class RedisPort {

@@ -37,7 +37,9 @@ enum class WhenUncertain : std::uint8_t {
 
 struct Idempotency {
     IdempotencyScope scope = IdempotencyScope::principal;
-    // How long an outcome is remembered; 1 ms..30 days, and not beyond the domain's end.
+    // How long an outcome is remembered; 1 ms..30 days, and not beyond the domain's end. Of durable messages it is
+    // in the log, and known when the domain is built again: unless the scope is `client`, whose clients end with the
+    // domain.
     std::chrono::nanoseconds ttl = std::chrono::minutes(10);
     // Outcomes remembered for this destination; 0: a quarter of what the domain has room for
     // (DomainLimits::idempotency_entries, for all destinations). Each process counts now and then: several

@@ -101,7 +101,8 @@ class Message : public MessageFields<Message> {
     // Set by the runtime: a response that was sent before, a request that had begun before.
     Message& with_replayed(bool on = true) &;
     Message& with_rerun(bool on = true) &;
-    // Confirmed only when it is on disk. For durable queues: any other one refuses it (bad_request), and so does a loan.
+    // Confirmed only when it is on disk. For durable queues: any other one refuses it (bad_request). A loan is never
+    // durable.
     Message& durable(bool on = true) &;
     // No response is wanted.
     Message& oneway(bool on = true) &;

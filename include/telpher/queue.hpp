@@ -185,6 +185,19 @@ class Queue {
     static Result<Acknowledged> ack_up_to(std::vector<Delivery>& held, std::uint64_t sequence);
     // The same of all of them.
     static Result<Acknowledged> ack_all(std::vector<Delivery>& held);
+    // Of a durable queue: returns when everything that this process acknowledged, refused or gave back before (through
+    // a bridge: the client, by calls that have returned) is on disk, so that none of it comes again after a loss of
+    // power. An acknowledgement alone goes to the log with the next message's commit, and is lost with the machine
+    // until then. Offers need none: each is confirmed by itself.
+    //
+    //   timeout  above 0; through a bridge 10 s at most
+    //   errors   bad_request (the queue is not durable; timeout), timed_out (a disk that hangs), storage_failed (what
+    //            became of it is not known), queue_not_found, closed, domain_removed, forked, limit_reached
+    //            (descriptors); through a bridge disconnected
+    //   threads  any number at once; they share syncs, with durable offers, too
+    //   cost     one sync of the disk, whatever was acknowledged
+    //   crash    killed in it: nothing that was acknowledged is undone
+    Result<void> flush(Duration timeout = std::chrono::seconds(10));
     // Takes the messages away that were in the queue when it was called, at most; of messages that
     // come or go meanwhile, any. Those that are delayed or leased stay. Returns how many.
     //

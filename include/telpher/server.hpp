@@ -89,11 +89,12 @@ class Server {
     //            the domain's), out_of_memory (/dev/shm is full: how much is needed, how much is
     //            free), not_permitted (owner or mode of the file), version_mismatch, corrupt
     //            (foreign, truncated, damaged file), limit_reached (processes), timed_out, forked
-    //   log      with log_directory also: bad_request (no absolute path, its folder is missing, segment size),
-    //            not_permitted (read-only, of another user, in use by another domain), mismatch (the log of another
-    //            domain), version_mismatch, corrupt (damage: what, and that `telpher log salvage` helps),
-    //            storage_failed (the disk is full, or failed), out_of_memory (the domain is smaller than what its
-    //            log holds), timed_out (somebody builds the domain from its log for more than 2 minutes)
+    //   log      with log_directory also: bad_request (a path of more than 1024 bytes, segment size), not_permitted
+    //            (another process uses the log), mismatch (the log of another domain; the domain exists with
+    //            another log_directory), version_mismatch, corrupt (damage: what, and that `telpher log salvage`
+    //            helps), storage_failed (the folder's parent is missing, the folder cannot be read and written, the
+    //            disk is full, or failed), out_of_memory (the domain is smaller than what its log holds), timed_out
+    //            (somebody builds the domain from its log for more than 2 minutes)
     //   cost     create: about 10 ms per 64 MiB (memory is reserved, so that a full /dev/shm is an
     //            error now and never a signal later); attach: below 1 ms
     //   crash    killed anywhere: the domain exists completely or not at all; leftovers go with
@@ -174,8 +175,9 @@ class Server {
     Result<Queue> queue(std::string_view name, const FindOptions& options = {});
     // Wakes waiters on both ends with queue_not_found. Nothing is accepted any more; what was
     // committed can be polled by handles that are open, and is counted as dropped when the last of
-    // them closes. Errors: queue_not_found, bad_request, timed_out, domain_removed, forked, storage_failed (of a
-    // durable queue: its end did not reach the log, and it stays).
+    // them closes. Errors: queue_not_found, bad_request, timed_out, domain_removed, forked, storage_failed (of
+    // a durable queue: it is removed, but that did not reach the log, so that it is there again when the domain is
+    // built from it).
     Result<void> remove_queue(std::string_view name);
     [[nodiscard]] Result<bool> exists(std::string_view name) const;
     [[nodiscard]] Result<std::vector<std::string>> queues() const;

@@ -44,7 +44,10 @@ enum class Bug {
     reaper_frees_oneway,     // a reaper frees the one-way requests of the dead
     settled_before_written,  // who writes the log confirms before it has written
     written_ends_always,     // a reaper ends what the dead had written, though it is in its queue
-    records_reaped_last,     // a reaper frees chunks before it looks what became of offers
+    flushed_before_written,  // who writes the log tells those who flush before it has written
+    request_not_logged,      // the log does not say which request a message was of
+    withdrawn_is_done,  // what never came to its queue ends in the log as if it had been delivered
+    records_reaped_last,  // a reaper frees chunks before it looks what became of offers
 };
 #ifdef TELPHER_STEPS
 inline Bug seeded_bug = Bug::none;

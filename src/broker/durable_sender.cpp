@@ -1,14 +1,10 @@
 #include "src/broker/durable_sender.hpp"
 
 #include "shm/base/clock.hpp"
-#include "shm/base/signals.hpp"
 #include "src/broker/parker.hpp"
 #include "src/broker/queue_core.hpp"
 
-#include <pthread.h>
-
 #include <algorithm>
-#include <future>
 #include <new>
 #include <utility>
 
@@ -34,17 +30,16 @@ DurableOffer::DurableOffer(std::shared_ptr<QueueCore> queue, Parker& parker, Dur
 
 Status DurableOffer::run() {
     const OriginScope scope(origin);
-    const auto counts = core()->begin_durable(message, pending);
-    if (counts) {
-        counted = *counts;
-        begun_ = true;
-        if (pending.bytes != 0) {
-            forget_input();
-        }
-    } else if (!no_room(counts.status())) {
-        result.emplace(counts.error());
+    Error why;
+    const Status status = core()->begin_durable(message, way, &why);
+    begun_ = status == Status::ok;
+    if (way.pending.bytes != 0) {
+        forget_input();
     }
-    return counts.status();
+    if (!begun_ && !no_room(status)) {
+        result.emplace(std::move(why));
+    }
+    return status;
 }
 
 void DurableOffer::let_pass() noexcept {
@@ -72,27 +67,10 @@ Result<std::shared_ptr<DurableSender>> DurableSender::start(
     std::shared_ptr<Parker> parker,
     store::SharedLog& log) {
     auto sender = std::make_shared<DurableSender>(std::move(attachment), std::move(parker), log);
-    std::promise<Error> started;
-    try {
-        const shm::SignalsBlocked blocked;
-        sender->thread_ = std::make_unique<std::thread>([self = sender, &started] {
-            pthread_setname_np(pthread_self(), "telpher-durable");
-            auto context = self->attachment_->context();
-            if (!context) {
-                started.set_value(context.error());
-                return;
-            }
-            self->context_ = *context;
-            started.set_value({});
-            self->run();
-        });
-    } catch (const std::system_error& failed) {
-        return Error{Status::limit_reached, failed.code().value(), "no thread could be started"};
-    }
-    const Error error = started.get_future().get();
-    if (error.status != Status::ok) {
-        sender->thread_->join();
-        return error;
+    auto started = sender->thread_.start(
+        "telpher-durable", sender->attachment_, [self = sender] { self->run(); });
+    if (!started) {
+        return started.error();
     }
     return sender;
 }
@@ -117,11 +95,7 @@ void DurableSender::stop() noexcept {
         sleeps_ = false;
     }
     changed_.notify_one();
-    if (thread_->get_id() == std::this_thread::get_id()) {
-        thread_->detach();  // it keeps itself and the attachment until it is back in `run`
-    } else {
-        thread_->join();
-    }
+    thread_.end();  // on it: it keeps itself and the attachment until it is back in `run`
 }
 
 void DurableSender::run() {
@@ -140,7 +114,8 @@ bool DurableSender::collect() {
     std::unique_lock hold(mutex_);
     const auto something = [this] { return stop_ || !incoming_.empty(); };
     if (!something() && !more_) {
-        attachment_->pool().flush(context_->cursor);  // a sleeper keeps no memory from others
+        attachment_->pool().flush(
+            thread_.context().cursor);  // a sleeper keeps no memory from others
         sleeps_ = true;
         if (offers_.empty()) {
             changed_.wait(hold, something);
@@ -155,10 +130,10 @@ bool DurableSender::collect() {
 
 // No more than have room, or each of them would have a record that is taken back.
 bool DurableSender::may_be_logged(const DurableOffer& offer) {
-    if (offer.pending.lsn != 0 || offer.pending.status != Status::none) {
+    if (offer.way.pending.lsn != 0 || offer.way.pending.status != Status::none) {
         return false;
     }
-    if (!offer.counted || offer.pending.submission != shm::LogTable::kNone) {
+    if (!offer.way.counted || offer.way.pending.submission != shm::LogTable::kNone) {
         return true;
     }
     const QueueCore* const queue = offer.core().get();
@@ -183,14 +158,14 @@ void DurableSender::log_some() {
     sliced_.reserve(kTogether);
     for (Operation& operation : offers_) {
         DurableOffer& offer = offer_of(operation);
-        if (offer.pending.bytes == 0 || !may_be_logged(offer)) {
+        if (offer.way.pending.bytes == 0 || !may_be_logged(offer)) {
             continue;
         }
         if (slice_.size() == kTogether) {
             more_ = true;
             break;
         }
-        slice_.push_back(offer.pending);
+        slice_.push_back(offer.way.pending);
         sliced_.push_back(&offer);
     }
     if (slice_.empty()) {
@@ -198,7 +173,7 @@ void DurableSender::log_some() {
     }
     const auto note = [this] {
         for (std::size_t i = 0; i < slice_.size(); ++i) {
-            sliced_[i]->pending = slice_[i];
+            sliced_[i]->way.pending = slice_[i];
             more_ = more_ || slice_[i].status == Status::none;
         }
     };
@@ -216,22 +191,22 @@ void DurableSender::deliver() {
     full_.reserve(offers_.size());
     for (auto at = offers_.begin(); at != offers_.end();) {
         DurableOffer& offer = offer_of(*at);
-        store::Pending& pending = offer.pending;
+        store::Pending& pending = offer.way.pending;
         const QueueCore* const queue = offer.core().get();
         const bool behind = std::find(full_.begin(), full_.end(), queue) != full_.end();
         const bool ready = pending.bytes == 0 || pending.lsn != 0;
         const bool failed = !ready && pending.status != Status::none;
         bool over = false;
         bool blocked = false;
-        if (failed || (ready && !behind)) {
+        if (failed || (ready && !behind) || offer.way.accepted_before) {
             over = deliver(offer);
             blocked = !over && !offer.elsewhere;
         } else {
             if (pending.lsn != 0) {
-                offer.core()->take_back_durable(pending);
+                offer.core()->take_back_durable(offer.way);
             }
             // One that has a place among those that wait for the disk is the log's.
-            blocked = behind || (offer.counted && pending.submission == shm::LogTable::kNone &&
+            blocked = behind || (offer.way.counted && pending.submission == shm::LogTable::kNone &&
                                  !offer.core()->writable());
             over = blocked && pending.submission == shm::LogTable::kNone &&
                    give_up(offer, Error{Status::queue_full, 0, {}});
@@ -248,17 +223,20 @@ void DurableSender::deliver() {
 }
 
 Result<std::uint64_t> DurableSender::send(DurableOffer& offer) {
-    if (offer.pending.bytes == 0) {
+    if (offer.way.accepted_before) {
+        return *offer.way.accepted_before;
+    }
+    if (offer.way.pending.bytes == 0) {
         const OriginScope scope(offer.origin);
         return offer.core()->offer(offer.message, {}, {});
     }
-    if (offer.pending.status == Status::storage_failed) {
+    if (offer.way.pending.status == Status::storage_failed) {
         return log_.failure();
     }
-    if (offer.pending.status != Status::ok) {
-        return offer.pending.status;
+    if (offer.way.pending.status != Status::ok) {
+        return offer.way.pending.status;
     }
-    return offer.core()->deliver_durable(offer.pending);
+    return offer.core()->deliver_durable(offer.way);
 }
 
 bool DurableSender::deliver(DurableOffer& offer) {
@@ -271,13 +249,13 @@ bool DurableSender::deliver(DurableOffer& offer) {
         lost = true;  // how far it came nobody knows
     }
     offer.elsewhere = runs_elsewhere(sent);
-    if (no_room(sent.status()) && !lost && offer.pending.chunk != shm::kNoChunk) {
-        if (offer.pending.lsn != 0) {
-            offer.core()->take_back_durable(offer.pending);
+    if (no_room(sent.status()) && !lost && offer.way.pending.chunk != shm::kNoChunk) {
+        if (offer.way.pending.lsn != 0) {
+            offer.core()->take_back_durable(offer.way);
         }
         return give_up(offer, sent.error());
     }
-    offer.core()->end_durable(offer.pending, sent.status() == Status::ok, offer.counted);
+    offer.core()->end_durable(offer.way, sent.status() == Status::ok);
     offer.result.emplace(std::move(sent));
     return true;
 }
@@ -295,15 +273,15 @@ bool DurableSender::give_up(DurableOffer& offer, const Error& refused) {
     } else {
         offer.result.emplace(refused);
     }
-    offer.core()->end_durable(offer.pending, false, offer.counted);
+    offer.core()->end_durable(offer.way, false);
     return true;
 }
 
 void DurableSender::complete(DurableOffer& offer) {
     // Room that it had and others wait for.
+    // relaxed: a poke that is missed here comes with the next offer's end, or the parker looks after a second
     const bool room =
-        offer.core()->pending(OperationKind::offer).load(std::memory_order_relaxed) !=
-        0;  // relaxed: a poke that comes too late is repeated by the next one, or in a second
+        offer.core()->pending(OperationKind::offer).load(std::memory_order_relaxed) != 0;
     if (!offer.finish()) {
         offer.drop();
     } else {

@@ -7,22 +7,25 @@
 //              one sync runs, the next messages gather.
 //   Room       an offer counts as one message of its queue from the moment it found room. Where producers elsewhere
 //              took that room, its record is taken back, and it waits without one, up to its timeout, and those of its
-//              queue behind it; other queues go on. Nothing that waits for room holds a place among the messages that
-//              wait for the disk, of which all processes have 1024.
-//   Slow ones  messages with a request id and those of a queue with a byte budget are confirmed one by one.
+//              queue behind it; other queues go on. Nothing that waits for room holds one of the 1024 submissions
+//              (shm/log_layout.hpp) that all processes share.
+//   Requests   what has a request id is begun with the idempotency store where it found room, and ends there when it is
+//              in its queue. What is under way already waits for that, and is looked at every millisecond.
+//   Slow ones  messages of a queue with a byte budget are confirmed one by one.
 //   Cancel     is too late once it is the sender's.
 //   Threads    `take` any number at once; the rest is its own.
 //   Crash      what was not logged is gone, as with offers that wait; what was is in its queue, or the reaper ends it.
 
 #include "shm/attachment.hpp"
+#include "src/broker/durable_way.hpp"
 #include "src/broker/operation.hpp"
+#include "src/broker/own_thread.hpp"
 #include "src/store/shared_log.hpp"
 
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -43,9 +46,8 @@ class DurableOffer final : public OfferOperation {
     // The sender has it: who offers next need not queue up behind it at the parker.
     void let_pass() noexcept;
 
-    store::Pending pending{};  // no bytes: confirmed by itself
-    bool waits = false;        // for room
-    bool counted = false;      // as on its way
+    DurableWay way;
+    bool waits = false;  // for room
 
   protected:
     void account() noexcept override;
@@ -94,7 +96,7 @@ class DurableSender : public std::enable_shared_from_this<DurableSender> {
     const std::shared_ptr<shm::Attachment> attachment_;
     const std::shared_ptr<Parker> parker_;
     store::SharedLog& log_;
-    std::unique_ptr<std::thread> thread_;
+    OwnThread thread_;
     std::shared_ptr<DurableSender> forgotten_;
 
     std::mutex mutex_;
@@ -109,8 +111,7 @@ class DurableSender : public std::enable_shared_from_this<DurableSender> {
     std::vector<DurableOffer*> sliced_;
     std::vector<std::pair<const QueueCore*, std::uint64_t>> rooms_;  // of queues, in this commit
     std::vector<const QueueCore*> full_;                             // those without, in this round
-    shm::ThreadContext* context_ = nullptr;
-    bool more_ = false;  // that can be logged at once
+    bool more_ = false;                                              // that can be logged at once
 };
 
 }  // namespace telpher::detail

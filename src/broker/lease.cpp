@@ -127,6 +127,7 @@ Status return_lease(Held& held, ReturnReason reason, std::uint64_t due_us) noexc
     if (keeper.unpin(*queue)) {
         memory.tidy_directory();
     }
+    relieve_log(memory, false);
     let_go(held, context);  // last: with the last delivery the attachment may end
     return status;
 }
@@ -146,6 +147,7 @@ Status bury_lease(Held& held, ReturnReason reason) noexcept {
     if (keeper.unpin(*queue)) {
         memory.tidy_directory();
     }
+    relieve_log(memory, false);
     let_go(held, *context);
     return status;
 }

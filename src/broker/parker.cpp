@@ -4,13 +4,9 @@
 #include "src/broker/parker.hpp"
 
 #include "shm/base/clock.hpp"
-#include "shm/base/signals.hpp"
 #include "src/broker/queue_core.hpp"
 
-#include <pthread.h>
-
 #include <algorithm>
-#include <future>
 #include <limits>
 #include <utility>
 
@@ -40,31 +36,10 @@ Parker::~Parker() = default;
 
 Result<std::shared_ptr<Parker>> Parker::start(std::shared_ptr<shm::Attachment> attachment) {
     auto parker = std::make_shared<Parker>(std::move(attachment));
-    std::promise<Error> started;
-    Error error;
-    try {
-        const shm::SignalsBlocked blocked;
-        parker->thread_ = std::make_unique<std::thread>([self = parker, &started] {
-            pthread_setname_np(pthread_self(), "telpher-parker");
-            auto context = self->attachment_->context();
-            if (!context) {
-                started.set_value(context.error());
-                return;
-            }
-            self->context_ = *context;
-            started.set_value({});
-            self->run();
-        });
-    } catch (const std::system_error& failed) {
-        error = {Status::limit_reached, failed.code().value(), "no thread could be started"};
-    }
-    if (parker->thread_ == nullptr) {
-        return error;
-    }
-    error = started.get_future().get();
-    if (error.status != Status::ok) {
-        parker->thread_->join();
-        return error;
+    auto started = parker->thread_.start(
+        "telpher-parker", parker->attachment_, [self = parker] { self->run(); });
+    if (!started) {
+        return started.error();
     }
     return parker;
 }
@@ -77,7 +52,7 @@ void Parker::poke() noexcept {
     // K1: pairs with K2. What was submitted before is seen by the round that this one begins, and
     // by the round that an earlier poke is about to begin.
     if (!poked_.exchange(true, std::memory_order_acq_rel)) {
-        shm::ring_doorbell(*context_->record);
+        shm::ring_doorbell(*thread_.context().record);
     }
 }
 
@@ -128,11 +103,7 @@ void Parker::look_at_all() noexcept {
 void Parker::stop() noexcept {
     stop_.store(true, std::memory_order_relaxed);  // relaxed: published by the poke
     poke();
-    if (on_thread_of(this)) {
-        thread_->detach();  // it keeps itself and the attachment until it is back in `run`
-    } else {
-        thread_->join();
-    }
+    thread_.end();  // on it: it keeps itself and the attachment until it is back in `run`
 }
 
 // ---- the thread --------------------------------------------------------------------------------
@@ -182,7 +153,7 @@ void Parker::note_ended_elsewhere() noexcept {
 void Parker::round(std::uint64_t until_ns) {
     // D2: pairs with shm/doorbell.hpp:D1. Read before the bits are set: a ring after it is not slept
     // over.
-    const std::uint32_t seen = context_->record->doorbell.load(std::memory_order_acquire);
+    const std::uint32_t seen = thread_.context().record->doorbell.load(std::memory_order_acquire);
     // K2: pairs with K1. A poke after it rings again.
     static_cast<void>(poked_.exchange(false, std::memory_order_acq_rel));
     changed_ = false;
@@ -224,12 +195,12 @@ void Parker::sleep(std::uint32_t seen, std::uint64_t until_ns) {
     if (until <= now) {
         return;
     }
-    attachment_->pool().flush(context_->cursor);  // a sleeper keeps no memory from others
+    attachment_->pool().flush(thread_.context().cursor);  // a sleeper keeps no memory from others
     shm::Word& starving = attachment_->segment().header().starving;
     if (starving_) {
         starving.store(1, std::memory_order_relaxed);  // relaxed: a hint, the look is repeated
     }
-    shm::futex_wait(context_->record->doorbell, seen, Duration(until - now));
+    shm::futex_wait(thread_.context().record->doorbell, seen, Duration(until - now));
     if (starving_) {
         starving.store(0, std::memory_order_relaxed);  // relaxed: a hint
         starving_ = false;

@@ -19,6 +19,7 @@
 #include "shm/ring.hpp"
 #include "shm/topic_ring.hpp"
 #include "src/broker/operation.hpp"
+#include "src/broker/own_thread.hpp"
 #include "src/broker/watch.hpp"
 
 #include <boost/lockfree/queue.hpp>
@@ -29,7 +30,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <vector>
 
 namespace telpher::detail {
@@ -111,9 +111,9 @@ class Parker : public std::enable_shared_from_this<Parker> {
     void forget() noexcept { forgotten_ = weak_from_this().lock(); }
 
     // Of its thread: what requests name whose answers it awaits.
-    [[nodiscard]] std::uint32_t thread_index() const noexcept { return context_->index; }
+    [[nodiscard]] std::uint32_t thread_index() const noexcept { return thread_.context().index; }
     // For its thread alone.
-    [[nodiscard]] shm::ThreadContext& context() const noexcept { return *context_; }
+    [[nodiscard]] shm::ThreadContext& context() const noexcept { return thread_.context(); }
     // The same: no sleep beyond that moment, this time.
     void look_by(std::uint64_t ns) noexcept { look_by_ns_ = ns < look_by_ns_ ? ns : look_by_ns_; }
     [[nodiscard]] static bool on_thread_of(const Parker* parker) noexcept;
@@ -150,8 +150,7 @@ class Parker : public std::enable_shared_from_this<Parker> {
     void drop_all();
 
     const std::shared_ptr<shm::Attachment> attachment_;
-    shm::ThreadContext* context_ = nullptr;
-    std::unique_ptr<std::thread> thread_;
+    OwnThread thread_;
     std::shared_ptr<Parker> forgotten_;
 
     boost::lockfree::queue<Operation*,

@@ -58,7 +58,7 @@ void Parker::adopt(Operation& operation) {
         deadlines_.insert(operation);
         ++linked_;
         // CW3: pairs with shm/call.hpp:CW4. Before the look at its word.
-        context_->record->awaits_call.store(1, std::memory_order_seq_cst);
+        thread_.context().record->awaits_call.store(1, std::memory_order_seq_cst);
         return;
     }
     // Not claimed for this: a cancellation beside it is in time.
@@ -120,15 +120,15 @@ Lane* Parker::lane_of(const shm::Found& found) {
 void Parker::arm() {
     if (!calls_.empty()) {
         // CW3: pairs with shm/call.hpp:CW4. The mark, then the looks at the words.
-        context_->record->awaits_call.store(1, std::memory_order_seq_cst);
+        thread_.context().record->awaits_call.store(1, std::memory_order_seq_cst);
     }
     for (auto& [destination, lane] : lanes_) {
         if (!lane.items.pending.empty() || lane.watched()) {
-            shm::arm(lane.ring.control().items, context_->index);
+            shm::arm(lane.ring.control().items, thread_.context().index);
             lane.items.armed = true;
         }
         if (!lane.space.pending.empty()) {
-            shm::arm(lane.ring.control().space, context_->index);
+            shm::arm(lane.ring.control().space, thread_.context().index);
             lane.space.armed = true;
         }
     }
@@ -137,7 +137,7 @@ void Parker::arm() {
 template <typename Left>
 void Parker::disarm_end(LaneEnd& end, shm::WaiterMap& map, bool wanted, Left&& left) {
     if (end.armed) {
-        end.chosen = shm::disarm(map, context_->index) || end.chosen;
+        end.chosen = shm::disarm(map, thread_.context().index) || end.chosen;
         end.armed = false;
     }
     if (!wanted && end.chosen) {
@@ -152,7 +152,7 @@ void Parker::disarm_end(LaneEnd& end, shm::WaiterMap& map, bool wanted, Left&& l
 // that nobody waits for.
 void Parker::disarm() {
     // Awake: no answer needs to ring. relaxed: a ring too many is harmless
-    context_->record->awaits_call.store(0, std::memory_order_relaxed);
+    thread_.context().record->awaits_call.store(0, std::memory_order_relaxed);
     for (auto at = lanes_.begin(); at != lanes_.end();) {
         Lane& lane = at->second;
         const bool polls = !lane.items.pending.empty() || lane.watched();

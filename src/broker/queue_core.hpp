@@ -12,6 +12,7 @@
 #include "shm/ring.hpp"
 #include "src/broker/byte_meter.hpp"
 #include "src/broker/chunk_source.hpp"
+#include "src/broker/durable_way.hpp"
 #include "src/broker/operation.hpp"
 #include "src/broker/request_memory.hpp"
 #include "src/broker/waiter.hpp"
@@ -68,6 +69,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     Result<std::uint64_t> purge();
     Result<Message> peek() const;
     Result<QueueStatus> status() const;
+    Result<void> flush(Duration timeout);
     void close();
     Future<Delivery> poll_async(Duration timeout, const std::stop_token& stop);
     // Until there is a message (`end` poll) or room (offer), which is left there; the number is 0.
@@ -81,17 +83,17 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     Future<std::uint64_t> offer_durable_async(Message message,
                                               Duration timeout,
                                               const std::stop_token& stop);
-    // For durable_sender.hpp. Room, memory, and the message in it; no bytes: it is to be offered by itself. Whether it
-    // counts as one that is on its way. Errors: queue_full, out_of_memory (nothing happened), as offer.
-    [[nodiscard]] Result<bool> begin_durable(const Message& message, store::Pending& out);
+    // For durable_sender.hpp. Room, memory, and the message in it. queue_full, out_of_memory: nothing happened; others
+    // as offer.
+    [[nodiscard]] Status begin_durable(const Message& message, DurableWay& out, Error* why);
     // Of one that is in the log; its number. queue_full: nothing happened.
-    [[nodiscard]] Result<std::uint64_t> deliver_durable(store::Pending& message);
-    // Out of the log again, as if it had not been there; nothing happens while nobody can note that it ended.
-    void take_back_durable(store::Pending& message);
+    [[nodiscard]] Result<std::uint64_t> deliver_durable(DurableWay& way);
+    // Out of the log again, as if it had not been there.
+    void take_back_durable(DurableWay& way) noexcept;
     // For how many messages; of a queue that ended: for any number, which hear it.
     [[nodiscard]] std::uint64_t room() const noexcept;
     // Its way is over.
-    void end_durable(const store::Pending& message, bool sent, bool counted);
+    void end_durable(DurableWay& way, bool sent);
     Result<int> fd();
     // The same for a message that nobody will read any more, whatever it takes: where the lane stays
     // full for 100 ms, or this thread gets no record, it is lost, and counted as abandoned.
@@ -161,7 +163,14 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
                                       std::uint32_t chunk,
                                       const WaitOptions& options,
                                       std::uint64_t* position);
-    // ---- of durable messages (queue_durable.cpp) ----
+    [[nodiscard]] Requester requester() const;
+    // ---- of durable messages (queue_durable.cpp, queue_durable_async.cpp) ----
+    [[nodiscard]] Result<void> begin_request(const Message& message, DurableWay& out);
+    [[nodiscard]] Status encode_durable(shm::ThreadContext& context,
+                                        const Message& message,
+                                        DurableWay& out,
+                                        Error* why);
+    [[nodiscard]] shm::Word* note_of(const DurableWay& way) noexcept;
     struct Encoded {
         std::uint32_t chunk;
         std::size_t bytes;
@@ -176,6 +185,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
                                      store::Pending& message,
                                      Duration timeout,
                                      const std::stop_token& stop);
+    void log_outcome(const store::Pending& message, std::uint64_t begun_ns) noexcept;
+    void withdraw_logged(shm::Word* note, const store::Pending& message) noexcept;
     void settle(shm::ThreadContext& context, const store::Pending& message, bool sent);
     [[nodiscard]] std::optional<std::chrono::milliseconds> delay_in(std::uint32_t chunk) const;
     [[nodiscard]] Result<std::uint64_t> offer_durable(shm::ThreadContext& context,

@@ -1,11 +1,10 @@
 // Offers that are confirmed when they are in the log.
 
 #include "shm/base/clock.hpp"
-#include "src/broker/durable_sender.hpp"
-#include "src/broker/parker.hpp"
 #include "src/broker/queue_core.hpp"
 #include "src/client/domain_core.hpp"
 #include "src/client/domain_log.hpp"
+#include "src/store/request_entry.hpp"
 #include "src/store/shared_log.hpp"
 #include "src/wire/message_check.hpp"
 
@@ -15,6 +14,10 @@ namespace telpher::detail {
 namespace {
 
 constexpr std::size_t kSliceMost = 256;  // messages of one commit
+// An outcome is late behind a second, or behind that share of the time for which it is remembered.
+constexpr std::uint64_t kLateNs = 1'000'000'000;
+constexpr std::uint64_t kLateShare = 8;
+constexpr std::chrono::milliseconds kLatePatience{20};
 
 }  // namespace
 
@@ -43,17 +46,17 @@ Status QueueCore::wait_for_room(shm::ThreadContext& context,
     const auto writable = [this, chunk] {
         return ring_.writable() && (budget_ == 0 || chunk == shm::kNoChunk || within_budget(chunk));
     };
-    if (writable()) [[likely]] {
-        return Status::ok;
+    Status status = writable()                     ? Status::ok
+                    : options.timeout.count() == 0 ? Status::queue_full
+                                                   : Status::none;
+    if (status == Status::none) {
+        Waiter waiter(attachment_, context, ring_.control().space, options);
+        const auto maybe = [&writable](std::uint32_t /*look*/) { return writable(); };
+        status = waiter.wait(maybe, writable);
+        waiter.leave(writable);
     }
-    if (options.timeout.count() == 0) {
-        return Status::queue_full;
-    }
-    Waiter waiter(attachment_, context, ring_.control().space, options);
-    const auto maybe = [&writable](std::uint32_t /*look*/) { return writable(); };
-    const Status status = waiter.wait(maybe, writable);
-    waiter.leave(writable);
-    return status;
+    // A queue that ended has room, where the next one hears of the end.
+    return status == Status::ok && ring_.closed() ? Status::queue_not_found : status;
 }
 
 // Of a message that is in the log: into its queue. Killed before it is there: it is in the log, was not confirmed, and
@@ -65,6 +68,9 @@ Status QueueCore::send_logged(shm::ThreadContext& context,
     const auto delay = delay_in(message.chunk);
     std::uint64_t position = 0;
     context.logged = message.lsn;
+    if (message.request != 0) {
+        memory_.store().set_logged(context.note, message.lsn);
+    }
     Status status = Status::ok;
     if (delay) {
         status = offer_later(context, message.chunk, *delay).status();
@@ -76,16 +82,46 @@ Status QueueCore::send_logged(shm::ThreadContext& context,
     return status;
 }
 
+// Of one that is in the log, and will not come to its queue. Without room for the note it comes when the domain is built
+// again. Killed in it: our reaper notes it.
+void QueueCore::withdraw_logged(shm::Word* note, const store::Pending& message) noexcept {
+    if (message.request != 0) {
+        memory_.store().set_logged(note, 0);
+    }
+    shm::LogTable& table = attachment_.log();
+    table.give_up(message.submission);
+    if (!table.note_withdrawn(message.lsn)) {
+        relieve_log(attachment_, true);
+        static_cast<void>(table.note_withdrawn(message.lsn));
+    }
+    table.finish(message.submission);
+}
+
+// A request's time counts from its outcome. Where that is late, behind a slow disk or a wait for room, the log hears of
+// it again; killed before, or where that fails, it is remembered for less time.
+void QueueCore::log_outcome(const store::Pending& message, std::uint64_t begun_ns) noexcept {
+    const auto begun = memory_.store().begun(message.request);
+    const std::uint64_t late = begun ? std::max(kLateNs, begun->ttl_ns / kLateShare) : 0;
+    if (!begun || shm::monotonic_ns() < begun_ns + late) {
+        return;
+    }
+    try {
+        const store::RequestEntry entry = store::entry_of(*begun, found_.log_number(), message.lsn);
+        static_cast<void>(domain_->log_if_open()->append(entry.record(), kLatePatience, false));
+    } catch (const std::bad_alloc&) {
+        // As where it fails.
+    }
+}
+
 // Behind its way through the log: `sent`, it is the queue's. Otherwise its memory is free, and the log says so.
 void QueueCore::settle(shm::ThreadContext& context, const store::Pending& message, bool sent) {
-    if (!sent && message.lsn != 0) {
-        attachment_.log().note_ended(message.lsn);
-    }
     if (!sent && message.chunk != shm::kNoChunk) {
         attachment_.pool().release(message.chunk, attachment_.slot(), context.cursor);
     }
-    if (message.lsn != 0) {
-        domain_->log_if_open()->finish(message);
+    if (sent && message.lsn != 0) {
+        attachment_.log().finish(message.submission);
+    } else if (message.lsn != 0) {
+        withdraw_logged(context.note, message);
     }
 }
 
@@ -123,6 +159,9 @@ Result<std::uint64_t> QueueCore::offer_durable(shm::ThreadContext& context,
         return explain(status, timeout);
     }
     store::Pending one = pending(message.chunk, message.bytes);
+    if (context.note != nullptr && memory_.logged()) {
+        one.request = memory_.store().name_of(context.note);
+    }
     (*log)->commit({&one, 1}, {left(), &stop});
     if (one.status != Status::ok) {
         drop();
@@ -134,95 +173,8 @@ Result<std::uint64_t> QueueCore::offer_durable(shm::ThreadContext& context,
     if (status != Status::ok) {
         return explain(status, timeout);
     }
+    log_outcome(one, begun);
     return one.lsn;
-}
-
-// ---- asynchronous offers -----------------------------------------------------------------------
-
-Future<std::uint64_t> QueueCore::offer_durable_async(Message message,
-                                                     Duration timeout,
-                                                     const std::stop_token& stop) {
-    if (auto fits = check_durable(); !fits) {
-        return ready_future(Result<std::uint64_t>(fits.error()));
-    }
-    if (wire::encoded_bytes(message) > source_.bytes_max()) {
-        return ready_future(offer(message, {}, {}));  // it hears why at once
-    }
-    auto sender = domain_->durable_sender();
-    auto parker = sender ? domain_->parker() : Result<Parker*>(sender.error());
-    if (!parker) {
-        return ready_future(Result<std::uint64_t>(parker.error()));
-    }
-    const bool first = offers_pending_.load(std::memory_order_relaxed) == 0;  // relaxed: as there
-    auto* offer = new DurableOffer(shared_from_this(), **parker, **sender);
-    offer->message = std::move(message);
-    offer->origin = t_origin;
-    offer->waits = timeout.count() != 0;
-    offer->deadline_ns = deadline_after(timeout);
-    if (!offer->waits || first) {
-        // Ours, as the parker's otherwise: nobody cancels it before there is a Future, or a stop token is asked.
-        if (stop.stop_requested() || !offer->claim()) {
-            offer->drop();
-            offer->abandon();
-            return ready_future(Result<std::uint64_t>(Status::cancelled));
-        }
-        const Status status = offer->run();
-        if (status == Status::ok) {
-            offer->hand_over();
-            return FutureAccess::make<std::uint64_t>(offer);
-        }
-        const bool again = status == Status::queue_full || status == Status::out_of_memory;
-        if (!again || !offer->waits) {
-            if (again) {
-                offer->fail(status);
-            }
-            static_cast<void>(offer->finish());
-            offer->drop();
-            return FutureAccess::make<std::uint64_t>(offer);
-        }
-        static_cast<void>(offer->unclaim());
-    }
-    offer->submit(timeout, stop);
-    if (refuse({}) != Status::ok) {
-        (*parker)->look_at_all();  // closed meanwhile: its sweep may have been before
-    }
-    return FutureAccess::make<std::uint64_t>(offer);
-}
-
-Result<bool> QueueCore::begin_durable(const Message& message, store::Pending& out) {
-    if (const Status status = refuse({}); status != Status::ok) {
-        return explain(status, {});
-    }
-    auto context = attachment_.context();
-    if (!context) {
-        return context.error();
-    }
-    const auto delay = message.delay();
-    if (delay && !leased_) {
-        return wire::delay_refused("a message in queue '" + name_ + "'");
-    }
-    out = {};
-    if (budget_ != 0 || memory_.on()) {
-        return false;  // confirmed by itself, with all that such an offer does
-    }
-    // What is on its way counts as if it were there; read first, so that what arrives meanwhile counts twice.
-    // relaxed: others take room in any case
-    const std::uint32_t on_way = on_way_.load(std::memory_order_relaxed);
-    if (!delay && (room() <= on_way || ring_.closed())) {
-        return ring_.closed() ? Status::queue_not_found : Status::queue_full;
-    }
-    const std::size_t bytes = wire::encoded_bytes(message);
-    Duration patience{};
-    auto chunk = source_.allocate(**context, bytes, patience, {});
-    if (!chunk) {
-        return chunk.error();
-    }
-    wire::encode(message, stamp(**context), message_in(*chunk).first(bytes));
-    out = pending(*chunk, bytes);
-    if (!delay) {
-        on_way_.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
-    }
-    return !delay.has_value();
 }
 
 std::uint64_t QueueCore::room() const noexcept {
@@ -231,32 +183,17 @@ std::uint64_t QueueCore::room() const noexcept {
                           : ring_.capacity() - std::min<std::uint64_t>(depth, ring_.capacity());
 }
 
-Result<std::uint64_t> QueueCore::deliver_durable(store::Pending& message) {
-    auto context = attachment_.context();
-    if (!context) {
-        return context.error();
+Result<void> QueueCore::flush(Duration timeout) {
+    if (found_.kind() != shm::Kind::durable) {
+        return Error{Status::bad_request,
+                     0,
+                     "queue '" + name_ + "' is not durable: nothing of it is on a disk"};
     }
-    const Status status = send_logged(**context, message, {}, {});
-    return status == Status::ok ? Result<std::uint64_t>(message.lsn) : explain(status, {});
-}
-
-// Killed behind the note: it is not in the log any more, and its chunk is ours.
-void QueueCore::take_back_durable(store::Pending& message) {
-    if (!attachment_.log().note_ended(message.lsn)) {
-        relieve_log(attachment_, false);
-        return;
+    if (const Status status = refuse(timeout); status != Status::ok) {
+        return explain(status, timeout);
     }
-    domain_->log_if_open()->finish(message);
-    message = pending(message.chunk, message.bytes);
-}
-
-void QueueCore::end_durable(const store::Pending& message, bool sent, bool counted) {
-    if (counted) {
-        on_way_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
-    }
-    if (auto context = attachment_.context(); context && message.bytes != 0) {
-        settle(**context, message, sent);
-    }
+    auto log = domain_->log();
+    return log ? (*log)->sync({timeout, nullptr}) : Result<void>(log.error());
 }
 
 // Several messages with one sync.
@@ -295,7 +232,7 @@ Result<std::size_t> QueueCore::offer_n_durable(std::span<const Message> messages
             if (whole && status == Status::ok) {
                 ++accepted;
             } else if (whole && status == Status::queue_full && timeout.count() != 0) {
-                whole = false;  // others took its room: it waits without a place in the log's table
+                whole = false;  // others took its room: it waits for it without a submission
             } else if (whole) {
                 trouble =
                     status == Status::storage_failed ? (*log)->failure() : explain(status, timeout);
@@ -317,10 +254,8 @@ Result<void> QueueCore::fill_slice(shm::ThreadContext& context,
         status != Status::ok) {
         return explain(status, options.timeout);
     }
-    const std::uint64_t depth = ring_.committed() - std::min(ring_.claimed(), ring_.committed());
-    const std::uint64_t free = ring_.capacity() > depth ? ring_.capacity() - depth : 1;
-    const std::size_t most =
-        std::min<std::size_t>({messages.size(), kSliceMost, static_cast<std::size_t>(free)});
+    const auto free = static_cast<std::size_t>(std::max<std::uint64_t>(1, room()));
+    const std::size_t most = std::min({messages.size(), kSliceMost, free});
     slice.reserve(most);
     for (const Message& message : messages.first(most)) {
         if (auto sound = message.check(); !sound) {

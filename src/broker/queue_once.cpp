@@ -1,6 +1,7 @@
 // Offers to a queue that remembers its messages.
 
 #include "shm/base/clock.hpp"
+#include "src/broker/note_scope.hpp"
 #include "src/broker/queue_core.hpp"
 #include "src/broker/request_origin.hpp"
 
@@ -13,21 +14,13 @@ namespace {
 // Between two looks whether another has offered a message of the same request id.
 constexpr auto kAnotherPause = std::chrono::microseconds(500);
 
-// What the thread commits meanwhile is noted.
-class NoteScope {
-  public:
-    NoteScope(shm::ThreadContext& context, shm::Word* note) : context_(context) {
-        context_.note = note;
-    }
-    NoteScope(const NoteScope&) = delete;
-    NoteScope& operator=(const NoteScope&) = delete;
-    ~NoteScope() { context_.note = nullptr; }
-
-  private:
-    shm::ThreadContext& context_;
-};
-
 }  // namespace
+
+Requester QueueCore::requester() const {
+    return {attachment_.identity(),
+            t_origin.principal != 0 ? t_origin.principal : user_,
+            t_origin.client};
+}
 
 // Killed with the record RUNNING: the reaper tells from the chunk whether the message was committed.
 Result<std::uint64_t> QueueCore::offer_once(const MessageView& message,
@@ -42,9 +35,7 @@ Result<std::uint64_t> QueueCore::offer_once(const MessageView& message,
     if (!context) {
         return context.error();
     }
-    const Requester requester{attachment_.identity(),
-                              t_origin.principal != 0 ? t_origin.principal : user_,
-                              t_origin.client};
+    const Requester requester = this->requester();
     shm::IdempotencyStore& store = memory_.store();
     const std::uint64_t now = timeout.count() != 0 ? shm::monotonic_ns() : 0;
     const auto wait = static_cast<std::uint64_t>(timeout.count());

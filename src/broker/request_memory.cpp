@@ -28,10 +28,21 @@ std::uint64_t seed_of(const shm::Uuid& uuid) {
     return seed;
 }
 
-// Of a function its name, so that what is remembered outlives its servers; of a queue also its life.
+// Set before the queues are there.
+shm::Uuid uuid_of_log(shm::Attachment& attachment) {
+    shm::Uuid uuid{};
+    std::copy_n(attachment.log().control().log, uuid.size(), uuid.begin());
+    return uuid;
+}
+
+// Of a function its name, so that what is remembered outlives its servers; of a queue also its life, which is a number
+// of the log's if it is durable.
 std::uint64_t destination_of(const shm::Found& found, std::uint64_t seed) {
     const bool function = found.family() == shm::Family::function;
-    const std::uint64_t life = function ? 0 : found.generation << 16U ^ found.entry;
+    const std::uint64_t life = function ? 0
+                               : found.kind() == shm::Kind::durable
+                                   ? found.log_number()
+                                   : found.generation << 16U ^ found.entry;
     return XXH3_64bits_withSeed(
         found.info.name,
         std::min<std::size_t>(found.info.name_bytes, sizeof found.info.name),
@@ -79,7 +90,9 @@ RequestMemory::RequestMemory(shm::Attachment& attachment, const shm::Found& foun
       info_(found.info),
       entry_(found.entry),
       offers_(found.family() == shm::Family::queue),
-      seed_(seed_of(attachment.segment().uuid())),
+      logged_(found.kind() == shm::Kind::durable && attachment.log().on() &&
+              static_cast<IdempotencyScope>(info_.idempotency_scope) != IdempotencyScope::client),
+      seed_(logged_ ? seed_of(uuid_of_log(attachment)) : seed_of(attachment.segment().uuid())),
       destination_(info_.idempotency != 0 ? destination_of(found, seed_) : 0) {}
 
 shm::Hash128 RequestMemory::key_of(std::string_view id, const Requester& requester) const noexcept {
@@ -176,6 +189,26 @@ RequestMemory::Answer RequestMemory::begin(const MessageView& request,
     return answer;
 }
 
+// Killed in it: the domain is not built yet, and its builder's death ends it.
+bool RequestMemory::restore(const shm::Hash128& key,
+                            const shm::Hash128& print,
+                            std::uint64_t lsn,
+                            std::uint64_t ttl_ns) {
+    const Answer answer = store().begin(
+        {.key = key, .print = print, .destination = destination_, .ttl_ns = ttl_ns, .offer = true},
+        shm::monotonic_coarse_ns());
+    if (answer.found != Found::begun) {
+        return false;
+    }
+    store().complete(answer, shm::kOfferOutcome | lsn, shm::kNoChunk);
+    return true;
+}
+
+std::uint64_t RequestMemory::entries_max() noexcept {
+    return info_.idempotency_entries_max != 0 ? info_.idempotency_entries_max
+                                              : store().count() / kShareOfTable;
+}
+
 bool RequestMemory::room(std::uint64_t now_ns) {
     // relaxed: two threads that count at once do no harm
     return credit_.fetch_sub(1, std::memory_order_relaxed) > 0 || count_room(now_ns);
@@ -214,8 +247,7 @@ bool RequestMemory::count_room(std::uint64_t now_ns) {
     if (!evicts && now_ns < full_until_ns_) {
         return false;
     }
-    const std::uint64_t most = info_.idempotency_entries_max != 0 ? info_.idempotency_entries_max
-                                                                  : store().count() / kShareOfTable;
+    const std::uint64_t most = entries_max();
     const std::uint64_t most_bytes =
         info_.idempotency_bytes_max != 0 ? info_.idempotency_bytes_max : ~0ULL >> 8U;
     shm::IdempotencyStore::Usage used{count_marked(store(), destination_), 0};

@@ -1,8 +1,10 @@
 #pragma once
 // What one destination remembers of its requests: the idempotency store with that destination's options.
 //
-//   Hashes     XXH3 of 128 bits, seeded by the domain's uuid: what tells requests apart within one domain,
-//              never across, and no proof of anything: whoever may write to the segment may do worse.
+//   Hashes     XXH3 of 128 bits, seeded by the domain's uuid, or its log's: what tells requests apart within one
+//              domain, never across, and no proof of anything: whoever may write to the segment may do worse.
+//   Log        a durable queue's keys are the same when the domain is built again from its log, which has them beside
+//              the messages; not those of scope client, whose clients end with the domain.
 //   Limits     entries_max and bytes_max have no counter in shared memory, which a kill would leave wrong:
 //              each process counts the table's words, again after a share of the room that it found.
 //   Threads    any number at once.
@@ -47,6 +49,16 @@ class RequestMemory {
         return (info_.idempotency_flags & shm::kIdempotencyReruns) != 0;
     }
 
+    // Whether what it remembers of durable messages goes to the log.
+    [[nodiscard]] bool logged() const noexcept { return logged_; }
+    // What the log says of a request that is still remembered for so long. False: there is no room.
+    bool restore(const shm::Hash128& key,
+                 const shm::Hash128& print,
+                 std::uint64_t lsn,
+                 std::uint64_t ttl_ns);
+    // Outcomes that may be remembered at once.
+    [[nodiscard]] std::uint64_t entries_max() noexcept;
+
     // `id`: the request's, or one of more than 255 bytes that a fingerprint made. As IdempotencyStore::begin, counted. `full` by the destination's limits, too.
     [[nodiscard]] Answer begin(const MessageView& request,
                                std::string_view id,
@@ -73,6 +85,7 @@ class RequestMemory {
     const shm::EntryInfo info_;
     const std::uint32_t entry_;
     const bool offers_;
+    const bool logged_;
     const std::uint64_t seed_;
     const std::uint64_t destination_;
     std::atomic<std::int64_t> credit_{0};  // requests until the next count

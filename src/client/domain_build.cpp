@@ -5,6 +5,7 @@
 #include "src/broker/chunk_source.hpp"
 #include "src/client/domain_core.hpp"
 #include "src/client/domain_log.hpp"
+#include "src/client/logged_requests.hpp"
 #include "src/client/queue_definition.hpp"
 #include "src/store/log.hpp"
 #include "src/store/log_segments.hpp"
@@ -15,6 +16,8 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <set>
+#include <vector>
 
 namespace telpher::detail {
 namespace {
@@ -48,8 +51,10 @@ class Builder {
     void forget(std::uint32_t destination);
     void release(const Message& message);
     Result<void> open(const std::string& path);
+    [[nodiscard]] std::vector<std::uint32_t> numbers_in_order() const;
     Result<void> make_queues();
     Result<void> make_queue(std::uint32_t number, const QueueDefinition& definition);
+    void prepare(Lsn lsn, const Message& message, std::uint32_t most);
     void enqueue(Lsn lsn, Message& message);
     Result<void> note_all();
 
@@ -60,6 +65,8 @@ class Builder {
     std::map<std::uint32_t, QueueDefinition> definitions_;
     std::map<Lsn, Message> messages_;
     std::map<std::uint32_t, shm::Found> queues_;  // by their number in the log
+    LoggedRequests requests_;
+    std::set<std::uint32_t> used_;  // queues that ever had a message, or a request
     std::uint32_t highest_ = 0;
 };
 
@@ -83,7 +90,11 @@ Result<void> Builder::apply(const Record& record) {
             forget(number);
             return {};
         case RecordKind::message:
+            used_.insert(number);
             return add(record);
+        case RecordKind::entry:
+            used_.insert(number);
+            return {};
         case RecordKind::state:
             if (const auto found = messages_.find(record.header.origin);
                 found != messages_.end() && record.payload.size() == sizeof(store::MessageState)) {
@@ -93,6 +104,7 @@ Result<void> Builder::apply(const Record& record) {
             }
             return {};
         case RecordKind::done:
+        case RecordKind::withdrawn:
             return end(record);
         default:
             return {};
@@ -100,8 +112,10 @@ Result<void> Builder::apply(const Record& record) {
 }
 
 Result<void> Builder::add(const Record& record) {
-    const auto [place, fresh] = messages_.try_emplace(record.header.origin);
-    if (!fresh) {
+    // Most come in order: no search.
+    const std::size_t before = messages_.size();
+    const auto place = messages_.try_emplace(messages_.end(), record.header.origin);
+    if (messages_.size() == before) {
         return {};  // the same one, where it lies now
     }
     Duration no_time{};
@@ -160,10 +174,9 @@ Result<void> Builder::open(const std::string& path) {
     }
     shm::LogControl& control = attachment_.log().control();
     store::LogReport report;
-    Lsn behind = 1;
     store::ReadOptions reading;
-    reading.visit = [&](const Record& record, const store::Place& /*place*/) {
-        behind = record.header.lsn + 1;
+    reading.visit = [&](const Record& record, const store::Place& place) {
+        requests_.take(record, place);
         return apply(record);
     };
     auto log = store::Log::open(**folder,
@@ -213,11 +226,25 @@ Result<void> Builder::make_queue(std::uint32_t number, const QueueDefinition& de
     return {};
 }
 
-// Queues that others send their dead letters to come first. One of two with the same name was removed: its removal, or
-// the other's making, had not been noted.
+// Of two with the same name one was removed: its removal, or the other's making, had not been noted. The one that was
+// used is the one that was there, the last of several.
+std::vector<std::uint32_t> Builder::numbers_in_order() const {
+    std::vector<std::uint32_t> numbers;
+    std::vector<std::uint32_t> unused;
+    for (const auto& [number, definition] : definitions_) {
+        (used_.contains(number) ? numbers : unused).push_back(number);
+    }
+    std::reverse(numbers.begin(), numbers.end());
+    numbers.insert(numbers.end(), unused.begin(), unused.end());
+    return numbers;
+}
+
+// Queues that others send their dead letters to come first.
 Result<void> Builder::make_queues() {
+    const std::vector<std::uint32_t> numbers = numbers_in_order();
     for (const bool with_letters : {false, true}) {
-        for (const auto& [number, definition] : definitions_) {
+        for (const std::uint32_t number : numbers) {
+            const QueueDefinition& definition = definitions_.at(number);
             if (definition.dead_letter.empty() != with_letters) {
                 if (auto made = make_queue(number, definition); !made) {
                     return made;
@@ -226,6 +253,27 @@ Result<void> Builder::make_queues() {
         }
     }
     return {};
+}
+
+// Before each attempt to bring it where it waits. `most`: deliveries there; 0: any number.
+void Builder::prepare(Lsn lsn, const Message& message, std::uint32_t most) {
+    const shm::Leases leases = attachment_.leases();
+    leases.open(message.chunk);
+    leases.set_logged(message.chunk, lsn);
+    if (!message.state) {
+        return;
+    }
+    // It is handed out at least once more: nobody had it when the domain ended, or nobody has answered.
+    leases.set_deliveries(message.chunk, std::min(message.state->deliveries, most - 1));
+    if (message.state->reason != 0) {
+        const auto from = queues_.find(message.state->origin_destination);
+        const std::uint32_t entry =
+            from != queues_.end() ? from->second.entry : shm::kDeadEntryUnknown;
+        // relaxed: the chunk is ours, and published by its commit
+        leases.block(message.chunk)
+            .dead.store(shm::make_dead(message.state->dead_wall_ms, entry, message.state->reason),
+                        std::memory_order_relaxed);  // relaxed: as above
+    }
 }
 
 // Into the queue's ring; what has no room there, because it was lent or delayed when the domain ended, through its
@@ -244,17 +292,7 @@ void Builder::enqueue(Lsn lsn, Message& message) {
     }
     const shm::Found& found = queue->second;
     message.moved = found.log_number() != message.destination;
-    const shm::Leases leases = attachment_.leases();
-    leases.open(message.chunk);
-    leases.set_logged(message.chunk, lsn);
-    if (message.state && message.state->reason != 0) {
-        const auto from = queues_.find(message.state->origin_destination);
-        const std::uint32_t entry = from != queues_.end() ? from->second.entry : found.entry;
-        // relaxed: the chunk is ours, and published by its commit
-        leases.block(message.chunk)
-            .dead.store(shm::make_dead(message.state->dead_wall_ms, entry, message.state->reason),
-                        std::memory_order_relaxed);  // relaxed: as above
-    }
+    prepare(lsn, message, found.info.deliveries_max);
     const std::uint64_t now = shm::monotonic_ns() / 1000;
     std::uint64_t due = 1;
     if (const auto delay = view->delay()) {
@@ -272,9 +310,8 @@ void Builder::enqueue(Lsn lsn, Message& message) {
             ? Status::queue_full
             : ring->commit(message.chunk, attachment_.slot(), *context_->record, &position);
     if (status != Status::ok) {
-        leases.open(message.chunk);
-        leases.set_logged(message.chunk, lsn);
-        leases.park_offer(message.chunk, found.dest(), due);
+        prepare(lsn, message, found.info.deliveries_max);
+        attachment_.leases().park_offer(message.chunk, found.dest(), due);
         shm::LeaseKeeper::look_by(attachment_.directory().entry(found.entry), due);
     }
 }
@@ -334,9 +371,18 @@ Result<void> Builder::build() {
     if (auto made = make_queues(); !made) {
         return made;
     }
+    const auto waits = [this](Lsn lsn) { return messages_.contains(lsn); };
+    for (const Lsn lsn : requests_.brought_again(waits)) {
+        if (const auto found = messages_.find(lsn); found != messages_.end()) {
+            release(found->second);
+            messages_.erase(found);
+            attachment_.log().note_withdrawn(lsn);
+        }
+    }
     for (auto& [lsn, message] : messages_) {
         enqueue(lsn, message);
     }
+    requests_.restore(attachment_, queues_);
     if (auto noted = note_all(); !noted) {
         return noted;
     }

@@ -214,6 +214,19 @@ void Queue::close() {
     }
 }
 
+Result<void> Queue::flush(Duration timeout) {
+    if (timeout.count() <= 0) {
+        return Error{
+            Status::bad_request,
+            0,
+            "timeout is " + std::to_string(timeout.count()) + " ns, allowed is more than 0"};
+    }
+    if (core_ == nullptr) {
+        return remote_ != nullptr ? remote_->flush(timeout) : Result<void>(Status::closed);
+    }
+    return core_->flush(timeout);
+}
+
 Result<QueueStatus> Queue::status() const {
     if (core_ == nullptr) {
         return remote_ != nullptr ? remote_->status() : Result<QueueStatus>(Status::closed);

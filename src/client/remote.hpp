@@ -117,6 +117,7 @@ class RemoteQueue {
     // only look.
     virtual Future<std::uint64_t> ready_async(bool room, Duration timeout) = 0;
     virtual Result<std::uint64_t> purge() = 0;
+    virtual Result<void> flush(Duration timeout) = 0;
     virtual Result<Message> peek() = 0;
     virtual Result<QueueStatus> status() = 0;
     virtual void close() noexcept = 0;

@@ -26,6 +26,7 @@ class RemoteAdmin {
     virtual Result<void> remove_topic(std::string_view name) = 0;
     virtual Result<std::vector<QueueStatus>> queues() = 0;
     virtual Result<std::vector<TopicStatus>> topics() = 0;
+    virtual Result<void> flush(std::string_view queue, Duration timeout) = 0;
     virtual Result<QueueStatus> queue_status(std::string_view name) = 0;
     virtual Result<TopicStatus> topic_status(std::string_view name) = 0;
     virtual Result<FunctionStatus> function_status(std::string_view name) = 0;

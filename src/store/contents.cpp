@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <utility>
 
 namespace telpher::store {
 namespace {
@@ -46,6 +47,9 @@ std::uint64_t Contents::live_bytes(std::uint64_t segment) const {
 }
 
 Result<void> Contents::apply(const Record& record, const Place& place) {
+    if (auto entry = held_.pass(record, place)) {
+        set_entry(std::move(*entry));
+    }
     switch (record.kind()) {
         case RecordKind::destination:
             define(record, place);
@@ -60,9 +64,12 @@ Result<void> Contents::apply(const Record& record, const Place& place) {
             set_state(record, place);
             return {};
         case RecordKind::done:
+        case RecordKind::withdrawn:
             return end(record);
         case RecordKind::entry:
-            return set_entry(record, place);
+            return record.payload.size() < sizeof(EntryKey)
+                       ? senseless(record, "its entry has no key")
+                       : Result<void>();
         case RecordKind::closed:
             return {};
     }
@@ -84,10 +91,10 @@ void Contents::remove(std::uint32_t destination) {
     for (auto message = messages_.begin(); message != messages_.end();) {
         message = message->second.destination == destination ? erase(message) : std::next(message);
     }
-    auto entry = entries_.lower_bound({destination, EntryKey{}});
-    while (entry != entries_.end() && entry->first.first == destination) {
-        discount(entry->second.place, entry_bytes(entry->second));
-        entry = entries_.erase(entry);
+    for (auto entry = entries_.lower_bound({destination, EntryKey{}});
+         entry != entries_.end() && entry->first.first == destination;
+         entry = entries_.lower_bound({destination, EntryKey{}})) {
+        erase(EntryId(entry->first));
     }
 }
 
@@ -132,27 +139,43 @@ Result<void> Contents::end(const Record& record) {
         while (message != messages_.end() && message->first <= range.last) {
             message = erase(message);
         }
+        auto entry = entry_of_.lower_bound(range.first);
+        while (record.kind() == RecordKind::withdrawn && entry != entry_of_.end() &&
+               entry->first <= range.last) {
+            erase(EntryId(std::exchange(entry, std::next(entry))->second));
+        }
     }
     return {};
 }
 
-Result<void> Contents::set_entry(const Record& record, const Place& place) {
-    EntryKey key;
-    if (record.payload.size() < key.size()) {
-        return senseless(record, "its entry has no key");
+void Contents::erase(const EntryId& id) {
+    const auto entry = entries_.find(id);
+    if (entry == entries_.end()) {
+        return;
     }
-    std::copy_n(record.payload.begin(), key.size(), key.begin());
-    const EntryId id{record.header.destination, key};
-    const Bytes value = record.payload.subspan(key.size());
+    discount(entry->second.place, entry_bytes(entry->second));
+    entry_of_.erase(entry->second.origin);
+    entries_.erase(entry);
+}
+
+// The newest counts; of those about messages the one about the newest: an older one may have moved behind it.
+void Contents::set_entry(EntryCopy copy) {
+    const EntryId id{copy.destination, copy.key};
     Entry& entry = entries_[id];
-    discount(entry.place, entry_bytes(entry));
-    if (value.empty()) {
-        entries_.erase(id);
-        return {};
+    if (copy.origin != 0 && copy.origin < entry.origin) {
+        return;
     }
-    entry = {copy_of(value), place};
-    count(place, entry_bytes(entry));
-    return {};
+    discount(entry.place, entry_bytes(entry));
+    entry_of_.erase(entry.origin);
+    if (copy.value.empty()) {
+        entries_.erase(id);
+        return;
+    }
+    if (copy.origin != 0) {
+        entry_of_.insert_or_assign(copy.origin, id);
+    }
+    entry = {std::move(copy.value), copy.place, copy.origin};
+    count(entry.place, entry_bytes(entry));
 }
 
 }  // namespace telpher::store

@@ -7,9 +7,9 @@
 //   Threads  one at a time.
 //   Cost     apply: a search in an ordered map; a `removed`, and relocate(): all messages.
 
+#include "src/store/held_entry.hpp"
 #include "src/store/log_reader.hpp"
 
-#include <array>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -18,9 +18,6 @@
 #include <vector>
 
 namespace telpher::store {
-
-// What a destination keeps a value by.
-using EntryKey = std::array<std::byte, 16>;
 
 class Contents {
   public:
@@ -40,6 +37,7 @@ class Contents {
     struct Entry {
         Data value;
         Place place;
+        Lsn origin = 0;  // of the message that it is about; 0: of none
     };
     using EntryId = std::pair<std::uint32_t, EntryKey>;
 
@@ -83,12 +81,15 @@ class Contents {
     void add_message(const Record& record, const Place& place);
     void set_state(const Record& record, const Place& place);
     Result<void> end(const Record& record);
-    Result<void> set_entry(const Record& record, const Place& place);
+    void set_entry(EntryCopy entry);
+    void erase(const EntryId& id);
     std::map<Lsn, LiveMessage>::iterator erase(std::map<Lsn, LiveMessage>::iterator message);
 
     std::map<std::uint32_t, Destination> destinations_;
     std::map<Lsn, LiveMessage> messages_;
     std::map<EntryId, Entry> entries_;
+    std::map<Lsn, EntryId> entry_of_;  // by the message that it is about
+    HeldEntry held_;
     std::map<std::uint64_t, std::uint64_t> live_of_segment_;
     std::uint64_t live_bytes_ = 0;
 };

@@ -36,7 +36,10 @@ enum class RecordKind : std::uint8_t {
     entry =
         6,  // a value that a destination keeps by key; the newest one counts, an empty one removes it
     closed = 7,  // everything before it was on disk, and nothing comes after it in its segment
+    withdrawn =
+        8,  // ranges of messages that never came to their queue; what entries say of them is void
 };
+inline constexpr RecordKind kLastKind = RecordKind::withdrawn;
 
 // 56 bytes before each payload. What pads it up to the next record is 0.
 struct RecordHeader {
@@ -44,7 +47,7 @@ struct RecordHeader {
     std::uint64_t payload_sum;  // XXH3 of the payload, seeded by the log
     Lsn lsn;                    // one more than the record before
     Lsn confirmed;              // every record up to this one was on disk when this one was written
-    Lsn origin;                 // the first lsn of the message that this is about; 0 of other kinds
+    Lsn origin;                 // the first lsn of the message that this is about; 0: of none
     std::uint32_t payload_bytes;
     std::uint32_t destination;
     std::uint8_t kind;
@@ -79,7 +82,7 @@ static_assert(offsetof(SegmentHeader, name) == 88);
 static_assert(offsetof(SegmentHeader, sum) == kSegmentHeaderBytes - 8);
 static_assert(std::is_trivially_copyable_v<SegmentHeader>);
 
-// In the payload of `done`: messages by their origin, first to last.
+// In the payload of `done` and `withdrawn`: messages by their origin, first to last.
 struct DoneRange {
     Lsn first;
     Lsn last;
@@ -95,6 +98,14 @@ struct MessageState {
     std::array<std::uint8_t, 7> reserved;
 };
 static_assert(sizeof(MessageState) == 24 && std::is_trivially_copyable_v<MessageState>);
+
+// The value of an `entry` that a domain writes: a message with that request id was accepted.
+struct RememberedRequest {
+    std::array<std::uint64_t, 2> print;  // hash of what it says
+    std::uint64_t made_wall_ms;          // since 1970
+    std::uint64_t expires_wall_ms;
+};
+static_assert(sizeof(RememberedRequest) == 32 && std::is_trivially_copyable_v<RememberedRequest>);
 
 constexpr std::uint64_t aligned(std::uint64_t bytes) {
     return (bytes + kRecordAlign - 1) / kRecordAlign * kRecordAlign;

@@ -50,9 +50,10 @@ Result<void> begin_segment(Storage& storage,
 // have it or not: then nothing may go into an older segment any more.
 Result<void> name_segment(Storage& storage, const std::string& from, std::uint64_t number);
 
-// Room that is only reserved costs the disk's own books a change with each sync that first writes there; room that was
-// written, be it with zeros, does not. A segment begins with two such stretches, and whoever comes from one into the
-// next writes the one behind it: a matter of speed alone, so what fails in it is not told.
+// The first sync behind a write to a block that is only reserved waits for the file system's journal, since the block's
+// extent changes; one that was written before, be it with zeros, needs none. A segment begins with two stretches of
+// zeros, and whoever comes from one into the next writes the one behind it: a matter of speed alone, so what fails in
+// it is not told.
 inline constexpr std::uint64_t kZeroStretch = 1U << 20U;
 // After records were written from `begin` to `end` of a segment of that size.
 void zero_ahead(File& file,

@@ -55,7 +55,7 @@ void seal(RecordHeader& header, Seed seed) { header.header_sum = sum_of(header, 
 bool header_holds(const RecordHeader& header, Seed seed) {
     // The cheap part first: whoever looks for records in damaged bytes asks at every eighth of them.
     return header.kind >= static_cast<std::uint8_t>(RecordKind::destination) &&
-           header.kind <= static_cast<std::uint8_t>(RecordKind::closed) && header.flags == 0 &&
+           header.kind <= static_cast<std::uint8_t>(kLastKind) && header.flags == 0 &&
            header.reserved == 0 && header.reserved2 == 0 && header.confirmed < header.lsn &&
            header.header_sum == sum_of(header, seed);
 }

@@ -21,7 +21,8 @@ std::uint64_t payload_sum(Bytes payload, Seed seed);
 struct NewRecord {
     RecordKind kind = RecordKind::message;
     std::uint32_t destination = 0;
-    Lsn origin = 0;  // of a message: 0 for a new one, which gets its own lsn
+    Lsn origin =
+        0;  // of a message: 0 for a new one, which gets its own lsn; of an entry: 0 if it is about none
     Bytes payload{};
     bool again = false;  // it is in the log already, and moves to another segment
 };

@@ -6,6 +6,7 @@
 #include "src/store/store.hpp"
 
 #include <algorithm>
+#include <map>
 #include <new>
 #include <string>
 #include <utility>
@@ -84,25 +85,33 @@ class Salvage {
                 continue;
             }
             batch_bytes_ += payload->size();
-            if (auto done = copy_message(message, *payload); !done) {
+            if (auto done = copy_message(origin, message, *payload); !done) {
                 return done;
             }
         }
         for (const auto& [id, entry] : contents_.entries()) {
             ++result_.entries;
-            if (auto done = written(store_->set_entry(id.first, id.second, entry.value)); !done) {
+            // One whose message is done is about none that is known here.
+            const auto origin = origins_.find(entry.origin);
+            if (auto done =
+                    written(store_->set_entry(id.first,
+                                              id.second,
+                                              entry.value,
+                                              origin != origins_.end() ? origin->second : 0));
+                !done) {
                 return done;
             }
         }
         return store_->commit();
     }
 
-    Result<void> copy_message(const Contents::LiveMessage& message, Bytes payload) {
+    Result<void> copy_message(Lsn origin, const Contents::LiveMessage& message, Bytes payload) {
         auto put = store_->put(message.destination, payload);
         if (!put) {
             return put.error();
         }
         ++result_.messages;
+        origins_.emplace(origin, *put);
         return written(message.state_place.segment == 0
                            ? Result<void>()
                            : store_->set_state(*put, message.destination, message.state));
@@ -120,6 +129,7 @@ class Salvage {
     Storage& to_;
     Contents contents_;
     Salvaged result_;
+    std::map<Lsn, Lsn> origins_;  // of messages, in the new log
     Seed seed_ = 0;
     std::unique_ptr<Store> store_;
     std::uint64_t batch_bytes_ = 0;

@@ -23,7 +23,7 @@ std::size_t written_bytes(Bytes block) {
 }
 
 bool may_be_header(Bytes bytes) {
-    constexpr auto kMost = static_cast<std::byte>(RecordKind::closed);
+    constexpr auto kMost = static_cast<std::byte>(kLastKind);
     const std::byte kind = bytes[offsetof(RecordHeader, kind)];
     return kind != std::byte{0} && kind <= kMost;
 }

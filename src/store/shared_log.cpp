@@ -19,7 +19,8 @@ using shm::SubmissionState;
 
 // A leader that dies rings nobody: who waits looks that often.
 constexpr std::chrono::milliseconds kLookAgain{10};
-constexpr std::chrono::milliseconds kPlaceLook{1};
+// Nor does who gives a submission back, or could not write.
+constexpr std::chrono::milliseconds kLookSoon{1};
 constexpr std::uint64_t kStoppedNs = 1'000'000'000;  // of a leader that is stopped
 constexpr std::uint64_t kHangsNs = 30'000'000'000;   // of one that runs
 
@@ -76,7 +77,8 @@ bool SharedLog::put_up(Pending& message) {
                                             .offset = message.offset,
                                             .bytes = message.bytes,
                                             .destination = message.destination,
-                                            .sync = message.sync});
+                                            .sync = message.sync,
+                                            .request = message.request});
     }
     return message.status != Status::none || message.submission != shm::LogTable::kNone;
 }
@@ -119,7 +121,7 @@ void SharedLog::commit(std::span<Pending> messages, const Patience& patience) {
         bool some_over = false;
         for (Pending& message : messages) {
             std::uint64_t seen = 0;
-            if (!put_up(message)) {  // all places are taken; none behind it may come before it
+            if (!put_up(message)) {  // all submissions are taken; none behind it may come before it
                 over = false;
                 break;
             }
@@ -127,7 +129,7 @@ void SharedLog::commit(std::span<Pending> messages, const Patience& patience) {
             some_over = some_over || is_over;
             waits = waits || !is_over;
         }
-        // Those that are over keep their places until their caller has finished them: others may wait for just these.
+        // Those that are over keep their submissions until their caller has finished them: others may wait for just these.
         if (!waits && (over || some_over)) {
             return;
         }
@@ -157,7 +159,7 @@ void SharedLog::commit(std::span<Pending> messages, const Patience& patience) {
                 }
             }
             if (!waits) {
-                std::this_thread::sleep_for(kPlaceLook);  // for a place, which nobody tells of
+                std::this_thread::sleep_for(kLookSoon);
             }
             continue;
         }
@@ -175,10 +177,12 @@ void SharedLog::wait(std::uint32_t seen, std::chrono::nanoseconds left) {
     waiting.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a hint
 }
 
-Result<void> SharedLog::append(const NewRecord& record, std::chrono::nanoseconds timeout) {
+Result<void> SharedLog::append(const NewRecord& record,
+                               std::chrono::nanoseconds timeout,
+                               bool synced) {
     const std::uint64_t deadline =
         shm::monotonic_ns() + static_cast<std::uint64_t>(timeout.count());
-    Extra extra{&record, true};
+    Extra extra{&record, synced};
     while (!extra.written) {
         if (table_.state() == LogState::failed) {
             return failure();
@@ -197,6 +201,40 @@ Result<void> SharedLog::append(const NewRecord& record, std::chrono::nanoseconds
         }
     }
     return {};
+}
+
+Result<void> SharedLog::sync(const Patience& patience) {
+    const std::uint64_t begun = shm::monotonic_ns();
+    const auto timeout = static_cast<std::uint64_t>(patience.timeout.count());
+    const std::uint64_t asked = table_.ask_flush();
+    for (;;) {
+        // LG17: pairs with shm/log_table.cpp:LG12. Before the look at what is done.
+        const std::uint32_t commits = table_.control().commits.load(std::memory_order_acquire);
+        if (table_.flushed() >= asked) {
+            return {};
+        }
+        if (table_.state() == LogState::failed) {
+            return failure();
+        }
+        if (patience.stop != nullptr && patience.stop->stop_requested()) {
+            return Status::cancelled;
+        }
+        const std::uint64_t spent = shm::monotonic_ns() - begun;
+        if (spent > timeout) {
+            return Status::timed_out;
+        }
+        if (!lead(nullptr) && !overtake()) {
+            wait(commits, std::chrono::nanoseconds(timeout - spent + 1));
+            continue;
+        }
+        if (table_.flushed() < asked) {
+            // relaxed: set by us
+            if (table_.control().failure.load(std::memory_order_relaxed) != 0) {
+                return failure();  // no room for the notes
+            }
+            std::this_thread::sleep_for(kLookSoon);  // overtaken, or a file that cannot be opened
+        }
+    }
 }
 
 void SharedLog::flush(bool sync) {

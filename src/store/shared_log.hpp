@@ -44,6 +44,8 @@ struct Pending {
     std::uint32_t bytes = 0;
     std::uint32_t destination = 0;
     bool sync = true;
+    std::uint64_t request =
+        0;  // its request's name in the idempotency store, to be logged with it; 0: none
     std::uint32_t submission = shm::LogTable::kNone;
     Lsn lsn = 0;                   // 0: not in the log
     Status status = Status::none;  // ok, or why not
@@ -70,14 +72,20 @@ class SharedLog {
     // once it is in its queue, or given up.
     //   status   ok, timed_out, cancelled (it did not happen: it is not in the log, or noted there as ended),
     //            storage_failed (see failure(); may have happened unless the disk is full). Of several messages the
-    //            last ones may have none: all places where messages wait for the disk were taken. They are to be
-    //            committed again when the others are finished
+    //            last ones may have none: all submissions were taken. They are to be committed again when the
+    //            others are finished
     void commit(std::span<Pending> messages, const Patience& patience);
     void finish(const Pending& message) noexcept { table_.finish(message.submission); }
-    // One record that is no message, on disk. Errors: storage_failed, timed_out.
-    Result<void> append(const NewRecord& record, std::chrono::nanoseconds timeout);
+    // One record that is no message, on disk; written with the next commit's sync if `synced` is false. Errors:
+    // storage_failed, timed_out.
+    Result<void> append(const NewRecord& record,
+                        std::chrono::nanoseconds timeout,
+                        bool synced = true);
     // Writes what ended, if nobody else is at it; with `sync` it is on disk.
     void flush(bool sync);
+    // Returns when what this thread noted as ended or moved before is on disk. Those who wait share a sync.
+    //   errors  storage_failed, timed_out, cancelled
+    Result<void> sync(const Patience& patience);
     // Why nothing is confirmed.
     [[nodiscard]] Error failure() const;
 
@@ -90,8 +98,10 @@ class SharedLog {
         std::vector<std::byte> bytes;
         std::vector<Taken> taken;
         std::vector<shm::LogTable::Ending> endings;
+        std::uint64_t flushes = 0;  // that it answers once it is synced
         bool sync = false;
     };
+    struct Live;
     struct Extra {
         const NewRecord* record = nullptr;
         bool sync = false;
@@ -107,11 +117,15 @@ class SharedLog {
     bool overtake();
     [[nodiscard]] bool stuck(std::uint64_t leader) const;
     void batch(bool overtaken, Extra* extra);
+    bool begin_another(std::uint64_t least);
     bool fill(Batch& batch, Extra* extra);
     [[nodiscard]] bool sound(const shm::Request& request) const;
     std::vector<shm::Request> sound_requests();
     void add_message(Batch& batch, const shm::Request& request);
+    void add_entry(Batch& batch, const shm::Request& request);
     void add_endings(Batch& batch);
+    [[nodiscard]] std::optional<bool> remembered(const Record& entry, const Live& needed) const;
+    void copy_needed(Batch& batch, const Record& record, const Live& needed);
     [[nodiscard]] std::vector<std::byte> state_of(std::uint32_t chunk,
                                                   std::uint64_t* origin,
                                                   std::uint32_t* destination) const;
@@ -123,7 +137,6 @@ class SharedLog {
     Result<bool> roll(std::uint64_t least_bytes, bool overtaken);
     void begin_segment();
     void clean();
-    struct Live;
     bool clean_oldest(const SegmentFacts& facts, std::uint64_t end, const Live& needed);
     [[nodiscard]] Live live() const;
     void fail(const Error& error);

@@ -5,6 +5,7 @@
 #include "shm/base/step.hpp"
 #include "shm/lease_layout.hpp"
 #include "src/store/log_segments.hpp"
+#include "src/store/request_entry.hpp"
 #include "src/store/shared_log.hpp"
 
 #include <algorithm>
@@ -15,6 +16,11 @@ namespace {
 
 constexpr std::uint64_t kBatchBytes = 8U << 20U;  // of messages, unless one is larger
 constexpr std::size_t kRangesMost = 65536;        // in one `done`
+
+// Of a message, and what may be remembered of its request.
+constexpr std::uint64_t bytes_with_entry(std::uint64_t message_bytes) {
+    return record_bytes(RequestEntry::kBytes) + record_bytes(message_bytes);
+}
 
 // Kept in each segment for what gives room.
 std::uint64_t reserve_of(std::uint64_t segment_bytes) {
@@ -75,6 +81,17 @@ std::vector<shm::Request> SharedLog::sound_requests() {
     return requests;
 }
 
+// What is to be remembered of a request, before its message: a reader takes neither without the other. The record may be
+// another's by now: then the submission is, too.
+void SharedLog::add_entry(Batch& batch, const shm::Request& request) {
+    const auto begun = attachment_.idempotency().begun(request.request);
+    if (!begun || shm::bug(shm::Bug::request_not_logged)) {
+        return;
+    }
+    const RequestEntry entry = entry_of(*begun, request.destination, next_lsn_ + 1);
+    add(batch, entry.record());
+}
+
 // Copies the message, and only then takes it: what its owner did to the chunk meanwhile shows in the word. Not taken: it
 // was withdrawn.
 void SharedLog::add_message(Batch& batch, const shm::Request& request) {
@@ -84,14 +101,16 @@ void SharedLog::add_message(Batch& batch, const shm::Request& request) {
         }
     }
     const std::size_t before = batch.bytes.size();
+    const Lsn first = next_lsn_;
     SHM_STEP("log.copy");
+    add_entry(batch, request);
     const Lsn lsn = add(batch,
                         {.destination = request.destination,
                          .payload = Bytes(attachment_.pool().message(request.chunk))
                                         .subspan(request.offset, request.bytes)});
     if (!table_.take(request, at_.segment, lsn)) {
         batch.bytes.resize(before);
-        --next_lsn_;
+        next_lsn_ = first;
         return;
     }
     batch.taken.push_back({request.submission, lsn});
@@ -130,9 +149,12 @@ std::vector<std::byte> SharedLog::state_of(std::uint32_t chunk,
 void SharedLog::add_endings(Batch& batch) {
     batch.endings = table_.endings();
     std::vector<Lsn> ended;
+    std::vector<Lsn> withdrawn;
     for (const auto& ending : batch.endings) {
         if ((ending.value & shm::kMovedChunk) == 0) {
-            ended.push_back(ending.value);
+            const bool never_came =
+                (ending.value & shm::kWithdrawn) != 0 && !shm::bug(shm::Bug::withdrawn_is_done);
+            (never_came ? withdrawn : ended).push_back(ending.value & shm::kLsnMask);
             continue;
         }
         std::uint64_t origin = 0;
@@ -147,10 +169,32 @@ void SharedLog::add_endings(Batch& batch) {
                  .payload = state});
         }
     }
-    const std::vector<DoneRange> ranges = ranges_of(std::move(ended));
-    if (!ranges.empty()) {
-        add(batch, {.kind = RecordKind::done, .payload = std::as_bytes(std::span(ranges))});
+    for (const RecordKind kind : {RecordKind::done, RecordKind::withdrawn}) {
+        const std::vector<DoneRange> ranges =
+            ranges_of(std::move(kind == RecordKind::done ? ended : withdrawn));
+        if (!ranges.empty()) {
+            add(batch, {.kind = kind, .payload = std::as_bytes(std::span(ranges))});
+        }
     }
+}
+
+// A segment with room for a record of so many bytes, if there is room on the disk. False: we do not lead any more, or the
+// log has failed.
+bool SharedLog::begin_another(std::uint64_t least) {
+    const auto rolled = roll(least, false);
+    next_lsn_ = at_.next_lsn;
+    if (rolled) {
+        table_.control().failure.store(0,
+                                       std::memory_order_relaxed);  // relaxed: a hint for who waits
+        return *rolled;
+    }
+    if (table_.leader() != attachment_.identity()) {
+        segment_ = 0;  // who overtook us has removed what we made: no trouble of the disk
+        return false;
+    }
+    table_.control().failure.store(static_cast<std::uint32_t>(rolled.error().os_error),
+                                   std::memory_order_relaxed);  // relaxed: as above
+    return table_.state() != shm::LogState::failed;
 }
 
 // Whether there is anything to write. A new segment is begun if the first message needs one.
@@ -165,36 +209,36 @@ bool SharedLog::fill(Batch& batch, Extra* extra) {
     const std::uint64_t extra_bytes = extra != nullptr && extra->record != nullptr
                                           ? record_bytes(extra->record->payload.size())
                                           : 0;
-    const std::uint64_t first = requests.empty() ? 0 : record_bytes(largest);
+    const std::uint64_t first = requests.empty() ? 0 : bytes_with_entry(largest);
     const std::uint64_t least = std::max(first, extra_bytes);
     const bool urgent = table_.any_ended() && room(batch, reserve / 2) == 0;
-    if ((least != 0 && room(batch, reserve) < least) || urgent) {
-        auto rolled = roll(least, false);
-        if (!rolled) {
-            // relaxed: a hint for who waits
-            table_.control().failure.store(static_cast<std::uint32_t>(rolled.error().os_error),
-                                           std::memory_order_relaxed);
-            if (table_.state() == shm::LogState::failed) {
-                return false;
-            }
-        } else if (!*rolled) {
-            return false;
-        } else {
-            table_.control().failure.store(0, std::memory_order_relaxed);  // relaxed: as above
-        }
-        next_lsn_ = at_.next_lsn;
+    if (((least != 0 && room(batch, reserve) < least) || urgent) && !begin_another(least)) {
+        return false;
     }
+    batch.flushes = table_.flushes_asked();
     add_endings(batch);
-    if (batch.bytes.size() > room({}, 0)) {  // the end of a full disk: they wait in their table
+    if (const std::uint64_t ended = batch.bytes.size(); ended > room({}, 0)) {
         batch = {};
-        next_lsn_ = at_.next_lsn;
+        if (!begin_another(std::max(least, ended))) {
+            return false;
+        }
+        batch.flushes = table_.flushes_asked();
+        add_endings(batch);
+        if (batch.bytes.size() > room({}, 0)) {  // a full disk: they wait in their table
+            batch = {};
+            next_lsn_ = at_.next_lsn;
+        }
+    }
+    batch.sync = batch.flushes > table_.flushed();
+    if (shm::bug(shm::Bug::flushed_before_written)) {
+        table_.raise_flushed(batch.flushes);
     }
     if (extra_bytes != 0 && room(batch, 0) >= extra_bytes) {
         add(batch, *extra->record);
         extra->added = true;
     }
     for (const shm::Request& request : requests) {
-        if (room(batch, reserve) < record_bytes(request.bytes) ||
+        if (room(batch, reserve) < bytes_with_entry(request.bytes) ||
             (!batch.taken.empty() && batch.bytes.size() + request.bytes > kBatchBytes)) {
             break;  // it, and who came behind it, are the next one's
         }
@@ -247,6 +291,9 @@ bool SharedLog::put_down(Batch& batch) {
     }
     if (written) {
         table_.clear(batch.endings);
+        if (batch.sync) {
+            table_.raise_flushed(batch.flushes);
+        }
         auto& control = table_.control();
         // relaxed, all: statistics
         control.messages.fetch_add(batch.taken.size(), std::memory_order_relaxed);

@@ -41,11 +41,15 @@ Result<SegmentFacts> facts_of(Storage& folder, std::uint64_t number) {
 // The messages in memory that are in the log, by their number.
 struct SharedLog::Live {
     std::unordered_map<Lsn, std::uint32_t> chunks;
+    std::vector<Lsn> withdrawn;  // noted as that, or about to be, and perhaps not written
     std::uint64_t bytes = 0;
     [[nodiscard]] bool has(Lsn lsn) const { return chunks.contains(lsn); }
+    [[nodiscard]] bool wants(const Record& record) const {
+        return record.kind() == RecordKind::message && has(record.header.origin);
+    }
 };
 
-// Submissions first: a message is in its queue before its submission is FREE.
+// Submissions first: a message is in its queue, or noted as withdrawn, before its submission is FREE.
 SharedLog::Live SharedLog::live() const {
     Live live;
     for (const shm::Submission& s : table_.submissions()) {
@@ -56,8 +60,17 @@ SharedLog::Live SharedLog::live() const {
             // relaxed: written before READY
             live.bytes +=
                 record_bytes(static_cast<std::uint32_t>(s.extent.load(std::memory_order_relaxed)));
+        } else if (shm::submission_state(word) == shm::SubmissionState::unsent) {
+            live.withdrawn.push_back(shm::submission_number(word));
         }
     }
+    for (const auto& ending : table_.endings()) {
+        if ((ending.value & shm::kMovedChunk) == 0 && (ending.value & shm::kWithdrawn) != 0) {
+            live.withdrawn.push_back(ending.value & shm::kLsnMask);
+        }
+    }
+    live.bytes += attachment_.idempotency().in_use() *
+                  record_bytes(sizeof(shm::Hash128) + sizeof(RememberedRequest));
     shm::ChunkPool& pool = attachment_.pool();
     const shm::Leases leases = attachment_.leases();
     static_cast<void>(pool.learn());
@@ -239,6 +252,43 @@ void SharedLog::clean() {
     }
 }
 
+// Whether it is an entry that still says what the domain remembers. Of a message that is in its queue, or on its way
+// there, it does, whoever is at work on it.
+std::optional<bool> SharedLog::remembered(const Record& entry, const Live& needed) const {
+    shm::Hash128 key;
+    if (entry.kind() != RecordKind::entry || entry.payload.size() < sizeof key) {
+        return false;
+    }
+    std::memcpy(&key, entry.payload.data(), sizeof key);
+    return needed.has(entry.header.origin)
+               ? std::optional(true)
+               : attachment_.idempotency().remembers(key, entry.header.origin);
+}
+
+void SharedLog::copy_needed(Batch& batch, const Record& record, const Live& needed) {
+    const RecordHeader& header = record.header;
+    add(batch,
+        {.kind = record.kind(),
+         .destination = header.destination,
+         .origin = header.origin,
+         .payload = record.payload,
+         .again = true});
+    const auto found = needed.chunks.find(header.origin);
+    if (record.kind() != RecordKind::message || found == needed.chunks.end()) {
+        return;
+    }
+    std::uint64_t origin = 0;
+    std::uint32_t destination = 0;
+    const auto state = state_of(found->second, &origin, &destination);
+    if (!state.empty() && origin == header.origin && destination != 0) {
+        add(batch,
+            {.kind = RecordKind::state,
+             .destination = destination,
+             .origin = origin,
+             .payload = state});
+    }
+}
+
 // Whether everything that is needed of it is at the end of the log now, on disk.
 bool SharedLog::clean_oldest(const SegmentFacts& facts, std::uint64_t end, const Live& needed) {
     auto file = folder_->open(segment_name(facts.number), Access::read);
@@ -257,31 +307,18 @@ bool SharedLog::clean_oldest(const SegmentFacts& facts, std::uint64_t end, const
         if (!*record) {
             break;
         }
-        const RecordHeader& header = (*record)->header;
-        const auto found = (*record)->kind() == RecordKind::message
-                               ? needed.chunks.find(header.origin)
-                               : needed.chunks.end();
-        if (found == needed.chunks.end()) {
+        const std::optional<bool> kept =
+            needed.wants(**record) ? std::optional(true) : remembered(**record, needed);
+        if (!kept) {
+            return false;  // later
+        }
+        if (!*kept) {
             continue;
         }
-        if (room(batch, record_bytes(header.payload_bytes) + kSegmentHeaderBytes) == 0) {
+        if (room(batch, record_bytes((*record)->payload.size()) + kSegmentHeaderBytes) == 0) {
             return false;  // later, with more room
         }
-        add(batch,
-            {.destination = header.destination,
-             .origin = header.origin,
-             .payload = (*record)->payload,
-             .again = true});
-        std::uint64_t origin = 0;
-        std::uint32_t destination = 0;
-        const auto state = state_of(found->second, &origin, &destination);
-        if (!state.empty() && origin == header.origin && destination != 0) {
-            add(batch,
-                {.kind = RecordKind::state,
-                 .destination = destination,
-                 .origin = origin,
-                 .payload = state});
-        }
+        copy_needed(batch, **record, needed);
         if (batch.bytes.size() > kCleanBytes) {
             if (!write(batch)) {
                 return false;
@@ -289,7 +326,15 @@ bool SharedLog::clean_oldest(const SegmentFacts& facts, std::uint64_t end, const
             batch.bytes.clear();
         }
     }
-    return scan.offset() == end && (write(batch) || false);
+    // Their messages go with the segment, and an entry may have been copied before.
+    std::vector<DoneRange> withdrawn;
+    for (const Lsn lsn : needed.withdrawn) {
+        withdrawn.push_back({lsn, lsn});
+    }
+    if (!withdrawn.empty()) {
+        add(batch, {.kind = RecordKind::withdrawn, .payload = std::as_bytes(std::span(withdrawn))});
+    }
+    return scan.offset() == end && room({}, 0) >= batch.bytes.size() && write(batch);
 }
 
 }  // namespace telpher::store

@@ -122,11 +122,16 @@ Result<void> Store::done(std::span<const Lsn> origins) try {
     return Status::out_of_memory;
 }
 
-Result<void> Store::set_entry(std::uint32_t destination, const EntryKey& key, Bytes value) {
+Result<void> Store::set_entry(std::uint32_t destination,
+                              const EntryKey& key,
+                              Bytes value,
+                              Lsn origin) {
     // What removes needs no room: a full disk does not stop it.
-    auto lsn =
-        append({.kind = RecordKind::entry, .destination = destination, .again = value.empty()},
-               {key, value});
+    auto lsn = append({.kind = RecordKind::entry,
+                       .destination = destination,
+                       .origin = origin,
+                       .again = value.empty()},
+                      {key, value});
     return lsn ? Result<void>() : lsn.error();
 }
 
@@ -214,7 +219,10 @@ Result<void> Store::clean() try {
         if (entry.place.segment != number) {
             continue;
         }
-        auto copied = append({.kind = RecordKind::entry, .destination = id.first, .again = true},
+        auto copied = append({.kind = RecordKind::entry,
+                              .destination = id.first,
+                              .origin = entry.origin,
+                              .again = true},
                              {id.second, entry.value});
         if (!copied) {
             return copied.error();

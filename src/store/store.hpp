@@ -40,8 +40,11 @@ class Store {
     Result<void> set_state(Lsn origin, std::uint32_t destination, Bytes state);
     // Those that are done already are left out.
     Result<void> done(std::span<const Lsn> origins);
-    // An empty value removes the entry.
-    Result<void> set_entry(std::uint32_t destination, const EntryKey& key, Bytes value);
+    // An empty value removes the entry. `origin`: of the message that it is about, which was put before; 0: of none.
+    Result<void> set_entry(std::uint32_t destination,
+                           const EntryKey& key,
+                           Bytes value,
+                           Lsn origin = 0);
 
     // Returns when every change so far is on disk.
     Result<void> commit();

@@ -92,6 +92,12 @@ class DurableKills : public ::testing::Test {
                (bridged_ && (status == Status::disconnected || status == Status::closed));
     }
 
+    // Says why; nobody ends by itself.
+    static int ended(const char* what, const Error& why) {
+        std::fprintf(stderr, "%s ended: %s\n", what, to_string(why).c_str());
+        return 1;
+    }
+
     struct Offered {
         std::uint32_t number;
         Future<std::uint64_t> confirmed;
@@ -103,7 +109,7 @@ class DurableKills : public ::testing::Test {
             Client client;
             auto queue = queue_there(&client);
             if (!queue) {
-                return 1;
+                return ended("a producer's queue", queue.error());
             }
             if (const int code = produce_into(*queue, outstanding); code != 0) {
                 return code;
@@ -116,7 +122,7 @@ class DurableKills : public ::testing::Test {
         for (;;) {
             const std::uint32_t number = account_->next.fetch_add(1);
             if (number >= kMost) {
-                return 2;
+                return ended("a producer", Error{Status::limit_reached, 0, "out of numbers"});
             }
             account_->fate[number].fetch_or(kOffered);
             const Message message =
@@ -168,7 +174,7 @@ class DurableKills : public ::testing::Test {
             auto delivery = queue->poll(100ms);
             if (!delivery) {
                 if (!may_fail(delivery.status())) {
-                    return 2;
+                    return ended("a poll", delivery.error());
                 }
                 if (delivery.status() != Status::timed_out) {
                     queue = queue_there(&client);
@@ -177,13 +183,13 @@ class DurableKills : public ::testing::Test {
             }
             std::uint32_t number = 0;
             if (!sound(*delivery, &number)) {
-                return 4;
+                return ended("a consumer", Error{Status::corrupt, 0, std::to_string(number)});
             }
             account_->delivered.fetch_add(1);
             account_->fate[number].fetch_or(kTaken);
             static_cast<void>(delivery->ack());
         }
-        return 1;
+        return ended("a consumer's queue", queue.error());
     }
 
     int bridge() {
@@ -194,7 +200,7 @@ class DurableKills : public ::testing::Test {
         while (bridge) {
             ::pause();
         }
-        return 1;
+        return ended("a bridge", bridge.error());
     }
 
     void start(std::size_t i) {

@@ -1,11 +1,11 @@
-// Goal:   a process killed at any step of a durable offer, of a change of segments, or of overtaking one that died, leaves a
-//         log that others go on with at once; what it was confirmed is there when the domain is built again, once, and
-//         nothing else is. A leader that confirms before it has written is caught.
+// Goal:   a process killed at any step of a durable offer, asynchronous or not, of a change of segments, or of overtaking
+//         one that died, or stopped at any step of an asynchronous one, leaves a log that others go on with at once; what
+//         it was confirmed is there when the domain is built again, once, and nothing else is. A leader that confirms
+//         before it has written is caught.
 // Method: the victim dies at its n-th step, for every n; a survivor offers, the domain's memory is removed, and what the log
 //         holds is compared with what was confirmed.
 
-#include "tests/crash/step_victim.hpp"
-#include "tests/unit/support/scratch_folder.hpp"
+#include "tests/crash/durable_world.hpp"
 
 #include <gtest/gtest.h>
 
@@ -24,11 +24,11 @@ namespace telpher::crash {
 namespace {
 
 using namespace std::chrono_literals;
-using Numbers = std::vector<std::uint64_t>;
 using Fate = StepVictim::Fate;
 
 struct Confirmed {
     std::atomic<std::uint32_t> count;
+    std::atomic<std::uint32_t> refused;  // timed out
     std::array<std::atomic<std::uint64_t>, 4096> numbers;
 
     void add(std::uint64_t number) {
@@ -37,38 +37,18 @@ struct Confirmed {
     }
 };
 
-class DurableSteps : public ::testing::Test {
+class DurableSteps : public DurableWorld {
   protected:
-    DurableSteps()
-        : watchdog_(400),
-          domain_(::testing::UnitTest::GetInstance()->current_test_info()->name()) {}
-    ~DurableSteps() override { StepVictim::seed_bug(shm::Bug::none); }
-
-    Server open() {
-        ServerOptions options = small_options();
-        options.log_directory = folder_.file("log");
-        options.log_segment_bytes = 64U << 10U;
-        auto server = Server::open(domain_.name(), options);
-        EXPECT_TRUE(server) << to_string(server.error());
-        return server ? std::move(*server) : Server{};
-    }
-    static Result<Queue> queue_of(Server& server) {
-        return server.create_queue(
-            "q",
-            {.capacity = 16, .kind = QueueKind::durable, .delivery = DeliveryMode::at_least_once});
-    }
     void begin() {
-        std::filesystem::remove_all(folder_.file("log"));
+        DurableWorld::begin();
         confirmed_->count = 0;
-        server_ = open();
-        queue_ = queue_of(server_).value();
     }
     // Offers so many messages, from number 1 on, each of so many bytes.
     VictimRole producer(std::uint64_t from, std::uint64_t count, std::size_t bytes) {
         auto queue = std::make_shared<Queue>();
         return {.prepare =
                     [this, queue] {
-                        *queue = (new Server(open()))->queue("q").value();
+                        *queue = queue_of_victim();
                         return true;
                     },
                 .act =
@@ -80,26 +60,54 @@ class DurableSteps : public ::testing::Test {
                         }
                     }};
     }
-    Numbers built_again() {
-        queue_ = Queue{};
-        server_ = Server{};
-        domain_.remove_files();
-        server_ = open();
-        queue_ = queue_of(server_).value();
-        EXPECT_EQ(server_.verify().value().problems, std::vector<std::string>{});
-        Numbers numbers;
-        while (auto delivery = queue_.poll(0ms)) {
-            numbers.push_back(number_of(*delivery));
-            EXPECT_TRUE(delivery->ack());
-        }
-        std::sort(numbers.begin(), numbers.end());
-        return numbers;
+    // The same by asynchronous offers, all outstanding at once; the thread that logs them suffers. Number 50 starts it.
+    // With `crowded`, somebody else takes the room that was found for them.
+    VictimRole sender(std::uint64_t count, std::chrono::milliseconds timeout, bool crowded) {
+        auto queue = std::make_shared<Queue>();
+        auto rival = std::make_shared<Queue>();
+        return {
+            .prepare =
+                [this, queue, rival] {
+                    auto* server = new Server(open());
+                    *queue = server->queue("q").value();
+                    *rival =
+                        (new Client(connect("shm:" + domain_.name()).value()))->queue("q").value();
+                    const bool started =
+                        queue->offer_async(numbered(50, 100).durable(), 5s).get(5s).has_value();
+                    confirmed_->add(50);
+                    return started;
+                },
+            .act =
+                [this, queue, rival, count, timeout, crowded] {
+                    std::vector<Future<std::uint64_t>> offers;
+                    for (std::uint64_t number = 1; number <= count; ++number) {
+                        offers.push_back(
+                            queue->offer_async(numbered(number, 100).durable(), timeout));
+                    }
+                    while (crowded && rival->offer(Message::text("rival", "x"), 0ms)) {
+                    }
+                    for (std::uint64_t number = 1; number <= count; ++number) {
+                        const Status status = offers[number - 1].get(10s).status();
+                        if (status == Status::ok) {
+                            confirmed_->add(number);
+                        }
+                        confirmed_->refused += status == Status::timed_out ? 1U : 0U;
+                    }
+                },
+            .thread = "telpher-durable"};
     }
-    // Empty: all that was confirmed is there, once, and nothing that was not offered.
-    std::string compare(const Numbers& found, const std::set<std::uint64_t>& offered) const {
+    Numbers built_again() {
+        build_again();
+        return take();
+    }
+    // Empty: all that was confirmed is there, once (`most` times), and nothing that was not offered.
+    std::string compare(const Numbers& found,
+                        const std::set<std::uint64_t>& offered,
+                        std::ptrdiff_t most = 1) const {
         for (std::uint32_t i = 0; i < confirmed_->count; ++i) {
             const std::uint64_t number = confirmed_->numbers.at(i);
-            if (std::count(found.begin(), found.end(), number) != 1) {
+            const auto times = std::count(found.begin(), found.end(), number);
+            if (times < 1 || times > most) {
                 return "message " + std::to_string(number) + " was confirmed, and is there " +
                        std::to_string(std::count(found.begin(), found.end(), number)) + " times";
             }
@@ -121,17 +129,9 @@ class DurableSteps : public ::testing::Test {
         std::set<std::uint64_t> all = offered;
         all.insert(100);
         EXPECT_EQ(compare(built_again(), all), "");
-        queue_ = Queue{};
-        server_ = Server{};
-        domain_.remove_files();
+        end();
     }
 
-    Watchdog watchdog_;
-    test::ScratchFolder folder_;
-    ScratchDomain domain_;
-    Server server_;
-    Queue queue_;
-    StepVictim victim_;
     Shared<Confirmed> confirmed_;
 };
 
@@ -142,6 +142,70 @@ TEST_F(DurableSteps, killed_in_an_offer) {
         producer(1, 1, 100),
         [this](bool /*finished*/) { check({1}, 100); });
     EXPECT_GE(steps, 15U);
+}
+
+TEST_F(DurableSteps, killed_in_asynchronous_offers) {
+    const std::uint32_t steps = victim_.kill_at_every_step(
+        "asynchronous durable offers",
+        [this] { begin(); },
+        sender(3, 5s, false),
+        [this](bool /*finished*/) {
+            check({1, 2, 3, 50}, 100);
+        });
+    EXPECT_GE(steps, 20U);
+}
+
+// Their records are taken back; nobody else waits for that, and what was given up does not come again unless its sender
+// was killed on the way.
+TEST_F(DurableSteps, killed_where_others_took_the_room_of_asynchronous_offers) {
+    std::uint32_t refused = 0;
+    const std::uint32_t steps = victim_.kill_at_every_step(
+        "asynchronous durable offers without room",
+        [this] {
+            begin();
+            ASSERT_TRUE(server_.create_queue("spare",
+                                             {.capacity = 4,
+                                              .kind = QueueKind::durable,
+                                              .delivery = DeliveryMode::at_least_once}));
+        },
+        sender(8, 20ms, true),
+        [&](bool finished) {
+            victim_.child().kill();
+            refused += confirmed_->refused.exchange(0);
+            const std::uint64_t begun = now_ns();
+            ASSERT_TRUE(server_.queue("spare").value().offer(numbered(100, 100).durable(), 10s));
+            EXPECT_LT(now_ns() - begun, 3'000'000'000U) << "nobody overtook it";
+            const Numbers found = built_again();
+            EXPECT_EQ(compare(found, {1, 2, 3, 4, 5, 6, 7, 8, 50}), "");
+            EXPECT_TRUE(!finished || found.size() == confirmed_->count) << "given up, and there";
+            EXPECT_EQ(number_of(server_.queue("spare").value().poll(0ms).value()), 100U);
+            end();
+        });
+    EXPECT_GE(steps, 20U);
+    EXPECT_GT(refused, 0U) << "nobody took their room";
+}
+
+// Who is overtaken in the moment of its confirmation may have logged a message a second time.
+TEST_F(DurableSteps, stopped_in_asynchronous_offers) {
+    std::uint32_t stops = 0;
+    for (bool stopped = true; stopped && !HasFailure(); ++stops) {
+        begin();
+        const auto met = victim_.run(sender(3, 30s, false), Fate::stopped, stops + 1);
+        ASSERT_NE(met, StepVictim::End::failed);
+        stopped = met == StepVictim::End::met_fate;
+        const std::uint64_t begun = now_ns();
+        const auto survived = queue_.offer(numbered(100, 100).durable(), 20s);
+        ASSERT_TRUE(survived) << to_string(survived.error());
+        EXPECT_LT(now_ns() - begun, 4'000'000'000U) << "nobody overtook it";
+        confirmed_->add(100);
+        ASSERT_TRUE(!stopped || victim_.let_finish(20s)) << "it does not go on";
+        EXPECT_EQ(confirmed_->count, 5U) << "all were confirmed in the end";
+        EXPECT_EQ(compare(built_again(), {1, 2, 3, 50, 100}, 2), "");
+        end();
+        ASSERT_FALSE(HasFailure()) << "stopped at step " << stops + 1 << ", " << victim_.where();
+    }
+    std::printf("  %u stops\n", stops - 1);
+    EXPECT_GE(stops, 20U);
 }
 
 TEST_F(DurableSteps, killed_where_segments_change_and_old_ones_go) {
@@ -191,9 +255,7 @@ TEST_F(DurableSteps, a_reaper_that_ends_what_is_in_its_queue_is_caught) {
         EXPECT_EQ(server_.processes().value().size(), 1U) << "reaped";
         EXPECT_EQ(queue_.status().value().depth, 1U);
         const Numbers numbers = built_again();
-        queue_ = Queue{};
-        server_ = Server{};
-        domain_.remove_files();
+        end();
         return numbers;
     };
     EXPECT_EQ(found(), Numbers{1}) << "without the mistake";
@@ -238,9 +300,7 @@ TEST_F(DurableSteps, a_leader_that_confirms_before_it_has_written_is_caught) {
                 offered.insert(number);
             }
             problem = compare(built_again(), offered);
-            queue_ = Queue{};
-            server_ = Server{};
-            domain_.remove_files();
+            end();
         }
         return problem;
     };

@@ -40,7 +40,7 @@ class BridgeLeases(CliTest):
 
         wire = self.wire()
         options = struct.pack("<IBQBqI", 8, 0, 0, 1, 30 * SECOND, 3) + text("")
-        self.assertEqual(command(wire, "create_queue", text("leased") + options + bytes(25)), b"\x01")
+        self.assertEqual(command(wire, "create_queue", text("leased") + options + bytes(26)), b"\x01")
         wire.open(3, "leased")
         polled = []
         for what in "abc":
@@ -64,7 +64,7 @@ class BridgeLeases(CliTest):
         later = lambda what, ms: message(what, extension=struct.pack("<BHI", 15, 4, ms))
         wire = self.wire()
         options = struct.pack("<IBQBqI", 8, 0, 0, 1, 30 * SECOND, 3) + text("")
-        self.assertEqual(command(wire, "create_queue", text("leased") + options + bytes(25)), b"\x01")
+        self.assertEqual(command(wire, "create_queue", text("leased") + options + bytes(26)), b"\x01")
         wire.open(1, "orders")
         wire.open(3, "leased")
         offered = wire.answer(wire.operate(OFFER, later("x", 300), channel=3))

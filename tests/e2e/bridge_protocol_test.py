@@ -116,7 +116,7 @@ class Bridge(CliTest):
 
         wire = self.wire()
         options = struct.pack("<IBQBqI", 8, 0, 0, 1, 30 * SECOND, 3) + text("letters")
-        self.assertEqual(command(wire, "create_queue", text("leased") + options + bytes(25)), b"\x01")
+        self.assertEqual(command(wire, "create_queue", text("leased") + options + bytes(26)), b"\x01")
         wire.open(3, "leased")
         wire.offer(3, "first")
         correlation, delivery, told = poll()
@@ -140,8 +140,8 @@ class Bridge(CliTest):
     def test_commands(self):
         """As the document lays them out: a text is bytes u16 and the bytes."""
         wire = self.wire()
-        self.assertEqual(command(wire, "create_queue", text("made") + struct.pack("<IBQBqIH25x", 7, 1, 0, 0, 0, 0, 0)), b"\x01")
-        self.assertEqual(command(wire, "create_queue", text("made") + struct.pack("<IBQBqIH25x", 7, 1, 0, 0, 0, 0, 0)), b"\x00")
+        self.assertEqual(command(wire, "create_queue", text("made") + struct.pack("<IBQBqIH26x", 7, 1, 0, 0, 0, 0, 0)), b"\x01")
+        self.assertEqual(command(wire, "create_queue", text("made") + struct.pack("<IBQBqIH26x", 7, 1, 0, 0, 0, 0, 0)), b"\x00")
         status = command(wire, "queue_status", text("made"))
         self.assertTrue(status.startswith(text("made") + text("circular") + struct.pack("<I", 7)), status)
         counts, lease = len(status) - 49 - 47 - 13 - 56, len(status) - 49 - 47

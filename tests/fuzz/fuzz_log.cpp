@@ -5,8 +5,8 @@
 //                segment that was overtaken lies before the last; bit 6 the one before the last is missing; bit 7 its header
 //                is damaged
 //   op        := how u8 | value u8 | size u8 | that many bytes
-//   how          bits 0-1 a record, a record with a wrong sum, bytes as they are, zeros; bits 2-4 the record's kind; bit 5
-//                ends the segment; bits 6-7 which field is `value`: none, lsn, confirmed, origin
+//   how          bits 0-1 a record, a record with a wrong sum, bytes as they are, zeros; bits 2-4 the record's kind, 0 the
+//                last; bit 5 ends the segment; bits 6-7 which field is `value`: none, lsn, confirmed, origin
 #include "src/store/contents.hpp"
 #include "src/store/log_reader.hpp"
 #include "tests/fuzz/fuzz.hpp"
@@ -177,13 +177,14 @@ class Script {
         }
     }
     void add_record(Data& data, std::uint8_t how, std::uint8_t value, Bytes payload) {
-        RecordHeader header = make_header({.kind = static_cast<RecordKind>(how >> 2U & 7U),
-                                           .destination = value % 4U,
-                                           .origin = value,
-                                           .payload = payload},
-                                          lsn_,
-                                          lsn_ - 1,
-                                          kSeed);
+        RecordHeader header = make_header(
+            {.kind = (how >> 2U & 7U) == 0 ? kLastKind : static_cast<RecordKind>(how >> 2U & 7U),
+             .destination = value % 4U,
+             .origin = value,
+             .payload = payload},
+            lsn_,
+            lsn_ - 1,
+            kSeed);
         switch (how >> 6U) {
             case 1:
                 header.lsn += value;

@@ -55,6 +55,8 @@ std::string_view name_of(RecordKind kind) {
             return "entry";
         case RecordKind::closed:
             return "closed";
+        case RecordKind::withdrawn:
+            return "withdrawn";
     }
     return "unknown";
 }
@@ -111,6 +113,11 @@ class Names {
     std::multimap<std::string, std::uint32_t> all_;
 };
 
+// Of several destinations, or of none.
+bool of_no_destination(RecordKind kind) {
+    return kind == RecordKind::done || kind == RecordKind::withdrawn || kind == RecordKind::closed;
+}
+
 Json done_json(store::Bytes payload) {
     Json list = Json::array();
     for (; payload.size() >= sizeof(store::DoneRange);
@@ -149,13 +156,13 @@ Json record_json(const Record& record, const Place& place, const Names& names) {
                 {"bytes", header.payload_bytes},
                 {"segment", place.segment},
                 {"offset", place.offset}};
-    if (kind != RecordKind::done && kind != RecordKind::closed) {
+    if (!of_no_destination(kind)) {
         object["destination"] = names.of(header.destination);
         object["destination_id"] = header.destination;
     }
     if (kind == RecordKind::message) {
         object["message"] = message_json(record.payload);
-    } else if (kind == RecordKind::done) {
+    } else if (kind == RecordKind::done || kind == RecordKind::withdrawn) {
         object["done"] = done_json(record.payload);
     } else if (kind == RecordKind::entry) {
         object["key"] =
@@ -196,6 +203,7 @@ std::string detail_of(const Record& record) {
         case RecordKind::message:
             return message_text(record.payload);
         case RecordKind::done:
+        case RecordKind::withdrawn:
             return done_text(record.payload);
         case RecordKind::entry: {
             constexpr std::size_t kKeyBytes = sizeof(store::EntryKey);
@@ -217,7 +225,7 @@ std::string padded(const std::string& text, std::size_t width, bool right = fals
 std::string record_line(const Record& record, const Names& names) {
     const auto& header = record.header;
     const RecordKind kind = record.kind();
-    const bool of_one = kind != RecordKind::done && kind != RecordKind::closed;
+    const bool of_one = !of_no_destination(kind);
     std::string line =
         padded(std::to_string(header.lsn), 8, true) + padded(std::string(name_of(kind)), 11) +
         padded(of_one ? printable(names.of(header.destination)) : "-", 16) +
@@ -256,8 +264,7 @@ class Dump {
         if (record.kind() == RecordKind::destination) {
             names_.update(record);
         }
-        const bool wanted = wanted_.empty() || (record.kind() != RecordKind::done &&
-                                                record.kind() != RecordKind::closed &&
+        const bool wanted = wanted_.empty() || (!of_no_destination(record.kind()) &&
                                                 wanted_.contains(record.header.destination));
         if (lsn < options_.from || !wanted) {
             return {};

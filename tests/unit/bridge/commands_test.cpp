@@ -21,7 +21,9 @@ class Commands : public testing::Test {
         return run_command(admin_, command_message(name, arguments).view());
     }
     // Of a queue or topic, with an enumeration's number and whatever else the command has.
-    static FieldWriter with_number(std::uint8_t number, bool topic) {
+    static FieldWriter with_number(std::uint8_t number,
+                                   bool topic,
+                                   Durability durability = Durability::power) {
         FieldWriter out;
         out(std::string("x"), std::uint32_t{8});
         if (topic) {
@@ -34,6 +36,7 @@ class Commands : public testing::Test {
             out(DeliveryMode::at_most_once, Duration{}, std::uint32_t{0}, std::string());
             const std::optional<Idempotency> none;
             fields(out, none);
+            out(durability);
         }
         return out;
     }
@@ -62,6 +65,9 @@ TEST_F(Commands, without_their_arguments_are_refused) {
 
 TEST_F(Commands, with_a_kind_or_policy_that_is_none_make_nothing) {
     EXPECT_EQ(run(commands::kCreateQueue, with_number(2, false)).status(), Status::bad_request);
+    EXPECT_EQ(
+        run(commands::kCreateQueue, with_number(1, false, static_cast<Durability>(2))).status(),
+        Status::bad_request);
     EXPECT_EQ(run(commands::kCreateTopic, with_number(4, true)).status(), Status::bad_request);
     EXPECT_TRUE(admin_.queues().value().empty());
     EXPECT_TRUE(admin_.topics().value().empty());

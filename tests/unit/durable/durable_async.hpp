@@ -21,13 +21,14 @@ class DurableAsync : public ::testing::Test {
         return Message::text("t", std::to_string(number)).durable();
     }
     Server open() { return domain_.open({.log_directory = folder_.file("log")}); }
-    static Queue make(Server& server, const std::string& name, std::uint32_t capacity) {
-        return server
-            .create_queue(name,
-                          {.capacity = capacity,
-                           .kind = QueueKind::durable,
-                           .delivery = DeliveryMode::at_least_once})
-            .value();
+    static Queue make(Server& server,
+                      const std::string& name,
+                      std::uint32_t capacity,
+                      QueueOptions options = {}) {
+        options.capacity = capacity;
+        options.kind = QueueKind::durable;
+        options.delivery = DeliveryMode::at_least_once;
+        return server.create_queue(name, options).value();
     }
     std::uint64_t syncs() const {
         return detail::DomainCore::of(connect(domain_.uri()).value())

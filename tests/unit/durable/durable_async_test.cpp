@@ -44,13 +44,7 @@ TEST_F(DurableAsync, are_confirmed_together_in_order_and_there_after_a_restart) 
 
 TEST_F(DurableAsync, with_ids_are_remembered) {
     Server server = open();
-    Queue queue = server
-                      .create_queue("q",
-                                    {.capacity = 64,
-                                     .kind = QueueKind::durable,
-                                     .delivery = DeliveryMode::at_least_once,
-                                     .idempotency = Idempotency{}})
-                      .value();
+    Queue queue = make(server, "q", 64, {.idempotency = Idempotency{}});
     std::vector<Future<std::uint64_t>> offers;
     for (int i = 0; i < 20; ++i) {
         offers.push_back(

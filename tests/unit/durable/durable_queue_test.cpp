@@ -1,7 +1,7 @@
 // Durable queues: what was confirmed is there when the domain is built again.
+#include "tests/unit/durable/durable_queue.hpp"
+
 #include "src/client/domain_core.hpp"
-#include "tests/unit/support/scratch_domain.hpp"
-#include "tests/unit/support/scratch_folder.hpp"
 
 #include <gtest/gtest.h>
 
@@ -16,48 +16,6 @@ namespace telpher::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-const QueueOptions kDurable{
-    .capacity = 64, .kind = QueueKind::durable, .delivery = DeliveryMode::at_least_once};
-
-Message durable(const std::string& text) { return Message::text("t", text).durable(); }
-
-class DurableQueue : public ::testing::Test {
-  protected:
-    Server open(std::size_t segment_bytes = 64U << 10U) {
-        return domain_.open(
-            {.log_directory = folder_.file("log"), .log_segment_bytes = segment_bytes});
-    }
-    // As a restart of the machine: the domain's memory is gone.
-    Server again(Server& before, std::size_t segment_bytes = 64U << 10U) {
-        before = Server{};
-        EXPECT_TRUE(remove_domain(domain_.name(), true));
-        return open(segment_bytes);
-    }
-    static std::vector<std::string> all(Queue& queue) {
-        std::vector<std::string> texts;
-        for (;;) {
-            auto delivery = queue.poll(0ms);
-            if (!delivery) {
-                EXPECT_EQ(delivery.status(), Status::queue_empty) << delivery.error().detail;
-                return texts;
-            }
-            texts.emplace_back(delivery->text());
-            EXPECT_TRUE(delivery->ack());
-        }
-    }
-
-    static DomainLimits roomy() {
-        DomainLimits limits = small_limits();
-        limits.ring_bytes = 4U << 20U;
-        limits.pool_bytes = 64U << 20U;
-        limits.segment_bytes = 128U << 20U;
-        return limits;
-    }
-
-    ScratchFolder folder_;
-    ScratchDomain domain_;
-};
 
 TEST_F(DurableQueue, has_what_was_confirmed_after_a_restart_in_order) {
     Server server = open();
@@ -234,28 +192,6 @@ TEST_F(DurableQueue, a_batch_costs_one_sync) {
     }
 }
 
-TEST_F(DurableQueue, dead_letters_and_what_they_say_survive) {
-    Server server = open();
-    QueueOptions options = kDurable;
-    options.dead_letter = "orders.dead";
-    Queue queue = server.create_queue("orders", options).value();
-    ASSERT_TRUE(queue.offer(durable("bad"), 5s));
-    ASSERT_TRUE(queue.offer(durable("good"), 5s));
-    ASSERT_TRUE(queue.poll(0ms).value().reject());
-    queue = Queue{};
-    server = again(server);
-    queue = server.create_queue("orders", options).value();
-    EXPECT_FALSE(queue.created());
-    EXPECT_EQ(all(queue), std::vector<std::string>{"good"});
-    Queue dead = server.queue("orders.dead").value();
-    Delivery letter = dead.poll(0ms).value();
-    EXPECT_EQ(letter.text(), "bad");
-    ASSERT_TRUE(letter.dead_letter());
-    EXPECT_EQ(letter.dead_letter()->reason, ReturnReason::rejected);
-    EXPECT_EQ(letter.dead_letter()->origin, "orders");
-    EXPECT_TRUE(letter.ack());
-}
-
 TEST_F(DurableQueue, the_log_stays_bounded_while_messages_come_and_go) {
     constexpr std::size_t kSegment = 64U << 10U;
     Server server = open(kSegment);
@@ -321,6 +257,29 @@ TEST_F(DurableQueue, a_full_queue_costs_no_disk) {
     EXPECT_EQ(queue.offer(durable("y"), 0ms).status(), Status::queue_full);
     EXPECT_EQ(queue.offer(durable("y"), 20ms).status(), Status::timed_out);
     EXPECT_EQ(control.writes.load(), writes);
+}
+
+TEST_F(DurableQueue, a_domain_that_is_smaller_than_its_log_is_refused_and_nothing_is_lost) {
+    constexpr std::size_t kMessages = 60;
+    const auto with = [this](const DomainLimits& limits) {
+        return Server::open(domain_.name(),
+                            {.lifetime = Lifetime::ephemeral,
+                             .limits = limits,
+                             .log_directory = folder_.file("log")});
+    };
+    Server server = with(roomy()).value();
+    Queue queue = server.create_queue("orders", kDurable).value();
+    for (std::size_t i = 0; i < kMessages; ++i) {
+        ASSERT_TRUE(queue.offer(durable(std::string(50'000, 'x')), 5s));
+    }
+    queue = Queue{};
+    server = Server{};
+    const auto refused = with(small_limits());
+    EXPECT_EQ(refused.status(), Status::out_of_memory) << refused.error().detail;
+    EXPECT_NE(refused.error().detail, "");
+    server = with(roomy()).value();
+    queue = server.queue("orders").value();
+    EXPECT_EQ(all(queue).size(), kMessages);
 }
 
 TEST_F(DurableQueue, bad_input_says_what_why_and_what_to_do) {

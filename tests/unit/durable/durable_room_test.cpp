@@ -155,13 +155,7 @@ TEST_F(DurableAsync, keep_their_order_while_room_comes_and_goes) {
 
 TEST_F(DurableAsync, to_a_queue_without_memory_for_them_cost_no_disk) {
     Server server = open();
-    Queue queue = server
-                      .create_queue("q",
-                                    {.capacity = 64,
-                                     .kind = QueueKind::durable,
-                                     .byte_budget = 1024,
-                                     .delivery = DeliveryMode::at_least_once})
-                      .value();
+    Queue queue = make(server, "q", 64, {.byte_budget = 1024});
     std::vector<Future<std::uint64_t>> offers;
     for (int i = 0; i < 20; ++i) {
         offers.push_back(queue.offer_async(stored(i), 200ms));
@@ -193,15 +187,33 @@ TEST_F(DurableAsync, for_later_take_no_place_in_the_queue) {
     }
 }
 
+TEST_F(DurableAsync, offered_together_hear_a_stop_request_and_the_end_of_their_queue) {
+    Server server = open();
+    Queue queue = make(server, "q", 2);
+    const std::vector<Message> messages{stored(0), stored(1), stored(2)};
+    EXPECT_EQ(queue.offer_n(messages).value(), 2U) << "as many as have room";
+    std::stop_source stop;
+    std::jthread later([&] {
+        std::this_thread::sleep_for(20ms);
+        stop.request_stop();
+    });
+    EXPECT_EQ(queue.offer_n(messages, kLong, stop.get_token()).status(), Status::cancelled);
+    later.join();
+    const std::uint64_t before = syncs();
+    std::jthread remover([&] {
+        std::this_thread::sleep_for(20ms);
+        EXPECT_TRUE(server.remove_queue("q"));
+    });
+    EXPECT_EQ(queue.offer_n(messages, kLong).status(), Status::queue_not_found);
+    remover.join();
+    EXPECT_EQ(queue.offer_n(messages, kLong).status(), Status::queue_not_found);
+    EXPECT_EQ(queue.offer(stored(0), kLong).status(), Status::queue_not_found);
+    EXPECT_EQ(syncs() - before, 1U) << "that the queue was removed, and nothing else";
+}
+
 TEST_F(DurableAsync, hear_that_their_queue_is_gone_and_that_they_came_before) {
     Server server = open();
-    Queue queue = server
-                      .create_queue("q",
-                                    {.capacity = 1,
-                                     .kind = QueueKind::durable,
-                                     .delivery = DeliveryMode::at_least_once,
-                                     .idempotency = Idempotency{}})
-                      .value();
+    Queue queue = make(server, "q", 1, {.idempotency = Idempotency{}});
     const auto first = queue.offer_async(stored(0).with_request_id("a"), kLong).get(kLong);
     ASSERT_TRUE(first);
     EXPECT_EQ(queue.offer_async(stored(0).with_request_id("a"), kLong).get(kLong).value(), *first);

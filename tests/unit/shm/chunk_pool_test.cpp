@@ -107,6 +107,24 @@ TEST(ChunkPool, a_used_up_class_is_used_again_soon_after_something_came_back) {
     }
 }
 
+// All came back but the one that the thread would look at first.
+TEST(ChunkPool, a_used_up_class_is_used_again_where_its_next_chunk_is_kept) {
+    ScratchPool scratch({{128, 64}, {256, 500}});
+    shm::ChunkPool& pool = scratch.pool();
+    shm::PoolCursor& cursor = scratch.cursor(0);
+    for (int i = 0; i < 64; ++i) {
+        ASSERT_EQ(pool.class_of(pool.allocate(0, 1, cursor)).chunk_bytes, 128U);
+    }
+    ASSERT_EQ(pool.class_of(pool.allocate(0, 1, cursor)).chunk_bytes, 256U);
+    for (std::uint32_t chunk = 1; chunk < 64; ++chunk) {
+        pool.free_now(chunk);
+    }
+    std::uint32_t looks = 0;
+    while (pool.class_of(pool.allocate(0, 1, cursor)).chunk_bytes != 128U) {
+        ASSERT_LE(++looks, shm::kUsedUpRounds);
+    }
+}
+
 TEST(ChunkPool, what_a_thread_keeps_of_a_larger_class_is_used_before_it_gives_up) {
     ScratchPool scratch({{128, 1}, {256, 1}});
     shm::ChunkPool& pool = scratch.pool();

@@ -35,7 +35,7 @@ class Ways : public testing::TestWithParam<const char*> {
 
   protected:
     void SetUp() override {
-        server = domain.open({.limits = ways_limits()});
+        server = domain.open({.limits = ways_limits(), .log_directory = log_directory});
         BridgeOptions options;
         options.listen = "127.0.0.1:0";
         options.unix_path = path;
@@ -74,6 +74,7 @@ class Ways : public testing::TestWithParam<const char*> {
     [[nodiscard]] Client another_client() const { return telpher::connect(uri(), how()).value(); }
 
     static constexpr auto kSoon = std::chrono::seconds(10);  // longer than anything here takes
+    std::string log_directory;                               // empty: the domain has no log
     ScratchDomain domain;
     const std::string path = "/tmp/telpher-" + unique_name() + ".sock";
     const std::string config = path + ".config";

@@ -143,11 +143,11 @@ TEST_P(CausalGates, let_a_message_go_on_when_its_time_has_passed) {
 }
 
 TEST_P(CausalGates, keep_the_lease_of_what_waits) {
-    CausalGate gate = gate_of({.wait = 1s});
+    CausalGate gate = gate_of({.wait = 3s});
     Queue leased =
         server
             .create_queue("leased",
-                          {.capacity = 4, .delivery = DeliveryMode::at_least_once, .lease = 300ms})
+                          {.capacity = 4, .delivery = DeliveryMode::at_least_once, .lease = 1s})
             .value();
     Client other = another_client();
     Queue theirs = other.queue("leased").value();
@@ -159,7 +159,7 @@ TEST_P(CausalGates, keep_the_lease_of_what_waits) {
             .value();
     offer(leased, effect("effect", "unknown"));
     ASSERT_TRUE(parks(gate, 1));
-    EXPECT_EQ(theirs.poll(600ms).status(), Status::timed_out) << "it is still leased";
+    EXPECT_EQ(theirs.poll(2s).status(), Status::timed_out) << "it is still leased";
     EXPECT_TRUE(soon([&] { return consumer.status().acknowledged == 1; }));
     EXPECT_EQ(deliveries, 1U);
     EXPECT_GE(consumer.status().extended, 2U);

@@ -13,14 +13,14 @@ static_assert(bit_of(Codec::gzip) == kCodecGzip && bit_of(Codec::zstd) == kCodec
 
 std::uint8_t codecs_offered() noexcept {
     std::uint8_t bits = 0;
-    for (const Codec codec : codecs()) {
+    for (const Codec codec : compression::codecs()) {
         bits = static_cast<std::uint8_t>(bits | bit_of(codec));
     }
     return bits;
 }
 
 std::optional<Codec> choose_codec(std::uint8_t offered) noexcept {
-    for (const Codec codec : codecs()) {
+    for (const Codec codec : compression::codecs()) {
         if ((offered & bit_of(codec)) != 0) {
             return codec;
         }
@@ -29,7 +29,7 @@ std::optional<Codec> choose_codec(std::uint8_t offered) noexcept {
 }
 
 bool was_offered(std::uint8_t codec) noexcept {
-    return codec == 0 || has_codec(static_cast<Codec>(codec));
+    return codec == 0 || compression::has_codec(static_cast<Codec>(codec));
 }
 
 void BodyCodec::agree(std::uint8_t codec, std::int64_t compress_from) noexcept {
@@ -53,7 +53,7 @@ Result<CompressedBody> BodyCodec::look(std::span<const std::byte> body,
     if (!agreed_) {
         return Error{Status::bad_request, 0, "a compressed frame, although no codec was agreed on"};
     }
-    return read_compressed_body(body, message_bytes_max);
+    return compression::read_compressed_body(body, message_bytes_max);
 }
 
 Result<void> BodyCodec::open(const CompressedBody& body, std::span<std::byte> out) {

@@ -4,8 +4,8 @@
 //   Threads  one at a time; the tools may be shared by the streams of one thread
 //   Memory   of the tools: Compressor and Decompressor, made at their first use
 
+#include "src/compression/compression.hpp"
 #include "tcp_bridge/bodies.hpp"
-#include "tcp_bridge/compression.hpp"
 #include "tcp_bridge/frame.hpp"
 
 #include <cstdint>
@@ -14,6 +14,13 @@
 #include <span>
 
 namespace telpher::bridge {
+
+using compression::Codec;
+using compression::CompressedBody;
+using compression::CompressionHistory;
+using compression::CompressionPolicy;
+using compression::Compressor;
+using compression::Decompressor;
 
 struct CodecTools {
     Compressor compressor{};

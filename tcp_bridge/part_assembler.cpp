@@ -1,7 +1,7 @@
 #include "tcp_bridge/part_assembler.hpp"
 
+#include "src/compression/compression.hpp"
 #include "src/wire/codec.hpp"
-#include "tcp_bridge/compression.hpp"
 
 #include <cstring>
 
@@ -25,15 +25,15 @@ Result<std::size_t> PartAssembler::announced(const Frame& frame) const {
         return wrong_frame(frame, "the first one does not hold a message's header");
     }
     std::memcpy(&head, frame.body.data(), sizeof head);
-    const std::size_t bytes =
-        compressed ? raw_bytes_of(frame.body) : wire::payload_offset(head) + head.payload_bytes;
+    const std::size_t bytes = compressed ? compression::raw_bytes_of(frame.body)
+                                         : wire::payload_offset(head) + head.payload_bytes;
     if (bytes > message_bytes_max_) {
         return Error{Status::message_too_large,
                      0,
                      "a message announces " + std::to_string(bytes) + " bytes, at most " +
                          std::to_string(message_bytes_max_) + " are allowed"};
     }
-    return compressed ? bytes + kCompressedHeadBytes : bytes;
+    return compressed ? bytes + compression::kCompressedHeadBytes : bytes;
 }
 
 Result<std::optional<std::span<const std::byte>>> PartAssembler::add(const Frame& frame,

@@ -4,8 +4,8 @@
 //           remembers of the bodies before (CompressionHistory).
 // Not here: what the link saves: 10 Gbit/s moves a KiB in 0.8 us, 1 Gbit/s in 8 us.
 #include "bench/micro/micro.hpp"
-#include "tcp_bridge/compression.hpp"
-#include "tests/unit/bridge/json_like.hpp"
+#include "src/compression/compression.hpp"
+#include "tests/unit/compression/json_like.hpp"
 
 #include <string>
 
@@ -13,13 +13,13 @@ namespace telpher::bench {
 
 namespace {
 
-using bridge::Codec;
-using bridge::GzipEngine;
+using compression::Codec;
+using compression::GzipEngine;
 using Bytes = std::vector<std::byte>;
 
 void compress(benchmark::State& state, Codec codec, GzipEngine engine, std::size_t size) {
-    bridge::Compressor compressor(engine);
-    const Bytes input = bridge::json_like(size);
+    compression::Compressor compressor(engine);
+    const Bytes input = compression::json_like(size);
     Bytes out(size + 1000);
     std::size_t written = 0;
     for (auto _ : state) {
@@ -31,10 +31,10 @@ void compress(benchmark::State& state, Codec codec, GzipEngine engine, std::size
 }
 
 void decompress(benchmark::State& state, Codec codec, GzipEngine engine, std::size_t size) {
-    const Bytes input = bridge::json_like(size);
+    const Bytes input = compression::json_like(size);
     Bytes stream(size + 1000);
-    stream.resize(bridge::Compressor(engine).compress(codec, input, stream).value_or(0));
-    bridge::Decompressor decompressor(engine);
+    stream.resize(compression::Compressor(engine).compress(codec, input, stream).value_or(0));
+    compression::Decompressor decompressor(engine);
     Bytes out(size);
     for (auto _ : state) {
         if (!decompressor.decompress(codec, stream, std::span(out))) {
@@ -47,8 +47,8 @@ void decompress(benchmark::State& state, Codec codec, GzipEngine engine, std::si
 }
 
 void compress_body(benchmark::State& state, const Bytes& input, bool with_history) {
-    bridge::Compressor compressor;
-    bridge::CompressionHistory history;
+    compression::Compressor compressor;
+    compression::CompressionHistory history;
     Bytes out;
     for (auto _ : state) {
         benchmark::DoNotOptimize(compressor.compress_body(
@@ -68,22 +68,22 @@ void add_rows(const std::string& who, Codec codec, GzipEngine engine) {
 
 // Which rows there are depends on the build, so they are made when the program starts.
 const bool kRowsAdded = [] {
-    for (const GzipEngine engine : bridge::gzip_engines()) {
+    for (const GzipEngine engine : compression::gzip_engines()) {
         add_rows("gzip_" + std::string{to_string(engine)}, Codec::gzip, engine);
     }
-    if (bridge::has_codec(Codec::zstd)) {
-        add_rows("zstd", Codec::zstd, bridge::gzip_engines().front());
+    if (compression::has_codec(Codec::zstd)) {
+        add_rows("zstd", Codec::zstd, compression::gzip_engines().front());
     }
     return true;
 }();
 
-BENCHMARK_CAPTURE(compress_body, text_1k, bridge::json_like(1024), false);
-BENCHMARK_CAPTURE(compress_body, text_16k, bridge::json_like(16U << 10U), false);
-BENCHMARK_CAPTURE(compress_body, text_16k_history, bridge::json_like(16U << 10U), true);
-BENCHMARK_CAPTURE(compress_body, noise_1k, bridge::random_bytes(1024), false);
-BENCHMARK_CAPTURE(compress_body, noise_1k_history, bridge::random_bytes(1024), true);
-BENCHMARK_CAPTURE(compress_body, noise_16k, bridge::random_bytes(16U << 10U), false);
-BENCHMARK_CAPTURE(compress_body, noise_16k_history, bridge::random_bytes(16U << 10U), true);
+BENCHMARK_CAPTURE(compress_body, text_1k, compression::json_like(1024), false);
+BENCHMARK_CAPTURE(compress_body, text_16k, compression::json_like(16U << 10U), false);
+BENCHMARK_CAPTURE(compress_body, text_16k_history, compression::json_like(16U << 10U), true);
+BENCHMARK_CAPTURE(compress_body, noise_1k, compression::random_bytes(1024), false);
+BENCHMARK_CAPTURE(compress_body, noise_1k_history, compression::random_bytes(1024), true);
+BENCHMARK_CAPTURE(compress_body, noise_16k, compression::random_bytes(16U << 10U), false);
+BENCHMARK_CAPTURE(compress_body, noise_16k_history, compression::random_bytes(16U << 10U), true);
 
 }  // namespace
 }  // namespace telpher::bench

@@ -1,6 +1,6 @@
 // What is compressed comes back, by every codec, engine and reader. The first byte is the cutoff, and
 // from 128 on says that the rest is repeated until its beginning is tried by itself.
-#include "tcp_bridge/compression.hpp"
+#include "src/compression/compression.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 #include <algorithm>
@@ -10,19 +10,19 @@
 namespace {
 
 using telpher::fuzz::require;
-namespace bridge = telpher::bridge;
+namespace compression = telpher::compression;
 using Bytes = std::vector<std::byte>;
 
 struct Engine {
-    explicit Engine(bridge::GzipEngine engine) : compressor(engine), decompressor(engine) {}
-    bridge::Compressor compressor;
-    bridge::Decompressor decompressor;
+    explicit Engine(compression::GzipEngine engine) : compressor(engine), decompressor(engine) {}
+    compression::Compressor compressor;
+    compression::Decompressor decompressor;
 };
 
 std::span<Engine> engines() {
     static std::vector<Engine> all = [] {
         std::vector<Engine> made;
-        for (const bridge::GzipEngine engine : bridge::gzip_engines()) {
+        for (const compression::GzipEngine engine : compression::gzip_engines()) {
             made.emplace_back(engine);
         }
         return made;
@@ -30,7 +30,7 @@ std::span<Engine> engines() {
     return all;
 }
 
-void check_stream(Engine& writer, bridge::Codec codec, std::span<const std::byte> input) {
+void check_stream(Engine& writer, compression::Codec codec, std::span<const std::byte> input) {
     Bytes stream(input.size() + input.size() / 100 + 100);
     const auto written = writer.compressor.compress(codec, input, stream);
     require(written && *written <= stream.size(), "everything fits into a little more");
@@ -48,10 +48,10 @@ void check_stream(Engine& writer, bridge::Codec codec, std::span<const std::byte
 }
 
 void check_body(Engine& writer,
-                const bridge::CompressionPolicy& policy,
+                const compression::CompressionPolicy& policy,
                 std::span<const std::byte> input) {
     static Bytes body;
-    bridge::CompressionHistory history;
+    compression::CompressionHistory history;
     history.record(policy.compress_from_bytes % 2 == 1);  // without a trial, or with one
     if (!writer.compressor.compress_body(policy, input, body, &history)) {
         return;
@@ -59,7 +59,7 @@ void check_body(Engine& writer,
     require(policy.compress_from_bytes <= static_cast<std::int64_t>(input.size()),
             "nothing below the cutoff is compressed");
     require(body.size() < input.size(), "a compressed body is shorter");
-    const auto read = bridge::read_compressed_body(body, input.size());
+    const auto read = compression::read_compressed_body(body, input.size());
     require(read && read->raw_bytes == input.size(), "its head is read");
     Bytes out;
     require(
@@ -78,14 +78,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     auto input = telpher::fuzz::as_bytes(data + 1, size - 1);
     Bytes repeated;
     if (data[0] >= 128 && !input.empty()) {
-        while (repeated.size() <= bridge::kTrialBytes) {
+        while (repeated.size() <= compression::kTrialBytes) {
             repeated.insert(repeated.end(), input.begin(), input.end());
         }
         input = repeated;
     }
     for (Engine& writer : engines()) {
-        for (const bridge::Codec codec : bridge::codecs()) {
-            if (codec == bridge::Codec::gzip || &writer == engines().data()) {
+        for (const compression::Codec codec : compression::codecs()) {
+            if (codec == compression::Codec::gzip || &writer == engines().data()) {
                 check_stream(writer, codec, input);
                 check_body(writer, {codec, cutoff}, input);
             }

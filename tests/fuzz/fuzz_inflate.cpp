@@ -10,7 +10,7 @@
 //   bit 2..7   how much the declared size differs from what the stream says, with its sign
 //
 // Bodies declare 64 KiB at most: what is beyond that is the same, and slow.
-#include "tcp_bridge/compression.hpp"
+#include "src/compression/compression.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 #include <zlib.h>
@@ -25,22 +25,22 @@ namespace {
 using telpher::Result;
 using telpher::Status;
 using telpher::fuzz::require;
-namespace bridge = telpher::bridge;
+namespace compression = telpher::compression;
 using Bytes = std::vector<std::byte>;
 
 constexpr std::size_t kRawBytesMax = 64U << 10U;
 
-bridge::Decompressor& decompressor(bridge::GzipEngine engine) {
-    static std::array<bridge::Decompressor, 2> all{
-        bridge::Decompressor(bridge::GzipEngine::zlib),
-        bridge::Decompressor(bridge::GzipEngine::libdeflate)};
+compression::Decompressor& decompressor(compression::GzipEngine engine) {
+    static std::array<compression::Decompressor, 2> all{
+        compression::Decompressor(compression::GzipEngine::zlib),
+        compression::Decompressor(compression::GzipEngine::libdeflate)};
     return all.at(static_cast<std::size_t>(engine));
 }
 
 // Both forms of decompress, and into memory of exactly the declared size, so that
 // AddressSanitizer sees a byte behind it.
-Result<void> decompress(bridge::GzipEngine engine,
-                        bridge::Codec codec,
+Result<void> decompress(compression::GzipEngine engine,
+                        compression::Codec codec,
                         std::span<const std::byte> stream,
                         Bytes& out) {
     const std::size_t declared = out.size();
@@ -61,10 +61,11 @@ Result<void> decompress(bridge::GzipEngine engine,
 // an "invalid bit length repeat"). What it accepts so has the right checksum still.
 void check_gzip(std::span<const std::byte> stream, std::size_t declared) {
     Bytes by_zlib(declared);
-    const auto zlib = decompress(bridge::GzipEngine::zlib, bridge::Codec::gzip, stream, by_zlib);
-    for (const bridge::GzipEngine engine : bridge::gzip_engines()) {
+    const auto zlib =
+        decompress(compression::GzipEngine::zlib, compression::Codec::gzip, stream, by_zlib);
+    for (const compression::GzipEngine engine : compression::gzip_engines()) {
         Bytes out(declared);
-        const auto result = decompress(engine, bridge::Codec::gzip, stream, out);
+        const auto result = decompress(engine, compression::Codec::gzip, stream, out);
         require(!zlib || (result && out == by_zlib), "what zlib accepts, all engines accept");
         if (result) {
             const auto crc =
@@ -77,22 +78,24 @@ void check_gzip(std::span<const std::byte> stream, std::size_t declared) {
 }
 
 void check_zstd(std::span<const std::byte> stream, std::size_t declared) {
-    if (bridge::has_codec(bridge::Codec::zstd)) {
+    if (compression::has_codec(compression::Codec::zstd)) {
         Bytes out(declared);
-        (void)decompress(bridge::gzip_engines().front(), bridge::Codec::zstd, stream, out);
+        (void)decompress(
+            compression::gzip_engines().front(), compression::Codec::zstd, stream, out);
     }
 }
 
 void check_body(std::span<const std::byte> body) {
-    const auto read = bridge::read_compressed_body(body, kRawBytesMax);
+    const auto read = compression::read_compressed_body(body, kRawBytesMax);
     if (!read) {
         require(read.status() == Status::bad_request || read.status() == Status::message_too_large,
                 "a head is refused for itself or for its size");
         return;
     }
     require(read->raw_bytes <= kRawBytesMax, "the limit is kept");
-    require(read->stream.size() + bridge::kCompressedHeadBytes == body.size(), "nothing is lost");
-    if (read->codec == bridge::Codec::gzip) {
+    require(read->stream.size() + compression::kCompressedHeadBytes == body.size(),
+            "nothing is lost");
+    if (read->codec == compression::Codec::gzip) {
         check_gzip(read->stream, read->raw_bytes);
     } else {
         check_zstd(read->stream, read->raw_bytes);

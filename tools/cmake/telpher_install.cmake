@@ -32,5 +32,9 @@ install(FILES
 # Relative to the .pc file, so that `cmake --install --prefix` and moved packages work.
 set(telpher_pc_dir ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 cmake_path(RELATIVE_PATH CMAKE_INSTALL_INCLUDEDIR BASE_DIRECTORY ${telpher_pc_dir} OUTPUT_VARIABLE TELPHER_PC_INCLUDEDIR)
+set(TELPHER_PC_CODECS "")
+foreach(codec IN LISTS TELPHER_CODECS)
+    string(APPEND TELPHER_PC_CODECS " -l${telpher_codec_library_${codec}}")
+endforeach()
 configure_file(${telpher_templates}/telpher-local.pc.in telpher-local.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/telpher-local.pc DESTINATION ${telpher_pc_dir})

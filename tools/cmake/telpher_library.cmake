@@ -3,6 +3,21 @@
 find_package(Threads REQUIRED)
 find_package(Boost 1.74 REQUIRED)  # headers only
 find_path(TELPHER_XXHASH_DIR xxhash.h REQUIRED DOC "xxHash, used as a header (libxxhash-dev)")
+find_package(ZLIB REQUIRED)
+include(telpher_codecs)
+set(TELPHER_CODECS "")  # the optional ones that are built in
+foreach(codec IN ITEMS zstd libdeflate)
+    string(TOUPPER ${codec} option)
+    if(TELPHER_${option})
+        telpher_find_codec(${codec})
+        if(TARGET telpher::${codec})
+            list(APPEND TELPHER_CODECS ${codec})
+        endif()
+    endif()
+endforeach()
+list(TRANSFORM TELPHER_CODECS PREPEND telpher:: OUTPUT_VARIABLE telpher_codec_targets)
+list(TRANSFORM TELPHER_CODECS PREPEND TELPHER_HAS_ OUTPUT_VARIABLE telpher_codec_definitions)
+list(TRANSFORM telpher_codec_definitions TOUPPER)
 
 file(GLOB telpher_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/telpher/*.hpp)
 file(GLOB telpher_local_sources CONFIGURE_DEPENDS
@@ -15,9 +30,10 @@ list(FILTER telpher_bridge_sources EXCLUDE REGEX "/main\\.cpp$")
 function(telpher_use_local target)
     target_compile_features(${target} PUBLIC cxx_std_20)
     target_link_libraries(${target}
-        PUBLIC Threads::Threads rt
+        PUBLIC Threads::Threads rt ZLIB::ZLIB ${telpher_codec_targets}
         PRIVATE $<BUILD_INTERFACE:telpher_flags> $<BUILD_INTERFACE:telpher_internals>
                 $<BUILD_INTERFACE:Boost::headers>)
+    target_compile_definitions(${target} PRIVATE ${telpher_codec_definitions})
     target_sources(${target} PUBLIC
         FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${telpher_headers})
     set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
@@ -48,33 +64,17 @@ set(TELPHER_HAS_BRIDGE OFF)
 if(telpher_bridge_sources)
     set(TELPHER_HAS_BRIDGE ON)
     find_package(OpenSSL 3 REQUIRED)
-    find_package(ZLIB REQUIRED)
     find_path(TELPHER_ASIO_DIR asio.hpp REQUIRED DOC "Asio, standalone (libasio-dev)")
-    include(telpher_codecs)
-    set(TELPHER_CODECS "")  # the optional ones that are built in
-    foreach(codec IN ITEMS zstd libdeflate)
-        string(TOUPPER ${codec} option)
-        if(TELPHER_${option})
-            telpher_find_codec(${codec})
-            if(TARGET telpher::${codec})
-                list(APPEND TELPHER_CODECS ${codec})
-            endif()
-        endif()
-    endforeach()
-    list(TRANSFORM TELPHER_CODECS PREPEND telpher:: OUTPUT_VARIABLE telpher_codec_targets)
-    list(TRANSFORM TELPHER_CODECS PREPEND TELPHER_HAS_ OUTPUT_VARIABLE telpher_codec_definitions)
-    list(TRANSFORM telpher_codec_definitions TOUPPER)
     add_library(telpher_bridge OBJECT ${telpher_bridge_sources})
     telpher_unity(telpher_bridge LIBRARY)
     set_target_properties(telpher_bridge PROPERTIES
         EXPORT_NAME bridge_objects CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
     target_link_libraries(telpher_bridge
-        PUBLIC telpher_local OpenSSL::SSL ZLIB::ZLIB ${telpher_codec_targets}
+        PUBLIC telpher_local OpenSSL::SSL
         PRIVATE $<BUILD_INTERFACE:telpher_flags> $<BUILD_INTERFACE:telpher_internals>
                 $<BUILD_INTERFACE:Boost::headers>)
-    target_compile_definitions(telpher_bridge PRIVATE ${telpher_codec_definitions})
     target_sources(telpher_full INTERFACE
         $<BUILD_INTERFACE:$<TARGET_OBJECTS:telpher_bridge>>
         $<INSTALL_INTERFACE:$<TARGET_OBJECTS:telpher::bridge_objects>>)
-    target_link_libraries(telpher_full INTERFACE OpenSSL::SSL ZLIB::ZLIB ${telpher_codec_targets})
+    target_link_libraries(telpher_full INTERFACE OpenSSL::SSL)
 endif()

@@ -1,6 +1,6 @@
 // gzip by libdeflate, where it is installed: the same format, faster in both directions because it
 // takes whole bodies only.
-#include "tcp_bridge/codec_engine.hpp"
+#include "src/compression/codec_engine.hpp"
 
 #ifdef TELPHER_HAS_LIBDEFLATE
 
@@ -8,7 +8,7 @@
 
 #include <array>
 
-namespace telpher::bridge {
+namespace telpher::compression {
 
 namespace {
 
@@ -89,15 +89,15 @@ std::unique_ptr<DecompressEngine> make_libdeflate_decompressor() noexcept {
     return open_engine<LibdeflateDecompressor>();
 }
 
-}  // namespace telpher::bridge
+}  // namespace telpher::compression
 
 #else
 
-namespace telpher::bridge {
+namespace telpher::compression {
 
 std::unique_ptr<CompressEngine> make_libdeflate_compressor() noexcept { return nullptr; }
 std::unique_ptr<DecompressEngine> make_libdeflate_decompressor() noexcept { return nullptr; }
 
-}  // namespace telpher::bridge
+}  // namespace telpher::compression
 
 #endif

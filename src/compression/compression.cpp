@@ -1,6 +1,6 @@
-#include "tcp_bridge/compression.hpp"
+#include "src/compression/compression.hpp"
 
-#include "tcp_bridge/codec_engine.hpp"
+#include "src/compression/codec_engine.hpp"
 
 #include <algorithm>
 #include <array>
@@ -11,7 +11,7 @@
 #include <string>
 #include <utility>
 
-namespace telpher::bridge {
+namespace telpher::compression {
 
 namespace {
 
@@ -267,4 +267,4 @@ Result<void> Decompressor::decompress(Codec codec,
     return result;
 }
 
-}  // namespace telpher::bridge
+}  // namespace telpher::compression

@@ -5,9 +5,9 @@
 #include <span>
 #include <string_view>
 
-namespace telpher::bridge {
+namespace telpher::compression {
 
-// The numbers travel on the wire (PROTOCOL.md, Compression): append only. 0 stays free, so that
+// The numbers are on the wire and in logs (PROTOCOL.md, Compression): append only. 0 stays free, so that
 // bytes that were never written are no codec.
 enum class Codec : std::uint8_t {
     gzip = 1,  // RFC 1952; every build has it
@@ -29,4 +29,4 @@ enum class GzipEngine : std::uint8_t { zlib, libdeflate };
 // The engines of this build, the fastest first; never empty.
 [[nodiscard]] std::span<const GzipEngine> gzip_engines() noexcept;
 
-}  // namespace telpher::bridge
+}  // namespace telpher::compression

@@ -1,7 +1,6 @@
 // The policy and the layout of a compressed body, and bodies made to exhaust their receiver.
-#include "tcp_bridge/bodies.hpp"
-#include "tcp_bridge/compression.hpp"
-#include "tests/unit/bridge/json_like.hpp"
+#include "src/compression/compression.hpp"
+#include "tests/unit/compression/json_like.hpp"
 
 #include <gtest/gtest.h>
 #include <zlib.h>
@@ -10,7 +9,7 @@
 
 #include <string_view>
 
-namespace telpher::bridge {
+namespace telpher::compression {
 namespace {
 
 constexpr std::size_t kMiB = std::size_t{1} << 20U;
@@ -295,4 +294,4 @@ TEST(CompressionBomb, inside_another_is_only_opened_once) {
 }
 
 }  // namespace
-}  // namespace telpher::bridge
+}  // namespace telpher::compression

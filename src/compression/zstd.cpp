@@ -1,5 +1,5 @@
 // zstd by libzstd, where it is installed.
-#include "tcp_bridge/codec_engine.hpp"
+#include "src/compression/codec_engine.hpp"
 
 #ifdef TELPHER_HAS_ZSTD
 
@@ -7,7 +7,7 @@
 
 #include <array>
 
-namespace telpher::bridge {
+namespace telpher::compression {
 
 namespace {
 
@@ -107,15 +107,15 @@ std::unique_ptr<DecompressEngine> make_zstd_decompressor() noexcept {
     return open_engine<ZstdDecompressor>();
 }
 
-}  // namespace telpher::bridge
+}  // namespace telpher::compression
 
 #else
 
-namespace telpher::bridge {
+namespace telpher::compression {
 
 std::unique_ptr<CompressEngine> make_zstd_compressor() noexcept { return nullptr; }
 std::unique_ptr<DecompressEngine> make_zstd_decompressor() noexcept { return nullptr; }
 
-}  // namespace telpher::bridge
+}  // namespace telpher::compression
 
 #endif

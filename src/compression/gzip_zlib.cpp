@@ -1,6 +1,6 @@
 // gzip by zlib. The streams are made once and reset for each body: making them takes as long as
 // compressing 10 KB.
-#include "tcp_bridge/codec_engine.hpp"
+#include "src/compression/codec_engine.hpp"
 
 #include <array>
 #include <limits>
@@ -8,7 +8,7 @@
 #define ZLIB_CONST  // next_in is then a pointer to const
 #include <zlib.h>
 
-namespace telpher::bridge {
+namespace telpher::compression {
 
 namespace {
 
@@ -112,4 +112,4 @@ std::unique_ptr<DecompressEngine> make_zlib_decompressor() noexcept {
     return open_engine<ZlibDecompressor>();
 }
 
-}  // namespace telpher::bridge
+}  // namespace telpher::compression

@@ -1,4 +1,5 @@
-// Bodies of frames, compressed: when it pays, and into what (PROTOCOL.md, Compression).
+// Bodies, compressed: when it pays, and into what. Of frames (tcp_bridge/PROTOCOL.md, Compression) and of records in
+// logs (src/store/FORMAT.md).
 //
 //   Shape     codec u8 | reserved 3 x u8 | raw_bytes u32 | compressed bytes
 //   Threads   one at a time for each object: one Compressor and one Decompressor per thread
@@ -10,7 +11,7 @@
 
 #include "telpher/result.hpp"
 
-#include "tcp_bridge/codec.hpp"
+#include "src/compression/codec.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -19,7 +20,7 @@
 #include <span>
 #include <vector>
 
-namespace telpher::bridge {
+namespace telpher::compression {
 
 class CompressEngine;
 class DecompressEngine;
@@ -150,4 +151,4 @@ class Decompressor {
     std::unique_ptr<DecompressEngine> zstd_{};
 };
 
-}  // namespace telpher::bridge
+}  // namespace telpher::compression

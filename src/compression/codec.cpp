@@ -1,9 +1,9 @@
-#include "tcp_bridge/codec.hpp"
+#include "src/compression/codec.hpp"
 
 #include <algorithm>
 #include <array>
 
-namespace telpher::bridge {
+namespace telpher::compression {
 
 namespace {
 
@@ -41,4 +41,4 @@ bool has_codec(Codec codec) noexcept { return std::ranges::find(kCodecs, codec) 
 
 std::span<const GzipEngine> gzip_engines() noexcept { return kGzipEngines; }
 
-}  // namespace telpher::bridge
+}  // namespace telpher::compression

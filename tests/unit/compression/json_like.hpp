@@ -6,10 +6,12 @@
 #include <string>
 #include <vector>
 
-namespace telpher::bridge {
+namespace telpher::compression {
+
+using Bytes = std::vector<std::byte>;
 
 // A text of exactly `size` bytes like a log of orders: what codecs are made for.
-inline std::vector<std::byte> json_like(std::size_t size, std::uint64_t seed = 1) {
+inline Bytes json_like(std::size_t size, std::uint64_t seed = 1) {
     std::mt19937_64 engine{seed};
     std::string text;
     while (text.size() < size) {
@@ -34,4 +36,4 @@ inline std::vector<std::byte> random_bytes(std::size_t size, std::uint64_t seed 
     return bytes;
 }
 
-}  // namespace telpher::bridge
+}  // namespace telpher::compression

@@ -1,15 +1,14 @@
 // Codecs and engines: what goes in comes out, and nothing else is accepted.
-#include "tcp_bridge/compression.hpp"
+#include "src/compression/compression.hpp"
 
-#include "tcp_bridge/bodies.hpp"
-#include "tests/unit/bridge/json_like.hpp"
+#include "tests/unit/compression/json_like.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <string_view>
 
-namespace telpher::bridge {
+namespace telpher::compression {
 namespace {
 
 // A codec and who reads and writes it.
@@ -292,4 +291,4 @@ TEST(Compression, engines_move) {
 }
 
 }  // namespace
-}  // namespace telpher::bridge
+}  // namespace telpher::compression

@@ -14,7 +14,7 @@
 #include <string_view>
 #include <utility>
 
-namespace telpher::bridge {
+namespace telpher::compression {
 
 class CompressEngine {
   public:
@@ -65,4 +65,4 @@ template <class Engine>
 // The fastest level of each library: a higher one costs more than a link saves (bench/micro).
 inline constexpr int kLevel = 1;
 
-}  // namespace telpher::bridge
+}  // namespace telpher::compression

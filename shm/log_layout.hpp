@@ -103,7 +103,8 @@ struct LogControl {
     alignas(kLinePair) std::uint64_t segment_bytes;
     std::uint8_t log[16];  // uuid
     std::uint32_t path_bytes;
-    std::uint32_t reserved;
+    std::uint32_t
+        compress_from;  // messages of at least so many bytes less 1 are compressed; 0: none
     char path[kLogPathMax];
 };
 static_assert(offsetof(LogControl, synced) == 16 && sizeof(LogControl) <= kPageBytes);

@@ -64,6 +64,10 @@ class LogTable {
     [[nodiscard]] LogControl& control() const noexcept { return *control_; }
     // As it was when the domain was made; bounded.
     [[nodiscard]] std::string path() const;
+    // Messages of at least so many bytes are compressed in the log; -1: none.
+    [[nodiscard]] std::int64_t compress_from() const noexcept {
+        return std::int64_t{control_->compress_from} - 1;
+    }
 
     // ---- who waits ----------------------------------------------------------------------------
     // Puts a message up. kNone: all submissions are taken. Killed in it: FILLING or READY, freed by `sweep`.

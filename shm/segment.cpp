@@ -181,6 +181,7 @@ Result<Segment> Segment::create(const SegmentPlan& plan) {
         plan.log_path.copy(log.path, sizeof log.path);
         log.path_bytes = static_cast<std::uint32_t>(plan.log_path.size());
         log.segment_bytes = plan.log_segment_bytes;
+        log.compress_from = static_cast<std::uint32_t>(plan.log_compress_from_bytes + 1);
         // relaxed: published by S1
         log.state.store(static_cast<std::uint32_t>(LogState::building), std::memory_order_relaxed);
     }

@@ -56,6 +56,7 @@ struct SegmentPlan {
     std::uint64_t options_hash = 0;
     std::string log_path{};  // where its log lies; empty: it has none
     std::uint64_t log_segment_bytes = 0;
+    std::int64_t log_compress_from_bytes = -1;
 };
 
 class Segment {

@@ -3,20 +3,26 @@
 //           sync; 1, 64 and 256 threads offer to one queue, and one of them takes what was offered; one thread with 1 to 1024
 //           asynchronous offers outstanding does the same alone. The floor is
 //           write_and_sync of store_bench.cpp, in the same run.
-//           rebuild: a domain is built again from a log of so many MiB of waiting messages, its memory gone before; the
-//           making of an empty domain is part of it.
+//           offer_async_compressed: 64 outstanding orders like lines of a log (json_like), compressed in the log or not;
+//           "stored" is what a message takes there.
+//           rebuild: a domain is built again from a log of so many MiB of waiting messages, its memory gone before, in the
+//           log as they are or compressed (the MiB are those before that); the making of an empty domain is part of it.
 // Not here: several processes; a disk whose sync takes milliseconds, where sharing is worth more.
 #include "telpher/telpher.hpp"
 
 #include "bench/micro/micro.hpp"
 #include "bench/temporary_folder.hpp"
+#include "src/client/domain_core.hpp"
+#include "tests/unit/compression/json_like.hpp"
 
 #include <unistd.h>
 
 #include <chrono>
 #include <deque>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 namespace telpher::bench {
 namespace {
@@ -26,11 +32,12 @@ constexpr std::size_t kPayload = 256;
 // One for all threads of a benchmark.
 class DurableDomain {
   public:
-    explicit DurableDomain(Durability durability) {
-        server_ = Server::open("bench-durable-" + std::to_string(getpid()),
+    explicit DurableDomain(Durability durability, std::int64_t compress_from = -1) {
+        server_ = Server::open(name_,
                                {.mode = OpenMode::create,
                                 .lifetime = Lifetime::ephemeral,
-                                .log_directory = folder_.file("log")})
+                                .log_directory = folder_.file("log"),
+                                .log_compress_from_bytes = compress_from})
                       .value();
         queue_ = server_
                      .create_queue("q",
@@ -47,8 +54,15 @@ class DurableDomain {
     DurableDomain(const DurableDomain&) = delete;
     DurableDomain& operator=(const DurableDomain&) = delete;
     Queue& queue() { return queue_; }
+    [[nodiscard]] std::uint64_t logged_bytes() const {
+        const Client client = connect("shm:" + name_).value();
+        // relaxed: a statistic
+        return detail::DomainCore::of(client)->attachment().log().control().bytes.load(
+            std::memory_order_relaxed);
+    }
 
   private:
+    const std::string name_ = "bench-durable-" + std::to_string(getpid());
     TemporaryFolder folder_;
     Server server_;
     Queue queue_;
@@ -87,12 +101,18 @@ BENCHMARK_CAPTURE(offer, durable_power, Durability::power)
     ->UseRealTime();
 BENCHMARK_CAPTURE(offer, durable_process, Durability::process)->Threads(1)->UseRealTime();
 
+Message order(std::size_t bytes, std::uint64_t number) {
+    const auto text = compression::json_like(bytes, number);
+    return Message::text("order", {reinterpret_cast<const char*>(text.data()), text.size()})
+        .durable();
+}
+
 // One thread with that many offers outstanding: it waits for the oldest, and takes and acknowledges one message an offer.
-void offer_async_durable(benchmark::State& state) {
-    DurableDomain domain(Durability::power);
-    Queue& queue = domain.queue();
-    const Message message = Message::text("order", std::string(kPayload, 'x')).durable();
-    const auto outstanding = static_cast<std::size_t>(state.range(0));
+void offer_in_turns(benchmark::State& state,
+                    Queue& queue,
+                    std::span<const Message> messages,
+                    std::size_t outstanding) {
+    std::size_t next = 0;
     std::deque<Future<std::uint64_t>> offers;
     const auto confirm = [&] {
         const bool confirmed = offers.front().get(std::chrono::seconds(30)).has_value();
@@ -108,7 +128,8 @@ void offer_async_durable(benchmark::State& state) {
             sound = false;
             break;
         }
-        offers.push_back(queue.offer_async(message, std::chrono::seconds(30)));
+        offers.push_back(queue.offer_async(messages[next], std::chrono::seconds(30)));
+        next = (next + 1) % messages.size();
     }
     while (!offers.empty()) {
         sound = confirm() && sound;
@@ -118,16 +139,41 @@ void offer_async_durable(benchmark::State& state) {
     }
     state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()));
 }
+
+void offer_async_durable(benchmark::State& state) {
+    DurableDomain domain(Durability::power);
+    const Message message = Message::text("order", std::string(kPayload, 'x')).durable();
+    offer_in_turns(state, domain.queue(), {&message, 1}, static_cast<std::size_t>(state.range(0)));
+}
 BENCHMARK(offer_async_durable)->Arg(1)->Arg(64)->Arg(256)->Arg(1024)->UseRealTime();
 
-// Its arguments: MiB of the log, bytes of a message.
+void offer_async_compressed(benchmark::State& state) {
+    constexpr std::size_t kOutstanding = 64;
+    const auto payload = static_cast<std::size_t>(state.range(0));
+    DurableDomain domain(Durability::power, state.range(1) != 0 ? 0 : -1);
+    std::vector<Message> messages;
+    for (std::uint64_t i = 0; i < kOutstanding; ++i) {
+        messages.push_back(order(payload, i));
+    }
+    const std::uint64_t before = domain.logged_bytes();
+    offer_in_turns(state, domain.queue(), messages, kOutstanding);
+    state.counters["stored"] = static_cast<double>(domain.logged_bytes() - before) /
+                               static_cast<double>(state.iterations());
+}
+BENCHMARK(offer_async_compressed)
+    ->ArgsProduct({{256, 1024, 4096, 65536}, {0, 1}})
+    ->ArgNames({"payload", "compressed"})
+    ->UseRealTime();
+
+// Its arguments: MiB of the log, bytes of a message, whether the log is compressed.
 void rebuild(benchmark::State& state) {
     const TemporaryFolder folder;
     const std::string name = "bench-rebuild-" + std::to_string(getpid());
     const auto bytes = static_cast<std::uint64_t>(state.range(0)) << 20U;
     const auto payload = static_cast<std::size_t>(state.range(1));
     const std::uint64_t messages = bytes / (payload + 200);
-    ServerOptions options{.log_directory = folder.file("log")};
+    ServerOptions options{.log_directory = folder.file("log"),
+                          .log_compress_from_bytes = state.range(2) != 0 ? 0 : -1};
     options.limits = DomainLimits{.ring_bytes = std::size_t{256} << 20U,
                                   .segment_bytes = std::size_t{16} << 30U};
     {
@@ -139,7 +185,7 @@ void rebuild(benchmark::State& state) {
                                          .delivery = DeliveryMode::at_least_once,
                                          .durability = Durability::process})
                           .value();
-        const Message message = Message::text("order", std::string(payload, 'x')).durable();
+        const Message message = order(payload, 1);
         std::deque<Future<std::uint64_t>> offers;
         for (std::uint64_t i = 0; i < messages; ++i) {
             offers.push_back(queue.offer_async(message, std::chrono::seconds(30)));
@@ -164,8 +210,8 @@ void rebuild(benchmark::State& state) {
                             static_cast<std::int64_t>(state.iterations()));
 }
 BENCHMARK(rebuild)
-    ->ArgsProduct({{1, 16, 256, 1024}, {256, 4000}})
-    ->ArgNames({"MiB", "payload"})
+    ->ArgsProduct({{1, 16, 256, 1024}, {256, 4000}, {0, 1}})
+    ->ArgNames({"MiB", "payload", "compressed"})
     ->Iterations(3)
     ->UseManualTime()
     ->Unit(benchmark::kMillisecond);

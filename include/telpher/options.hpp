@@ -55,6 +55,10 @@ struct ServerOptions {
     std::string log_directory{};
     // Of each of its files, a multiple of 4096 from 64 KiB to 256 MiB; larger messages get larger files.
     std::size_t log_segment_bytes = 64U << 20U;
+    // Messages of at least so many encoded bytes are compressed in the log (gzip) where that makes them smaller;
+    // 0 = all, -1 = none. For as long as the domain lives; a log may hold both. It saves disk, and time where the disk
+    // writes more slowly than a processor compresses: whoever writes the log does it for all who wait.
+    std::int64_t log_compress_from_bytes = -1;
     Duration wait{};  // OpenMode::attach: how long to wait for the domain
     WaitStrategy wait_strategy = WaitStrategy::balanced;
     std::optional<RetryPolicy> retry{};  // of its sends, offers and publishes; nothing: no retries
@@ -94,6 +98,8 @@ struct ConnectOptions {
     std::string outbox{};
     // What the messages in it may need on disk: each its encoded bytes and at most 64 more.
     std::uint64_t outbox_bytes_max = std::uint64_t{256} << 20U;
+    // Messages of at least so many encoded bytes are compressed there where that makes them smaller; 0 = all, -1 = none.
+    std::int64_t outbox_compress_from_bytes = -1;
 };
 
 // What an offer to a full queue does: waits or fails (`bounded`, `durable`), or drops the oldest message

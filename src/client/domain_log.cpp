@@ -117,6 +117,11 @@ Result<std::string> check_log_options(const ServerOptions& options) {
                      "log_segment_bytes is " + std::to_string(bytes) +
                          ", allowed are multiples of 4096 from 65536 to 268435456"};
     }
+    if (auto sound =
+            store::check_compress_from("log_compress_from_bytes", options.log_compress_from_bytes);
+        !sound) {
+        return sound.error();
+    }
     std::error_code failed;
     const auto path = std::filesystem::absolute(options.log_directory, failed).lexically_normal();
     std::string text = path.string();

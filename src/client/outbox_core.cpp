@@ -47,7 +47,12 @@ Result<Message> marked(const Message& message) {
 }  // namespace
 
 Result<std::shared_ptr<OutboxCore>> OutboxCore::open(const ConnectOptions& options) try {
-    auto store = OutboxStore::open(options.outbox);
+    if (auto sound = store::check_compress_from("outbox_compress_from_bytes",
+                                                options.outbox_compress_from_bytes);
+        !sound) {
+        return sound.error();
+    }
+    auto store = OutboxStore::open(options.outbox, options.outbox_compress_from_bytes);
     if (!store) {
         return store.error();
     }

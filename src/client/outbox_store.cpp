@@ -37,7 +37,8 @@ Result<std::vector<std::byte>> encode_for_outbox(const Message& message) try {
     return Status::out_of_memory;
 }
 
-Result<std::unique_ptr<OutboxStore>> OutboxStore::open(const std::string& folder) try {
+Result<std::unique_ptr<OutboxStore>> OutboxStore::open(const std::string& folder,
+                                                       std::int64_t compress_from) try {
     std::unique_ptr<OutboxStore> opened(new OutboxStore);
     auto storage = store::open_folder(folder, store::FolderMode::create);
     if (!storage) {
@@ -45,8 +46,10 @@ Result<std::unique_ptr<OutboxStore>> OutboxStore::open(const std::string& folder
     }
     opened->storage_ = std::move(*storage);
     store::LogReport report;
-    auto kept = store::Store::open(
-        *opened->storage_, {.name = "outbox", .segment_bytes = kSegmentBytes}, report);
+    auto kept = store::Store::open(*opened->storage_,
+                                   {.name = "outbox", .segment_bytes = kSegmentBytes},
+                                   report,
+                                   compress_from);
     if (!kept) {
         Error error = std::move(kept).error();
         if (error.status == Status::not_permitted) {

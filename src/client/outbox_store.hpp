@@ -43,7 +43,9 @@ class OutboxStore {
     using Lsn = store::Lsn;
     // Makes the folder if only its last part is missing.
     //   errors  not_permitted (another client uses it), corrupt, version_mismatch, storage_failed, out_of_memory
-    static Result<std::unique_ptr<OutboxStore>> open(const std::string& folder);
+    //   compress_from  as Store::open
+    static Result<std::unique_ptr<OutboxStore>> open(const std::string& folder,
+                                                     std::int64_t compress_from);
 
     // The number of a destination, given to it at its first message. Errors: limit_reached (all are in use), and as
     // Store::define.

@@ -88,6 +88,7 @@ Result<Server> Server::open(std::string_view name, const ServerOptions& options)
     shm::SegmentPlan plan = plan_of(name, options);
     plan.log_path = *log;
     plan.log_segment_bytes = options.log_segment_bytes;
+    plan.log_compress_from_bytes = options.log_compress_from_bytes;
     auto opened = detail::open_attachment({name, options.mode, &plan, options.wait});
     if (!opened) {
         return opened.error();

@@ -61,8 +61,9 @@ class Log {
     // Says in the log that nothing is missing; nothing can be appended afterwards.
     Result<void> close();
 
-    // The payload of a record that was written, as it is on disk. Errors: corrupt, storage_failed.
+    // Of a record that was written: what was put, and as it is on disk. Errors: as RecordReader's.
     Result<std::vector<std::byte>> read(const Place& place) { return reader_->payload(place); }
+    Result<StoredPayload> read_stored(const Place& place) { return reader_->stored(place); }
 
     // The same in all files of this log.
     [[nodiscard]] const shm::Uuid& uuid() const { return uuid_; }

@@ -41,6 +41,9 @@ enum class RecordKind : std::uint8_t {
 };
 inline constexpr RecordKind kLastKind = RecordKind::withdrawn;
 
+// In the flags of a message's record: the payload is compressed.
+inline constexpr std::uint8_t kPackedPayload = 1;
+
 // 56 bytes before each payload. What pads it up to the next record is 0.
 struct RecordHeader {
     std::uint64_t header_sum;   // XXH3 of the 48 bytes behind it, seeded by the log
@@ -51,7 +54,7 @@ struct RecordHeader {
     std::uint32_t payload_bytes;
     std::uint32_t destination;
     std::uint8_t kind;
-    std::uint8_t flags;       // 0
+    std::uint8_t flags;       // kPackedPayload, or 0
     std::uint16_t reserved;   // 0
     std::uint32_t reserved2;  // 0
 };

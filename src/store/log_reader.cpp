@@ -1,6 +1,7 @@
 #include "src/store/log_reader.hpp"
 
 #include "src/store/log_chain.hpp"
+#include "src/store/packed_payload.hpp"
 #include "src/store/segment_scan.hpp"
 
 #include <algorithm>
@@ -190,7 +191,16 @@ class Reading {
         while (!unconfirmed_.empty() && unconfirmed_.front().lsn <= report_.confirmed) {
             unconfirmed_.pop_front();
         }
-        auto visited = options_.visit ? options_.visit(record, place) : Result<void>();
+        if (!options_.visit) {
+            return {};
+        }
+        auto payload = unpacker_.unpack(record.header, record.payload);
+        if (!payload) {
+            return payload.status() == Status::corrupt
+                       ? damaged({place, header.lsn, header.lsn, payload.error().detail})
+                       : payload.error();
+        }
+        auto visited = options_.visit({header, *payload}, place);
         if (!visited) {
             Error error = std::move(visited).error();
             error.detail = path_of(place.segment) + ": offset " + std::to_string(place.offset) +
@@ -240,6 +250,7 @@ class Reading {
     Seed seed_ = 0;
     bool last_ = false;                    // the segment that is being read is the newest
     std::deque<Unconfirmed> unconfirmed_;  // of that segment
+    Unpacker unpacker_;
 };
 
 }  // namespace

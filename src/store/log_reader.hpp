@@ -46,7 +46,8 @@ struct LogReport {
 };
 
 struct ReadOptions {
-    // Called for each record, in order; what it returns ends the reading. The payload lives until it returns.
+    // Called for each record, in order; what it returns ends the reading. The payload is what was put, and lives until
+    // it returns. One that cannot be decompressed is damage.
     std::function<Result<void>(const Record&, const Place&)> visit{};
     // Whose log it must be; empty: anybody's. Error: mismatch.
     std::string name{};

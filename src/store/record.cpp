@@ -25,6 +25,12 @@ std::uint64_t sum_of(const SegmentHeader& header) {
     return XXH3_64bits(&header, offsetof(SegmentHeader, sum));
 }
 
+// Whether its flags are such as its kind has.
+bool may_have(const RecordHeader& header) {
+    return header.flags == 0 || (header.flags == kPackedPayload &&
+                                 header.kind == static_cast<std::uint8_t>(RecordKind::message));
+}
+
 Error damaged(const std::string& path, const std::string& why) {
     return Error{Status::corrupt, 0, path + ": " + why};
 }
@@ -46,6 +52,7 @@ RecordHeader make_header(const NewRecord& record, Lsn lsn, Lsn confirmed, Seed s
     header.payload_bytes = static_cast<std::uint32_t>(record.payload.size());
     header.destination = record.destination;
     header.kind = static_cast<std::uint8_t>(record.kind);
+    header.flags = record.packed ? kPackedPayload : std::uint8_t{0};
     seal(header, seed);
     return header;
 }
@@ -55,7 +62,7 @@ void seal(RecordHeader& header, Seed seed) { header.header_sum = sum_of(header, 
 bool header_holds(const RecordHeader& header, Seed seed) {
     // The cheap part first: whoever looks for records in damaged bytes asks at every eighth of them.
     return header.kind >= static_cast<std::uint8_t>(RecordKind::destination) &&
-           header.kind <= static_cast<std::uint8_t>(kLastKind) && header.flags == 0 &&
+           header.kind <= static_cast<std::uint8_t>(kLastKind) && may_have(header) &&
            header.reserved == 0 && header.reserved2 == 0 && header.confirmed < header.lsn &&
            header.header_sum == sum_of(header, seed);
 }

@@ -24,7 +24,8 @@ struct NewRecord {
     Lsn origin =
         0;  // of a message: 0 for a new one, which gets its own lsn; of an entry: 0 if it is about none
     Bytes payload{};
-    bool again = false;  // it is in the log already, and moves to another segment
+    bool again = false;   // it is in the log already, and moves to another segment
+    bool packed = false;  // of a message: the payload is compressed (packed_payload.hpp)
 };
 
 RecordHeader make_header(const NewRecord& record, Lsn lsn, Lsn confirmed, Seed seed);
@@ -35,7 +36,8 @@ void seal(RecordHeader& header, Seed seed);
 // Whether these are the bytes of a header of this log.
 bool header_holds(const RecordHeader& header, Seed seed);
 
-// A record as it was read; `payload` lives as long as its reader says.
+// A record as it was read; `payload` lives as long as its reader says. The header is the file's: where the payload was
+// compressed, and a reader has unpacked it, that is longer than payload_bytes says.
 struct Record {
     RecordHeader header;
     Bytes payload;

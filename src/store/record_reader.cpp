@@ -7,7 +7,7 @@
 
 namespace telpher::store {
 
-Result<std::vector<std::byte>> RecordReader::payload(const Place& place) try {
+Result<RecordHeader> RecordReader::read(const Place& place, std::vector<std::byte>& payload) {
     if (file_ == nullptr || segment_ != place.segment) {
         auto file = storage_->open(segment_name(place.segment), Access::read);
         if (!file) {
@@ -23,7 +23,7 @@ Result<std::vector<std::byte>> RecordReader::payload(const Place& place) try {
     }
     // Its checksum holds: then its length is what was written, and bounded.
     const bool held = *got == sizeof header && header_holds(header, seed_);
-    std::vector<std::byte> payload(held ? header.payload_bytes : 0);
+    payload.resize(held ? header.payload_bytes : 0);
     auto filled = file_->read(place.offset + sizeof header, payload);
     if (!filled) {
         return filled.error();
@@ -34,7 +34,39 @@ Result<std::vector<std::byte>> RecordReader::payload(const Place& place) try {
                      storage_->path_of(segment_name(place.segment)) + ": the record at offset " +
                          std::to_string(place.offset) + " is damaged"};
     }
+    return header;
+}
+
+Result<StoredPayload> RecordReader::stored(const Place& place) try {
+    StoredPayload payload;
+    auto header = read(place, payload.bytes);
+    if (!header) {
+        return header.error();
+    }
+    payload.packed = (header->flags & kPackedPayload) != 0;
     return payload;
+} catch (const std::bad_alloc&) {
+    return Status::out_of_memory;
+}
+
+Result<std::vector<std::byte>> RecordReader::payload(const Place& place) try {
+    std::vector<std::byte> bytes;
+    auto header = read(place, bytes);
+    if (!header) {
+        return header.error();
+    }
+    if ((header->flags & kPackedPayload) == 0) {
+        return bytes;
+    }
+    auto raw = unpacker_.unpack(*header, bytes);
+    if (!raw) {
+        Error error = raw.error();
+        error.detail = storage_->path_of(segment_name(place.segment)) + ": offset " +
+                       std::to_string(place.offset) + ", record " + std::to_string(header->lsn) +
+                       ": " + error.detail;
+        return error;
+    }
+    return std::vector<std::byte>(raw->begin(), raw->end());
 } catch (const std::bad_alloc&) {
     return Status::out_of_memory;
 }

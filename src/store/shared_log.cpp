@@ -41,7 +41,8 @@ SharedLog::SharedLog(shm::Attachment& attachment, std::unique_ptr<Storage> folde
       table_(attachment.log()),
       folder_(std::move(folder)),
       hooks_(std::move(hooks)),
-      name_(attachment.segment().name()) {
+      name_(attachment.segment().name()),
+      packer_(table_.compress_from()) {
     std::copy_n(table_.control().log, uuid_.size(), uuid_.begin());
     seed_ = seed_of(uuid_);
 }

@@ -6,6 +6,7 @@
 //              producers. Who comes meanwhile waits, and leads the next commit.
 //   Threads    any number; in one process one leads at a time.
 //   Cost       one message alone: two copies, two hashes, one pwrite, one fdatasync. 64 together: the same two calls.
+//              Where messages are compressed, the leader does it, before it writes.
 //   Crash      a leader killed anywhere leaves a log that ends where it was published; what it had taken is taken
 //              again. Whoever waits notices within 10 ms, begins a new segment, with what was published and never
 //              synced at its beginning, and goes on. A leader that is stopped (SIGSTOP) for a second is overtaken in
@@ -21,6 +22,7 @@
 #include "telpher/result.hpp"
 
 #include "shm/attachment.hpp"
+#include "src/store/packed_payload.hpp"
 #include "src/store/record.hpp"
 #include "src/store/storage.hpp"
 
@@ -155,6 +157,8 @@ class SharedLog {
     std::uint64_t file_bytes_ = 0;
     shm::LogPosition at_;  // as published by us, or found
     Lsn next_lsn_ = 1;     // of the batch under way
+    Packer packer_;
+    std::vector<std::byte> unpacked_;  // a message that is about to be packed
 };
 
 }  // namespace telpher::store

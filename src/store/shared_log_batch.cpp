@@ -104,10 +104,19 @@ void SharedLog::add_message(Batch& batch, const shm::Request& request) {
     const Lsn first = next_lsn_;
     SHM_STEP("log.copy");
     add_entry(batch, request);
+    Bytes payload =
+        Bytes(attachment_.pool().message(request.chunk)).subspan(request.offset, request.bytes);
+    std::optional<Bytes> packed;
+    if (packer_.wants(payload.size())) {
+        // A codec reads what it is given more than once, and trusts itself: nobody else may write there.
+        unpacked_.assign(payload.begin(), payload.end());
+        payload = unpacked_;
+        packed = packer_.pack(request.destination, payload);
+    }
     const Lsn lsn = add(batch,
                         {.destination = request.destination,
-                         .payload = Bytes(attachment_.pool().message(request.chunk))
-                                        .subspan(request.offset, request.bytes)});
+                         .payload = packed.value_or(payload),
+                         .packed = packed.has_value()});
     if (!table_.take(request, at_.segment, lsn)) {
         batch.bytes.resize(before);
         next_lsn_ = first;
@@ -237,9 +246,11 @@ bool SharedLog::fill(Batch& batch, Extra* extra) {
         add(batch, *extra->record);
         extra->added = true;
     }
+    std::uint64_t bytes = 0;  // of messages, before they are compressed: that takes its time, too
     for (const shm::Request& request : requests) {
+        bytes += request.bytes;
         if (room(batch, reserve) < bytes_with_entry(request.bytes) ||
-            (!batch.taken.empty() && batch.bytes.size() + request.bytes > kBatchBytes)) {
+            (!batch.taken.empty() && bytes > kBatchBytes)) {
             break;  // it, and who came behind it, are the next one's
         }
         add_message(batch, request);

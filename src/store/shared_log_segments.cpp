@@ -272,7 +272,8 @@ void SharedLog::copy_needed(Batch& batch, const Record& record, const Live& need
          .destination = header.destination,
          .origin = header.origin,
          .payload = record.payload,
-         .again = true});
+         .again = true,
+         .packed = (header.flags & kPackedPayload) != 0});
     const auto found = needed.chunks.find(header.origin);
     if (record.kind() != RecordKind::message || found == needed.chunks.end()) {
         return;

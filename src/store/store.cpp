@@ -33,8 +33,9 @@ std::vector<DoneRange> done_ranges(std::span<const Lsn> origins) {
 
 Result<std::unique_ptr<Store>> Store::open(Storage& storage,
                                            const LogOptions& options,
-                                           LogReport& report) try {
-    std::unique_ptr<Store> store(new Store);
+                                           LogReport& report,
+                                           std::int64_t compress_from) try {
+    std::unique_ptr<Store> store(new Store(compress_from));
     const ReadOptions reading{.visit = [&store](const Record& record, const Place& place) {
         return store->contents_.apply(record, place);
     }};
@@ -99,7 +100,10 @@ Result<void> Store::remove(std::uint32_t destination) {
 }
 
 Result<Lsn> Store::put(std::uint32_t destination, Bytes payload) {
-    return append({.kind = RecordKind::message, .destination = destination}, {payload});
+    const auto packed = packer_.pack(destination, payload);
+    return append(
+        {.kind = RecordKind::message, .destination = destination, .packed = packed.has_value()},
+        {packed.value_or(payload)});
 }
 
 Result<void> Store::set_state(Lsn origin, std::uint32_t destination, Bytes state) {
@@ -244,15 +248,16 @@ Result<void> Store::clean() try {
 // Its state comes with it: a state is never older than the place of its message.
 Result<void> Store::copy_message(Lsn origin) {
     const Contents::LiveMessage& message = contents_.messages().at(origin);
-    auto payload = log_->read(message.place);
+    auto payload = log_->read_stored(message.place);
     if (!payload) {
         return payload.error();
     }
     auto copied = append({.kind = RecordKind::message,
                           .destination = message.destination,
                           .origin = origin,
-                          .again = true},
-                         {*payload});
+                          .again = true,
+                          .packed = payload->packed},
+                         {payload->bytes});
     if (copied && message.state_place.segment != 0) {
         copied = append(
             {.kind = RecordKind::state, .destination = message.destination, .origin = origin},

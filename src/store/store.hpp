@@ -12,6 +12,7 @@
 
 #include "src/store/contents.hpp"
 #include "src/store/log.hpp"
+#include "src/store/packed_payload.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -27,9 +28,12 @@ namespace telpher::store {
 class Store {
   public:
     // `storage` outlives the store. Errors: as Log::open.
+    //   compress_from  messages of at least so many bytes are compressed in their records where that makes them smaller;
+    //                  0: all, -1: none
     static Result<std::unique_ptr<Store>> open(Storage& storage,
                                                const LogOptions& options,
-                                               LogReport& report);
+                                               LogReport& report,
+                                               std::int64_t compress_from = -1);
 
     Result<void> define(std::uint32_t destination, Bytes definition);
     // With its messages and entries.
@@ -57,7 +61,7 @@ class Store {
     [[nodiscard]] const Log& log() const { return *log_; }
 
   private:
-    Store() = default;
+    explicit Store(std::int64_t compress_from) : packer_(compress_from) {}
     // The bytes of all parts, one behind the other, stay until they are written.
     Result<Lsn> append(NewRecord record, std::initializer_list<Bytes> parts);
     Result<Lsn> append_kept(const NewRecord& record);
@@ -68,6 +72,7 @@ class Store {
 
     std::unique_ptr<Log> log_;
     Contents contents_;
+    Packer packer_;
     std::deque<Contents::Data> kept_;
     std::size_t kept_bytes_ = 0;
     std::optional<Error> failure_;

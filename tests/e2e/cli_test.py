@@ -65,10 +65,12 @@ class Contract(CliTest):
 
     def test_a_durable_queue_outlives_its_domain(self):
         with tempfile.TemporaryDirectory() as folder:
-            create = ["create", "queue", "orders", "--kind", "durable", "--log-dir", folder + "/log"]
+            create = ["create", "queue", "orders", "--kind", "durable", "--log-dir", folder + "/log",
+                      "--log-compress-from", "1KB"]
             self.on(*create)
             self.on("offer", "orders", "in memory")
-            self.on("offer", "orders", "on disk", "--durable", "--timeout", "5s")
+            self.on("offer", "orders", "on disk" + 3000 * "!", "--durable", "--timeout", "5s")
+            self.assertIn(b'"compressed":true', self.run_cli("log", "dump", folder + "/log", "--json").stdout)
             self.run_cli("rm", "--domain", "-d", self.domain, "--force")
             again = json.loads(self.on(*create, "--json").stdout)
             self.assertFalse(again["created"])

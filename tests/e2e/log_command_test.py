@@ -39,9 +39,9 @@ class LogCommandTest(CliTest):
     def path(self, name):
         return os.path.join(self.folder, name)
 
-    def make(self, lines, folder=None):
+    def make(self, lines, folder=None, compress_from=-1):
         text = "\n".join(lines) + "\n"
-        subprocess.run([MAKE_LOG, folder or self.log], input=text.encode(), check=True, timeout=LIMIT_S,
+        subprocess.run([MAKE_LOG, folder or self.log, str(compress_from)], input=text.encode(), check=True, timeout=LIMIT_S,
                        stdout=subprocess.DEVNULL)
 
     def start_log(self, lines, folder=None):
@@ -133,6 +133,22 @@ class Looks(LogCommandTest):
                                     '"3 EUR"$' % (bill["bytes"], id_of(61)))
         self.assertRegex(lines[62], " 7 B  no encoded message$")
         self.assertLess(len(lines[10]), 220)  # the start of its text
+
+    def test_compressed_records_are_shown_as_what_was_put(self):
+        self.make(script() + ["close"], compress_from=500)
+        plain = self.path("plain")
+        self.make(script() + ["close"], folder=plain)
+        records = self.dump(self.log)
+        for record, other in zip(records, self.dump(plain), strict=True):
+            of_order = record["kind"] == "message" and record["destination"] == "orders"
+            self.assertEqual((record["compressed"], other["compressed"]), (of_order, False))
+            self.assertEqual(record.get("message"), other.get("message"))
+            if of_order:
+                self.assertLess(record["bytes"], other["bytes"] // 4)
+        self.assertTrue(self.look("diff", self.log, plain)["same"])
+        self.assertTrue(self.look("verify", self.log)["ok"])
+        saved = self.look("salvage", self.log, "--to", self.path("saved"))
+        self.assertEqual((saved["messages"], saved["messages_lost"]), (ORDERS + 1, 0))
 
     def test_dump_chooses_by_number_and_destination(self):
         self.make(script() + ["close"])

@@ -1,6 +1,7 @@
 // Writes a log as a script says it: a helper of the tests of `telpher log`.
 //
-//   usage: make_log DIR      commands on stdin, one a line; what goes wrong ends it with 1
+//   usage: make_log DIR [N]  commands on stdin, one a line; what goes wrong ends it with 1. Messages of at least N
+//                            bytes are compressed
 //
 //   define ID NAME           a destination
 //   remove ID
@@ -20,6 +21,7 @@
 #include "src/store/store.hpp"
 #include "src/wire/codec.hpp"
 
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <iostream>
@@ -143,11 +145,13 @@ Result<void> run(store::Store& store, const std::string& command, std::istream& 
                                  : Result<void>(Error{Status::bad_request, 0, command});
 }
 
-int main_of(const std::string& folder) {
+int main_of(const std::string& folder, std::int64_t compress_from) {
     const auto storage = store::open_folder(folder, store::FolderMode::create);
     store::LogReport report;
-    auto store = storage ? store::Store::open(
-                               **storage, {.name = "cafe", .segment_bytes = kSegmentBytes}, report)
+    auto store = storage ? store::Store::open(**storage,
+                                              {.name = "cafe", .segment_bytes = kSegmentBytes},
+                                              report,
+                                              compress_from)
                          : Result<std::unique_ptr<store::Store>>(storage.error());
     auto done = store ? Result<void>() : Result<void>(store.error());
     std::string text;
@@ -166,4 +170,8 @@ int main_of(const std::string& folder) {
 }  // namespace
 }  // namespace telpher::test
 
-int main(int argc, char** argv) { return argc == 2 ? telpher::test::main_of(argv[1]) : 2; }
+int main(int argc, char** argv) {
+    return argc == 2 || argc == 3
+               ? telpher::test::main_of(argv[1], argc == 3 ? std::atoll(argv[2]) : -1)
+               : 2;
+}

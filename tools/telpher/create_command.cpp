@@ -23,7 +23,7 @@ struct QueueCommand {
     bool remembers = false;  // requests, said by any of its options
     Idempotency idempotency;
     std::optional<Duration> remembered_for;
-    std::string log_directory;
+    ServerOptions log;  // where it is, and what it compresses
 };
 
 struct TopicCommand {
@@ -39,10 +39,10 @@ struct Opened {
     std::optional<Server> made;
 };
 
-Result<Opened> open_domain(const Common& common, const std::string& log_directory = {}) {
+Result<Opened> open_domain(const Common& common, const ServerOptions& options = {}) {
     const auto name = common.domain_name();
     if (!name) {
-        if (!log_directory.empty()) {
+        if (!options.log_directory.empty()) {
             return Error{
                 Status::bad_request,
                 0,
@@ -52,7 +52,7 @@ Result<Opened> open_domain(const Common& common, const std::string& log_director
         auto admin = common.admin();
         return admin ? Result<Opened>({std::move(*admin), {}}) : Result<Opened>(admin.error());
     }
-    auto server = Server::open(*name, {.log_directory = log_directory});
+    auto server = Server::open(*name, options);
     auto admin = server ? Admin::of(*server) : Result<Admin>(server.error());
     if (!admin) {
         return admin.error();
@@ -83,7 +83,7 @@ std::string made_text(const char* what,
 
 ExitCode run_create_queue(const QueueCommand& command) {
     const bool json = command.common.json;
-    auto opened = open_domain(command.common, command.log_directory);
+    auto opened = open_domain(command.common, command.log);
     if (!opened) {
         return print_error(opened.error(), json);
     }
@@ -268,10 +268,16 @@ void add_queue(CLI::App& create, Command& command) {
     queue
         ->add_option(
             "--log-dir",
-            options->log_directory,
+            options->log.log_directory,
             "Folder of the domain's log; a new domain is built from what is in it. An existing "
             "domain keeps its own")
         ->type_name("DIR")
+        ->group("With --kind durable");
+    add_cutoff(*queue,
+               "--log-compress-from",
+               options->log.log_compress_from_bytes,
+               "Messages of at least so many bytes are compressed in the log of a new domain; "
+               "default -1: none")
         ->group("With --kind durable");
     finish_command(*queue, options->common, TargetNeed::required, command, [options](Interrupt&) {
         return run_create_queue(*options);

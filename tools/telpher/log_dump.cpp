@@ -154,6 +154,7 @@ Json record_json(const Record& record, const Place& place, const Names& names) {
                 {"destination_id", nullptr},
                 {"origin", header.origin != 0 ? Json(header.origin) : Json(nullptr)},
                 {"bytes", header.payload_bytes},
+                {"compressed", (header.flags & store::kPackedPayload) != 0},
                 {"segment", place.segment},
                 {"offset", place.offset}};
     if (!of_no_destination(kind)) {

@@ -177,6 +177,33 @@ TEST_F(OutboxTest, holds_no_more_bytes_than_it_may) {
     EXPECT_TRUE(outbox.offer("q", order(1))) << "there is room again";
 }
 
+TEST_F(OutboxTest, holds_more_where_it_compresses) {
+    const std::string text(1000, 'x');
+    for (const std::int64_t from : {std::int64_t{-2}, std::int64_t{1} << 40}) {
+        const auto refused =
+            connect(domain_.uri(), {.outbox = folder(), .outbox_compress_from_bytes = from});
+        ASSERT_EQ(refused.status(), Status::bad_request);
+        EXPECT_NE(refused.error().detail.find("outbox_compress_from_bytes"), std::string::npos);
+    }
+    Client client =
+        connect(domain_.uri(),
+                {.outbox = folder(), .outbox_bytes_max = 10'000, .outbox_compress_from_bytes = 500})
+            .value();
+    for (int i = 0; i < 30; ++i) {
+        ASSERT_TRUE(client.outbox().offer("q", Message::text("order", text))) << i;
+    }
+    EXPECT_LE(client.outbox().status()->bytes, 10'000U);
+    client = Client{};
+    // The next one compresses nothing, and reads it all the same.
+    client = connect(domain_.uri(), {.outbox = folder()}).value();
+    Server server = domain_.open();
+    Queue queue = server.create_queue("q", {.capacity = 100}).value();
+    ASSERT_TRUE(client.outbox().flush(kSoon));
+    for (int i = 0; i < 30; ++i) {
+        ASSERT_EQ(queue.poll(0ms).value().text(), text) << i;
+    }
+}
+
 // Goal: what many threads put at once is on disk for all of them, and each one's order is kept.
 TEST_F(OutboxTest, is_put_into_by_many_threads_at_once) {
     constexpr std::size_t kThreads = 8;

@@ -53,7 +53,7 @@ class DiskFailure : public ::testing::Test {
         disk.fail_errno = error;
         StoreWork work(seed);
         store::LogReport report;
-        auto opened = Store::open(disk, StoreWork::options(), report);
+        auto opened = Store::open(disk, StoreWork::options(), report, seed % 2 == 0 ? 100 : -1);
         if (!opened) {
             EXPECT_EQ(opened.status(), Status::storage_failed);
             open(disk);  // the failure has passed

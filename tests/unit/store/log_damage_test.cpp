@@ -5,6 +5,7 @@
 
 #include "src/store/salvage.hpp"
 #include "src/store/store.hpp"
+#include "tests/unit/compression/json_like.hpp"
 #include "tests/unit/store/simulated_disk.hpp"
 #include "tests/unit/store/store_model.hpp"
 #include "tests/unit/support/sanitizers.hpp"
@@ -27,10 +28,10 @@ using store::Record;
 
 class LogDamage : public ::testing::Test {
   protected:
-    LogDamage() {
+    explicit LogDamage(std::int64_t compress_from = -1, std::size_t bytes = 900) {
         store::LogReport report;
-        auto store = store::Store::open(disk_, StoreWork::options(), report).value();
-        const std::vector<std::byte> payload(900, std::byte{'x'});
+        auto store = store::Store::open(disk_, StoreWork::options(), report, compress_from).value();
+        const std::vector<std::byte> payload = compression::json_like(bytes);
         while (store->log().segments().back().number < 4) {
             EXPECT_TRUE(store->put(1, payload));
             EXPECT_TRUE(store->commit());
@@ -64,6 +65,7 @@ class LogDamage : public ::testing::Test {
         outcome.report = report ? std::move(*report) : store::LogReport{};
         return outcome;
     }
+    void flip_each_bit();
     static std::string name(std::uint64_t number) { return store::segment_name(number); }
     // What is read is the beginning of what was there.
     void expect_beginning(const Outcome& outcome) {
@@ -75,7 +77,13 @@ class LogDamage : public ::testing::Test {
     std::vector<std::uint64_t> whole_;
 };
 
-TEST_F(LogDamage, of_every_bit_is_noticed_and_never_read_as_something_else) {
+// Of records that are compressed.
+class CompressedLogDamage : public LogDamage {
+  protected:
+    CompressedLogDamage() : LogDamage(0, 2700) {}
+};
+
+void LogDamage::flip_each_bit() {
     constexpr std::size_t kUsual = kSanitizer ? 997 : 1;
     const std::size_t step = std::getenv("TELPHER_SOAK") != nullptr ? 1 : kUsual;
     const auto segments = read().report.segments;
@@ -106,6 +114,12 @@ TEST_F(LogDamage, of_every_bit_is_noticed_and_never_read_as_something_else) {
                 static_cast<unsigned long long>(told));
     EXPECT_EQ(read().records, whole_);
     EXPECT_LE(told, sizeof(store::RecordHeader) * 8);
+}
+
+TEST_F(LogDamage, of_every_bit_is_noticed_and_never_read_as_something_else) { flip_each_bit(); }
+
+TEST_F(CompressedLogDamage, of_every_bit_is_noticed_and_never_read_as_something_else) {
+    flip_each_bit();
 }
 
 TEST_F(LogDamage, names_the_file_the_offset_and_what_to_do) {

@@ -80,7 +80,7 @@ class PowerLoss : public ::testing::Test {
         }
     }
 
-    // One workload over three lives of its process, the disk stopped before each of its changes.
+    // One workload over three lives of its process, the disk stopped before each of its changes. Half of them compress.
     void run(std::uint64_t seed, SimulatedDisk::Lie lie = SimulatedDisk::Lie::none) {
         seed_ = seed;
         random_.seed(seed);
@@ -95,7 +95,8 @@ class PowerLoss : public ::testing::Test {
                 }
             };
             store::LogReport report;
-            auto store = store::Store::open(*disk, StoreWork::options(), report);
+            const std::int64_t compress_from = seed % 2 == 0 ? 100 : -1;
+            auto store = store::Store::open(*disk, StoreWork::options(), report, compress_from);
             ASSERT_TRUE(store) << to_string(store.error());
             for (int i = 0; i < 60 && problem_.empty(); ++i) {
                 ASSERT_TRUE(work.step(**store));

@@ -7,8 +7,10 @@
 //   op        := how u8 | value u8 | size u8 | that many bytes
 //   how          bits 0-1 a record, a record with a wrong sum, bytes as they are, zeros; bits 2-4 the record's kind, 0 the
 //                last; bit 5 ends the segment; bits 6-7 which field is `value`: none, lsn, confirmed, origin
+//   value        of a message, bit 7: it says that it is compressed; bit 6: and is
 #include "src/store/contents.hpp"
 #include "src/store/log_reader.hpp"
+#include "src/store/packed_payload.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 #include <algorithm>
@@ -177,11 +179,18 @@ class Script {
         }
     }
     void add_record(Data& data, std::uint8_t how, std::uint8_t value, Bytes payload) {
+        const RecordKind kind =
+            (how >> 2U & 7U) == 0 ? kLastKind : static_cast<RecordKind>(how >> 2U & 7U);
+        const bool packed = kind == RecordKind::message && (value & 128U) != 0;
+        if (packed && (value & 64U) != 0) {
+            payload = packer_.pack(0, payload).value_or(payload);
+        }
         RecordHeader header = make_header(
-            {.kind = (how >> 2U & 7U) == 0 ? kLastKind : static_cast<RecordKind>(how >> 2U & 7U),
+            {.kind = kind,
              .destination = value % 4U,
              .origin = value,
-             .payload = payload},
+             .payload = payload,
+             .packed = packed},
             lsn_,
             lsn_ - 1,
             kSeed);
@@ -209,6 +218,7 @@ class Script {
     const Seed kSeed = seed_of(shm::Uuid{1});  // NOLINT(readability-identifier-naming)
     Bytes left_;
     Lsn lsn_ = 1;
+    Packer packer_{0};
 };
 
 struct Reading {
@@ -224,7 +234,7 @@ Reading read(MemoryFolder& folder, bool list_damage) {
         .visit =
             [&](const Record& record, const Place& place) {
                 require(place.offset >= kSegmentHeaderBytes &&
-                            place.offset + record_bytes(record.payload.size()) <=
+                            place.offset + record_bytes(record.header.payload_bytes) <=
                                 folder.files.at(segment_name(place.segment)).size(),
                         "a record lies in its file");
                 reading.lsns.push_back(record.header.lsn);

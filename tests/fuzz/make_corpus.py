@@ -89,6 +89,8 @@ def log():
     yield b"\0" + put + op(zeros, 200) + put
     for field in (64, 128, 192):
         yield b"\0" + put + op(record | message | field, 9, b"payload") + put
+    for payload in (b"payload" * 30, b"\1\0\0\0\xff\xff\xff\xff" + bytes(20)):  # compressed, and what says so only
+        yield b"\0" + put + op(record | message, 128 | 64, payload) + op(record | message, 128, payload) + put
 
 
 def json_check():

@@ -54,8 +54,9 @@ Leases::Begun Leases::begin(std::uint32_t chunk,
         b.sequence.store(sequence, std::memory_order_relaxed);  // relaxed: as above
     }
     // relaxed: as above
-    begun.sequence =
-        (sequence != 0 ? sequence : b.sequence.load(std::memory_order_relaxed)) & ~kLogged;
+    const std::uint64_t number =
+        sequence != 0 ? sequence : b.sequence.load(std::memory_order_relaxed);
+    begun.sequence = (number & kLogged) != 0 ? logged_lsn(number) : number;
     SHM_STEP("lease.begin.deadline");
     // relaxed: names its generation; published by the note
     b.deadline.store(make_moment(generation, until_us), std::memory_order_relaxed);
@@ -107,10 +108,10 @@ bool Leases::read_by_others(std::uint32_t chunk, std::uint64_t but) const noexce
     return any && !bug(Bug::readers_not_noted);
 }
 
-void Leases::set_logged(std::uint32_t chunk, std::uint64_t lsn) const noexcept {
+void Leases::set_logged(std::uint32_t chunk, std::uint64_t lsn, LoggedShare share) const noexcept {
     SHM_STEP("lease.logged");
     // relaxed: the chunk is ours, and published by its commit
-    block(chunk).sequence.store(kLogged | lsn, std::memory_order_relaxed);
+    block(chunk).sequence.store(make_logged(lsn, share), std::memory_order_relaxed);
 }
 
 void Leases::set_deliveries(std::uint32_t chunk, std::uint32_t deliveries) const noexcept {
@@ -122,7 +123,11 @@ void Leases::set_deliveries(std::uint32_t chunk, std::uint32_t deliveries) const
 
 std::uint64_t Leases::logged_seen(std::uint32_t chunk) const noexcept {
     const std::uint64_t sequence = pool_->log() != nullptr ? glance(block(chunk).sequence) : 0;
-    return (sequence & kLogged) != 0 ? sequence & kLsnMask : 0;
+    return logged_lsn(sequence);
+}
+
+LoggedShare Leases::share_seen(std::uint32_t chunk) const noexcept {
+    return logged_share(glance(block(chunk).sequence));
 }
 
 void Leases::end_logged(std::uint64_t lsn) const noexcept {
@@ -291,7 +296,8 @@ std::uint64_t Leases::due_at(std::uint32_t chunk, std::uint64_t parked) const no
 }
 
 std::uint64_t Leases::sequence_seen(std::uint32_t chunk) const noexcept {
-    return glance(block(chunk).sequence);
+    const std::uint64_t sequence = glance(block(chunk).sequence);
+    return (sequence & kLogged) != 0 ? make_logged(logged_lsn(sequence), 0) : sequence;
 }
 
 std::uint64_t Leases::dead_seen(std::uint32_t chunk) const noexcept {

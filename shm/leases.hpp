@@ -37,6 +37,7 @@
 
 #include "shm/chunk_pool.hpp"
 #include "shm/lease_layout.hpp"
+#include "shm/log_layout.hpp"
 #include "shm/ring.hpp"
 
 #include <cstdint>
@@ -65,8 +66,8 @@ class Leases {
     // ---- the producer -------------------------------------------------------------------------
     // Fills the block of a chunk that is ours, before each attempt to commit it.
     void open(std::uint32_t chunk) const noexcept;
-    // Of a chunk that is ours and open: its message is in the domain's log, under that number.
-    void set_logged(std::uint32_t chunk, std::uint64_t lsn) const noexcept;
+    // Of a chunk that is ours and open: its message is in the domain's log, under that number, and takes that there.
+    void set_logged(std::uint32_t chunk, std::uint64_t lsn, LoggedShare share) const noexcept;
     // Of the same: it was delivered so often before.
     void set_deliveries(std::uint32_t chunk, std::uint32_t deliveries) const noexcept;
     // Leaves a chunk that is ours and open to the queue of `dest`, not to be handed out before `due_us`. From its
@@ -116,6 +117,8 @@ class Leases {
     [[nodiscard]] std::uint64_t dead_seen(std::uint32_t chunk) const noexcept;
     // Its number in the domain's log, 0 = it is not there.
     [[nodiscard]] std::uint64_t logged_seen(std::uint32_t chunk) const noexcept;
+    // What its record takes in the log; of one that is in it.
+    [[nodiscard]] LoggedShare share_seen(std::uint32_t chunk) const noexcept;
     [[nodiscard]] std::uint32_t deliveries_seen(std::uint32_t chunk) const noexcept;
     // Ends the lease `claimed`, whoever has it. False: the word has changed.
     [[nodiscard]] bool expire(std::uint32_t chunk,

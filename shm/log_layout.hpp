@@ -54,7 +54,7 @@ struct alignas(kCacheLine) Submission {
     Word target;  // the log's number of its queue:32 | 1: it is to be synced
     Word
         request;  // what the idempotency store calls its request (IdempotencyStore::name_of); 0: nothing
-    std::uint64_t pad;
+    Word share;  // LoggedShare of its record; set by whoever writes the log, good from DONE on
 };
 static_assert(sizeof(Submission) == kCacheLine);
 
@@ -104,7 +104,7 @@ struct LogControl {
     std::uint8_t log[16];  // uuid
     std::uint32_t path_bytes;
     std::uint32_t
-        compress_from;  // messages of at least so many bytes less 1 are compressed; 0: none
+        compress_from;  // bytes of messages that are compressed, and more, plus 1; 0: none
     char path[kLogPathMax];
 };
 static_assert(offsetof(LogControl, synced) == 16 && sizeof(LogControl) <= kPageBytes);
@@ -119,7 +119,28 @@ inline constexpr std::size_t kEndingsOffset =
     kSubmissionsOffset + sizeof(Submission) * kSubmissions;
 inline constexpr std::size_t kLogBytes = kEndingsOffset + sizeof(Word) * kEndings;
 
-// In a LeaseBlock's `sequence`: the message is in the log, under that number.
+// What a message's record takes in the log of what the message has in memory, in 256ths, rounded up; 0: as much. An
+// estimate is made of it, nothing else.
+using LoggedShare = std::uint8_t;
+constexpr LoggedShare share_of(std::uint64_t stored_bytes, std::uint64_t bytes) {
+    const std::uint64_t share = stored_bytes < bytes ? stored_bytes * 256 / bytes + 1 : 0;
+    return static_cast<LoggedShare>(share < 256 ? share : 0);
+}
+constexpr std::uint64_t stored_of(std::uint64_t bytes, LoggedShare share) {
+    return share == 0 ? bytes : bytes * share / 256;
+}
+
+// In a LeaseBlock's `sequence`: the message is in the log. 1 | 0:7 | share:8 | lsn:48.
 inline constexpr std::uint64_t kLogged = 1ULL << 63U;
+constexpr std::uint64_t make_logged(std::uint64_t lsn, LoggedShare share) {
+    return kLogged | (std::uint64_t{share} << kLsnBits) | (lsn & kLsnMask);
+}
+// 0: it is not in the log.
+constexpr std::uint64_t logged_lsn(std::uint64_t sequence) {
+    return (sequence & kLogged) != 0 ? sequence & kLsnMask : 0;
+}
+constexpr LoggedShare logged_share(std::uint64_t sequence) {
+    return static_cast<LoggedShare>(sequence >> kLsnBits);
+}
 
 }  // namespace telpher::shm

@@ -73,6 +73,17 @@ class LogTable {
     // Puts a message up. kNone: all submissions are taken. Killed in it: FILLING or READY, freed by `sweep`.
     [[nodiscard]] std::uint32_t submit(std::uint64_t me, const Request& request) noexcept;
     [[nodiscard]] std::uint64_t look(std::uint32_t submission) const noexcept;
+    // Of one that is DONE.
+    [[nodiscard]] LoggedShare share(std::uint32_t submission) const noexcept {
+        // relaxed: published by DONE
+        return static_cast<LoggedShare>(
+            submissions_[submission].share.load(std::memory_order_relaxed));
+    }
+    // By whoever writes the log, before take(). Killed behind it: who writes next says it anew.
+    void set_share(std::uint32_t submission, LoggedShare share) noexcept {
+        // relaxed: published by take()
+        submissions_[submission].share.store(share, std::memory_order_relaxed);
+    }
     // Nobody has taken it: it is free again. False: look again.
     [[nodiscard]] bool withdraw(std::uint32_t submission) noexcept;
     // It is being written, and its owner goes: whoever writes it notes that it ended. False: look again.

@@ -28,7 +28,8 @@ struct alignas(kLinePair) ThreadContext {
     std::uint32_t measure_gap = 0;  // a random number, behind how many the one after that
     std::uint64_t id_prefix = 0;    // of message ids
     std::uint64_t id_counter = 0;
-    std::uint64_t logged = 0;  // the number in the log of what it sends now, 0 = none
+    std::uint64_t logged =
+        0;  // of what it sends now: make_logged of its place in the log, 0 = none
     Word* note =
         nullptr;  // where its offers note their chunk: one that the idempotency store knows
 };

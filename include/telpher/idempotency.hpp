@@ -39,7 +39,7 @@ struct Idempotency {
     IdempotencyScope scope = IdempotencyScope::principal;
     // How long an outcome is remembered; 1 ms..30 days, and not beyond the domain's end. Of durable messages it is
     // in the log, and known when the domain is built again: unless the scope is `client`, whose clients end with the
-    // domain. There the time counts from the offer's begin where it took less than a second or an eighth of the ttl.
+    // domain. In the log the time counts from the offer's begin where it took less than a second or an eighth of the ttl.
     std::chrono::nanoseconds ttl = std::chrono::minutes(10);
     // Outcomes remembered for this destination; 0: a quarter of what the domain has room for
     // (DomainLimits::idempotency_entries, for all destinations). Each process counts now and then: several

@@ -56,8 +56,9 @@ struct ServerOptions {
     // Of each of its files, a multiple of 4096 from 64 KiB to 256 MiB; larger messages get larger files.
     std::size_t log_segment_bytes = 64U << 20U;
     // Messages of at least so many encoded bytes are compressed in the log (gzip) where that makes them smaller;
-    // 0 = all, -1 = none. For as long as the domain lives; a log may hold both. It saves disk, and time where the disk
-    // writes more slowly than a processor compresses: whoever writes the log does it for all who wait.
+    // 0 = all, -1 = none. Fixed at creation: a domain that exists keeps its own; a log may hold both. It saves disk, and
+    // time where the disk writes more slowly than a processor compresses: whoever writes the log does it for all who
+    // wait.
     std::int64_t log_compress_from_bytes = -1;
     Duration wait{};  // OpenMode::attach: how long to wait for the domain
     WaitStrategy wait_strategy = WaitStrategy::balanced;

@@ -89,7 +89,8 @@ class Server {
     //            the domain's), out_of_memory (/dev/shm is full: how much is needed, how much is
     //            free), not_permitted (owner or mode of the file), version_mismatch, corrupt
     //            (foreign, truncated, damaged file), limit_reached (processes), timed_out, forked
-    //   log      with log_directory also: bad_request (a path of more than 1024 bytes, segment size), not_permitted
+    //   log      with log_directory also: bad_request (a path of more than 1024 bytes, segment size,
+    //            log_compress_from_bytes), not_permitted
     //            (another process uses the log), mismatch (the log of another domain; the domain exists with
     //            another log_directory), version_mismatch, corrupt (damage: what, and that `telpher log salvage`
     //            helps), storage_failed (the folder's parent is missing, the folder cannot be read and written, the

@@ -301,7 +301,8 @@ Status QueueCore::commit(shm::ThreadContext& context,
     if (leased_) {
         attachment_.leases().open(chunk);
         if (context.logged != 0) [[unlikely]] {
-            attachment_.leases().set_logged(chunk, context.logged);
+            attachment_.leases().set_logged(
+                chunk, shm::logged_lsn(context.logged), shm::logged_share(context.logged));
         }
     }
     const Status status =

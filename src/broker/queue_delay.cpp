@@ -29,7 +29,8 @@ Result<std::uint64_t> QueueCore::offer_later(shm::ThreadContext& context,
     const std::uint64_t due = now + static_cast<std::uint64_t>(delay.count()) * 1000;
     leases.open(chunk);
     if (context.logged != 0) {
-        leases.set_logged(chunk, context.logged);
+        leases.set_logged(
+            chunk, shm::logged_lsn(context.logged), shm::logged_share(context.logged));
     }
     if (context.note != nullptr) {
         // The word as it will be PARKED: killed before the store, the record sees the one before.

@@ -67,7 +67,7 @@ Status QueueCore::send_logged(shm::ThreadContext& context,
                               const std::stop_token& stop) {
     const auto delay = delay_in(message.chunk);
     std::uint64_t position = 0;
-    context.logged = message.lsn;
+    context.logged = shm::make_logged(message.lsn, message.share);
     if (message.request != 0) {
         memory_.store().set_logged(context.note, message.lsn);
     }

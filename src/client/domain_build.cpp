@@ -41,6 +41,7 @@ class Builder {
         std::uint32_t destination = 0;
         std::uint32_t chunk = 0;
         std::uint32_t bytes = 0;
+        shm::LoggedShare share = 0;
         std::optional<store::MessageState> state{};
         bool moved = false;  // its queue has another number now
     };
@@ -118,20 +119,20 @@ Result<void> Builder::add(const Record& record) {
     if (messages_.size() == before) {
         return {};  // the same one, where it lies now
     }
-    Duration no_time{};
-    auto chunk = source_.allocate(*context_, record.payload.size(), no_time, {});
+    Duration none{};
+    auto chunk = source_.allocate(*context_, record.payload.size(), none, {});
     if (!chunk) {
         messages_.erase(place);
         Error error = chunk.error();
-        error.detail =
-            "the messages of the log do not fit into the domain's limits: " + error.detail;
+        error.detail.insert(0, "the messages of the log do not fit into the domain's limits: ");
         return error;
     }
     const auto room = attachment_.pool().message(*chunk).subspan(sizeof(shm::LeaseBlock));
     std::copy(record.payload.begin(), record.payload.end(), room.begin());
     place->second = {.destination = record.header.destination,
                      .chunk = *chunk,
-                     .bytes = static_cast<std::uint32_t>(record.payload.size())};
+                     .bytes = static_cast<std::uint32_t>(record.payload.size()),
+                     .share = shm::share_of(record.header.payload_bytes, record.payload.size())};
     return {};
 }
 
@@ -259,7 +260,7 @@ Result<void> Builder::make_queues() {
 void Builder::prepare(Lsn lsn, const Message& message, std::uint32_t most) {
     const shm::Leases leases = attachment_.leases();
     leases.open(message.chunk);
-    leases.set_logged(message.chunk, lsn);
+    leases.set_logged(message.chunk, lsn, message.share);
     if (!message.state) {
         return;
     }
@@ -373,9 +374,8 @@ Result<void> Builder::build() {
     }
     const auto waits = [this](Lsn lsn) { return messages_.contains(lsn); };
     for (const Lsn lsn : requests_.brought_again(waits)) {
-        if (const auto found = messages_.find(lsn); found != messages_.end()) {
-            release(found->second);
-            messages_.erase(found);
+        if (const auto gone = messages_.extract(lsn)) {
+            release(gone.mapped());
             attachment_.log().note_withdrawn(lsn);
         }
     }

@@ -50,6 +50,8 @@ class CompressionHistory {
     // Whether to try this body; counts it.
     [[nodiscard]] bool worth_a_try() noexcept;
     void record(bool shrank) noexcept;
+    // Whether worth_a_try() will say no; counts nothing.
+    [[nodiscard]] bool skips_next() const noexcept { return to_skip_ != 0; }
     // Whether the last body that was tried shrank.
     [[nodiscard]] bool shrank() const noexcept { return shrank_; }
 

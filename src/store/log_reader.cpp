@@ -194,7 +194,7 @@ class Reading {
         if (!options_.visit) {
             return {};
         }
-        auto payload = unpacker_.unpack(record.header, record.payload);
+        auto payload = unpacker_.unpack(record.header, record.payload, unpacked_);
         if (!payload) {
             return payload.status() == Status::corrupt
                        ? damaged({place, header.lsn, header.lsn, payload.error().detail})
@@ -251,6 +251,7 @@ class Reading {
     bool last_ = false;                    // the segment that is being read is the newest
     std::deque<Unconfirmed> unconfirmed_;  // of that segment
     Unpacker unpacker_;
+    std::vector<std::byte> unpacked_;
 };
 
 }  // namespace

@@ -7,21 +7,56 @@ namespace telpher::store {
 namespace {
 
 constexpr std::size_t kHistoriesMost = 4096;
+constexpr std::size_t kKeptBytes = std::size_t{1} << 20U;
 }  // namespace
 
-// gzip: every build reads it. A log that only some builds can read would be found out when it is needed.
-std::optional<Bytes> Packer::pack(std::uint32_t destination, Bytes payload) noexcept try {
-    if (!wants(payload.size())) {
-        return std::nullopt;
+compression::CompressionHistory* Packer::history_of(std::uint32_t destination, std::size_t bytes) {
+    if (!wants(bytes)) {
+        return nullptr;
     }
     if (histories_.size() >= kHistoriesMost) {
         histories_.clear();
     }
+    compression::CompressionHistory& history = histories_[destination];
+    if (history.skips_next()) {
+        static_cast<void>(history.worth_a_try());  // counts it
+        return nullptr;
+    }
+    return &history;
+}
+
+// gzip: every build reads it. A log that only some builds can read would be found out when it is needed.
+std::optional<Bytes> Packer::pack(Bytes payload,
+                                  compression::CompressionHistory& history) noexcept {
     const bool packed = compressor_.compress_body(
-        {compression::Codec::gzip, from_bytes_}, payload, packed_, &histories_[destination]);
+        {compression::Codec::gzip, from_bytes_}, payload, packed_, &history);
     return packed ? std::optional<Bytes>(packed_) : std::nullopt;
+}
+
+std::optional<Bytes> Packer::pack(std::uint32_t destination, Bytes payload) noexcept try {
+    compression::CompressionHistory* const history = history_of(destination, payload.size());
+    return history != nullptr ? pack(payload, *history) : std::nullopt;
 } catch (const std::bad_alloc&) {
     return std::nullopt;
+}
+
+std::optional<Bytes> Packer::pack_shared(std::uint32_t destination, Bytes payload) noexcept try {
+    compression::CompressionHistory* const history = history_of(destination, payload.size());
+    if (history == nullptr) {
+        return std::nullopt;
+    }
+    copy_.assign(payload.begin(), payload.end());
+    return pack(copy_, *history);
+} catch (const std::bad_alloc&) {
+    return std::nullopt;
+}
+
+void Packer::rest() noexcept {
+    for (std::vector<std::byte>* buffer : {&copy_, &packed_}) {
+        if (buffer->capacity() > kKeptBytes) {
+            std::vector<std::byte>().swap(*buffer);
+        }
+    }
 }
 
 Result<void> check_compress_from(std::string_view field, std::int64_t bytes) {
@@ -34,15 +69,20 @@ Result<void> check_compress_from(std::string_view field, std::int64_t bytes) {
                            ", allowed are -1 (nothing) and 0.." + std::to_string(kMost)};
 }
 
-Result<Bytes> Unpacker::unpack(const RecordHeader& header, Bytes stored) {
+Result<Bytes> Unpacker::unpack(const RecordHeader& header,
+                               Bytes stored,
+                               std::vector<std::byte>& raw) {
     if ((header.flags & kPackedPayload) == 0) {
         return stored;
     }
     auto body = compression::read_compressed_body(stored, limits::kMessageBytesMaxHighest);
-    auto done = body ? decompressor_.decompress(body->codec, body->stream, body->raw_bytes, raw_)
+    if (body && body->codec != compression::Codec::gzip) {
+        body = Error{Status::bad_request, 0, "compressed body has a codec that logs do not have"};
+    }
+    auto done = body ? decompressor_.decompress(body->codec, body->stream, body->raw_bytes, raw)
                      : Result<void>(body.error());
     if (done) {
-        return Bytes(raw_);
+        return Bytes(raw);
     }
     if (done.status() == Status::out_of_memory) {
         return done.error();

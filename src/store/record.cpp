@@ -43,16 +43,21 @@ std::uint64_t payload_sum(Bytes payload, Seed seed) {
     return XXH3_64bits_withSeed(payload.data(), payload.size(), seed);
 }
 
-RecordHeader make_header(const NewRecord& record, Lsn lsn, Lsn confirmed, Seed seed) {
+RecordHeader unsummed_header(const NewRecord& record, Lsn lsn) {
     RecordHeader header{};
-    header.payload_sum = payload_sum(record.payload, seed);
     header.lsn = lsn;
-    header.confirmed = confirmed;
     header.origin = record.kind == RecordKind::message && record.origin == 0 ? lsn : record.origin;
     header.payload_bytes = static_cast<std::uint32_t>(record.payload.size());
     header.destination = record.destination;
     header.kind = static_cast<std::uint8_t>(record.kind);
     header.flags = record.packed ? kPackedPayload : std::uint8_t{0};
+    return header;
+}
+
+RecordHeader make_header(const NewRecord& record, Lsn lsn, Lsn confirmed, Seed seed) {
+    RecordHeader header = unsummed_header(record, lsn);
+    header.payload_sum = payload_sum(record.payload, seed);
+    header.confirmed = confirmed;
     seal(header, seed);
     return header;
 }

@@ -29,6 +29,8 @@ struct NewRecord {
 };
 
 RecordHeader make_header(const NewRecord& record, Lsn lsn, Lsn confirmed, Seed seed);
+// The same without its sums, and without what was confirmed.
+RecordHeader unsummed_header(const NewRecord& record, Lsn lsn);
 
 // Sets the sum of a header's other fields.
 void seal(RecordHeader& header, Seed seed);

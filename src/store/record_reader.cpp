@@ -58,15 +58,15 @@ Result<std::vector<std::byte>> RecordReader::payload(const Place& place) try {
     if ((header->flags & kPackedPayload) == 0) {
         return bytes;
     }
-    auto raw = unpacker_.unpack(*header, bytes);
-    if (!raw) {
-        Error error = raw.error();
+    std::vector<std::byte> raw;
+    if (auto unpacked = unpacker_.unpack(*header, bytes, raw); !unpacked) {
+        Error error = unpacked.error();
         error.detail = storage_->path_of(segment_name(place.segment)) + ": offset " +
                        std::to_string(place.offset) + ", record " + std::to_string(header->lsn) +
                        ": " + error.detail;
         return error;
     }
-    return std::vector<std::byte>(raw->begin(), raw->end());
+    return raw;
 } catch (const std::bad_alloc&) {
     return Status::out_of_memory;
 }

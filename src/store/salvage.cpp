@@ -79,12 +79,16 @@ class Salvage {
         }
         RecordReader reader(from_, seed_);
         for (const auto& [origin, message] : contents_.messages()) {
-            auto payload = reader.payload(message.place);
+            // As it is on disk: that it can be decompressed was seen when all was read.
+            auto payload = reader.stored(message.place);
+            if (!payload && payload.status() != Status::corrupt) {
+                return payload.error();
+            }
             if (!payload) {
                 ++result_.lost;
                 continue;
             }
-            batch_bytes_ += payload->size();
+            batch_bytes_ += payload->bytes.size();
             if (auto done = copy_message(origin, message, *payload); !done) {
                 return done;
             }
@@ -105,8 +109,10 @@ class Salvage {
         return store_->commit();
     }
 
-    Result<void> copy_message(Lsn origin, const Contents::LiveMessage& message, Bytes payload) {
-        auto put = store_->put(message.destination, payload);
+    Result<void> copy_message(Lsn origin,
+                              const Contents::LiveMessage& message,
+                              const StoredPayload& payload) {
+        auto put = store_->put_stored(message.destination, payload);
         if (!put) {
             return put.error();
         }

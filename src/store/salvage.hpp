@@ -21,7 +21,7 @@ struct Salvaged {
 // one; messages keep their order and get new numbers. What was done by a record that is lost comes back: at least once.
 // Nothing in `from` is changed.
 //   errors   not_permitted (one of them is in use), already_exists (there is a log in `to`), bad_request (there is none
-//            in `from`), version_mismatch, mismatch (segments of several logs), storage_failed
+//            in `from`), version_mismatch, mismatch (segments of several logs), storage_failed, out_of_memory
 //   crash    killed in it: `from` is as it was, `to` has to be emptied
 Result<Salvaged> salvage(Storage& from, Storage& to);
 

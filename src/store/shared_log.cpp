@@ -91,6 +91,7 @@ bool SharedLog::settled(Pending& message, std::uint64_t* seen) const {
     *seen = table_.look(message.submission);
     if (shm::submission_state(*seen) == SubmissionState::done) {
         message.lsn = shm::submission_number(*seen);
+        message.share = table_.share(message.submission);
         message.status = Status::ok;
     } else if (shm::submission_state(*seen) == SubmissionState::failed) {
         table_.finish(message.submission);
@@ -315,8 +316,10 @@ void SharedLog::batch(bool overtaken, Extra* extra) {
             }
         }
     } catch (const std::bad_alloc&) {
-        // What was taken is READY again with the next leader, who takes it for another's.
+        // What was taken is READY again with the next leader, who takes it for another's. That may be us, at once.
         table_.settle_all(table_.position());
+        packer_.rest();
+        std::this_thread::sleep_for(kLookSoon);
     }
     table_.resign(attachment_.identity());
     // LG20: pairs with LG19.

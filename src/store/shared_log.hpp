@@ -50,6 +50,7 @@ struct Pending {
         0;  // its request's name in the idempotency store, to be logged with it; 0: none
     std::uint32_t submission = shm::LogTable::kNone;
     Lsn lsn = 0;                   // 0: not in the log
+    shm::LoggedShare share = 0;    // of what is there
     Status status = Status::none;  // ok, or why not
 };
 
@@ -158,7 +159,6 @@ class SharedLog {
     shm::LogPosition at_;  // as published by us, or found
     Lsn next_lsn_ = 1;     // of the batch under way
     Packer packer_;
-    std::vector<std::byte> unpacked_;  // a message that is about to be packed
 };
 
 }  // namespace telpher::store

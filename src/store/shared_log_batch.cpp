@@ -104,19 +104,18 @@ void SharedLog::add_message(Batch& batch, const shm::Request& request) {
     const Lsn first = next_lsn_;
     SHM_STEP("log.copy");
     add_entry(batch, request);
-    Bytes payload =
+    const Bytes payload =
         Bytes(attachment_.pool().message(request.chunk)).subspan(request.offset, request.bytes);
-    std::optional<Bytes> packed;
-    if (packer_.wants(payload.size())) {
-        // A codec reads what it is given more than once, and trusts itself: nobody else may write there.
-        unpacked_.assign(payload.begin(), payload.end());
-        payload = unpacked_;
-        packed = packer_.pack(request.destination, payload);
+    const std::optional<Bytes> packed = packer_.pack_shared(request.destination, payload);
+    if (packed) {
+        table_.beat(shm::monotonic_ns());  // of a large one that takes its time
     }
     const Lsn lsn = add(batch,
                         {.destination = request.destination,
                          .payload = packed.value_or(payload),
                          .packed = packed.has_value()});
+    table_.set_share(request.submission,
+                     shm::share_of(packed.value_or(payload).size(), payload.size()));
     if (!table_.take(request, at_.segment, lsn)) {
         batch.bytes.resize(before);
         next_lsn_ = first;
@@ -255,6 +254,7 @@ bool SharedLog::fill(Batch& batch, Extra* extra) {
         }
         add_message(batch, request);
     }
+    packer_.rest();
     batch.sync = batch.sync || (extra != nullptr && extra->sync);
     return !batch.bytes.empty() || batch.sync;
 }

@@ -55,12 +55,7 @@ Result<Lsn> Store::append_kept(const NewRecord& record) {
     if (!lsn) {
         return lsn;
     }
-    RecordHeader header{};
-    header.lsn = *lsn;
-    header.origin = record.kind == RecordKind::message && record.origin == 0 ? *lsn : record.origin;
-    header.payload_bytes = static_cast<std::uint32_t>(record.payload.size());
-    header.destination = record.destination;
-    header.kind = static_cast<std::uint8_t>(record.kind);
+    const RecordHeader header = unsummed_header(record, *lsn);
     try {
         auto applied = contents_.apply({header, record.payload}, log_->last());
         return applied ? lsn : Result<Lsn>(applied.error());
@@ -101,9 +96,17 @@ Result<void> Store::remove(std::uint32_t destination) {
 
 Result<Lsn> Store::put(std::uint32_t destination, Bytes payload) {
     const auto packed = packer_.pack(destination, payload);
-    return append(
+    auto lsn = append(
         {.kind = RecordKind::message, .destination = destination, .packed = packed.has_value()},
         {packed.value_or(payload)});
+    packer_.rest();
+    return lsn;
+}
+
+Result<Lsn> Store::put_stored(std::uint32_t destination, const StoredPayload& payload) {
+    return append(
+        {.kind = RecordKind::message, .destination = destination, .packed = payload.packed},
+        {payload.bytes});
 }
 
 Result<void> Store::set_state(Lsn origin, std::uint32_t destination, Bytes state) {

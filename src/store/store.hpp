@@ -40,6 +40,8 @@ class Store {
     Result<void> remove(std::uint32_t destination);
     // Returns the message's origin: its name from now on.
     Result<Lsn> put(std::uint32_t destination, Bytes payload);
+    // The same of what a record holds already, compressed or not.
+    Result<Lsn> put_stored(std::uint32_t destination, const StoredPayload& payload);
     // Notes what became of it so far, and where it is now. A message that is done: nothing happens.
     Result<void> set_state(Lsn origin, std::uint32_t destination, Bytes state);
     // Those that are done already are left out.

@@ -31,6 +31,7 @@ class DurableWorld : public ::testing::Test {
         ServerOptions options = small_options();
         options.log_directory = folder_.file("log");
         options.log_segment_bytes = 64U << 10U;
+        options.log_compress_from_bytes = 1000;
         auto server = Server::open(domain_.name(), options);
         EXPECT_TRUE(server) << to_string(server.error());
         return server ? std::move(*server) : Server{};

@@ -145,10 +145,13 @@ class Looks(LogCommandTest):
             self.assertEqual(record.get("message"), other.get("message"))
             if of_order:
                 self.assertLess(record["bytes"], other["bytes"] // 4)
+        self.assertRegex(self.text("dump", self.log).splitlines()[2], r" %d B\*  id=" % records[2]["bytes"])
         self.assertTrue(self.look("diff", self.log, plain)["same"])
         self.assertTrue(self.look("verify", self.log)["ok"])
         saved = self.look("salvage", self.log, "--to", self.path("saved"))
         self.assertEqual((saved["messages"], saved["messages_lost"]), (ORDERS + 1, 0))
+        self.assertEqual([record["bytes"] for record in self.dump(self.path("saved")) if record["compressed"]],
+                         [record["bytes"] for record in records if record["compressed"] and record["lsn"] != 5])
 
     def test_dump_chooses_by_number_and_destination(self):
         self.make(script() + ["close"])

@@ -185,15 +185,14 @@ class Script {
         if (packed && (value & 64U) != 0) {
             payload = packer_.pack(0, payload).value_or(payload);
         }
-        RecordHeader header = make_header(
-            {.kind = kind,
-             .destination = value % 4U,
-             .origin = value,
-             .payload = payload,
-             .packed = packed},
-            lsn_,
-            lsn_ - 1,
-            kSeed);
+        RecordHeader header = make_header({.kind = kind,
+                                           .destination = value % 4U,
+                                           .origin = value,
+                                           .payload = payload,
+                                           .packed = packed},
+                                          lsn_,
+                                          lsn_ - 1,
+                                          kSeed);
         switch (how >> 6U) {
             case 1:
                 header.lsn += value;

@@ -265,19 +265,21 @@ void add_queue(CLI::App& create, Command& command) {
         "all "
         "processes")
         ->group("With --kind durable");
-    queue
-        ->add_option(
-            "--log-dir",
-            options->log.log_directory,
-            "Folder of the domain's log; a new domain is built from what is in it. An existing "
-            "domain keeps its own")
-        ->type_name("DIR")
-        ->group("With --kind durable");
+    auto* const folder =
+        queue
+            ->add_option(
+                "--log-dir",
+                options->log.log_directory,
+                "Folder of the domain's log; a new domain is built from what is in it. An existing "
+                "domain keeps its own")
+            ->type_name("DIR")
+            ->group("With --kind durable");
     add_cutoff(*queue,
                "--log-compress-from",
                options->log.log_compress_from_bytes,
                "Messages of at least so many bytes are compressed in the log of a new domain; "
                "default -1: none")
+        ->needs(folder)
         ->group("With --kind durable");
     finish_command(*queue, options->common, TargetNeed::required, command, [options](Interrupt&) {
         return run_create_queue(*options);

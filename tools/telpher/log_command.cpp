@@ -32,7 +32,7 @@ struct LogOptions {
 // What the live messages and entries of a destination come to.
 struct Holding {
     std::uint64_t messages = 0;
-    std::uint64_t bytes = 0;  // of the messages' payloads
+    std::uint64_t bytes = 0;  // of the messages' payloads, as they are on disk
     std::uint64_t entries = 0;
 };
 

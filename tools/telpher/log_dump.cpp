@@ -113,6 +113,10 @@ class Names {
     std::multimap<std::string, std::uint32_t> all_;
 };
 
+bool is_packed(const store::RecordHeader& header) {
+    return (header.flags & store::kPackedPayload) != 0;
+}
+
 // Of several destinations, or of none.
 bool of_no_destination(RecordKind kind) {
     return kind == RecordKind::done || kind == RecordKind::withdrawn || kind == RecordKind::closed;
@@ -154,7 +158,7 @@ Json record_json(const Record& record, const Place& place, const Names& names) {
                 {"destination_id", nullptr},
                 {"origin", header.origin != 0 ? Json(header.origin) : Json(nullptr)},
                 {"bytes", header.payload_bytes},
-                {"compressed", (header.flags & store::kPackedPayload) != 0},
+                {"compressed", is_packed(header)},
                 {"segment", place.segment},
                 {"offset", place.offset}};
     if (!of_no_destination(kind)) {
@@ -231,7 +235,8 @@ std::string record_line(const Record& record, const Names& names) {
         padded(std::to_string(header.lsn), 8, true) + padded(std::string(name_of(kind)), 11) +
         padded(of_one ? printable(names.of(header.destination)) : "-", 16) +
         padded(header.origin != 0 ? std::to_string(header.origin) : "-", 8, true) +
-        padded(std::to_string(header.payload_bytes) + " B", 8, true) + detail_of(record);
+        padded(std::to_string(header.payload_bytes) + (is_packed(header) ? " B*" : " B"), 8, true) +
+        detail_of(record);
     line.erase(line.find_last_not_of(' ') + 1);
     return line + "\n";
 }
@@ -359,7 +364,8 @@ void add_log_dump(CLI::App& log, Command& command) {
         log,
         "dump",
         "Print one line for each record: its number (LSN), kind, destination, origin (the number "
-        "that its message had first), bytes, and what is in it. Works while the log is in use",
+        "that its message had first), bytes (*: compressed), and what is in it. Works while the "
+        "log is in use",
         "  telpher log dump /var/lib/telpher/cafe --destination orders\n"
         "  telpher log dump /var/lib/telpher/cafe --from 1000 --to 1999 --json");
     dump->add_option("DIR", options->folder, "Folder of the log")->required();

@@ -6,9 +6,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace telpher::test {
@@ -91,6 +93,78 @@ TEST_F(DurableCompression, moves_on_with_the_log) {
     EXPECT_EQ(all(queue), (std::vector<std::string>{order(0), order(1), order(2)}));
     EXPECT_FALSE(std::filesystem::exists(folder_.file("log/log.0000000000000001")))
         << "the segment that they were written to went";
+}
+
+// Those whose leases expire together come back in the order of their numbers, however many bytes each has in the log.
+TEST_F(DurableCompression, changes_no_order) {
+    Server server = open_compressed(0);
+    QueueOptions options = kDurable;
+    options.lease = 50ms;
+    Queue queue = server.create_queue("orders", options).value();
+    std::vector<std::string> expected;
+    for (std::uint64_t i = 0; i < 12; ++i) {
+        expected.push_back(i % 3 == 0 ? std::to_string(i) : order(i) + std::string(i * 200, 'x'));
+        ASSERT_TRUE(queue.offer(durable(expected.back()), 5s));
+    }
+    auto held = queue.poll_n(12, 5s).value();
+    ASSERT_EQ(held.size(), 12U);
+    std::vector<std::uint64_t> numbers;
+    for (const Delivery& delivery : held) {
+        numbers.push_back(delivery.sequence());
+    }
+    EXPECT_TRUE(std::is_sorted(numbers.begin(), numbers.end()));
+    std::this_thread::sleep_for(300ms);
+    std::vector<std::string> again;
+    std::vector<std::uint64_t> numbers_again;
+    while (again.size() < 12) {
+        auto delivery = queue.poll(5s);
+        ASSERT_TRUE(delivery) << to_string(delivery.error());
+        numbers_again.push_back(delivery->sequence());
+        again.emplace_back(delivery->text());
+        ASSERT_TRUE(delivery->ack());
+    }
+    EXPECT_EQ(again, expected);
+    EXPECT_EQ(numbers_again, numbers);
+}
+
+// What is needed is counted as it is on disk: a backlog that shrinks to little does not keep the garbage of others.
+TEST_F(DurableCompression, keeps_no_more_garbage_than_twice_what_is_stored) {
+    DomainLimits limits = roomy();
+    Server server = domain_.open({.limits = limits,
+                                  .log_directory = folder_.file("log"),
+                                  .log_segment_bytes = 64U << 10U,
+                                  .log_compress_from_bytes = 500});
+    Queue backlog = server
+                        .create_queue("backlog",
+                                      {.capacity = 1024,
+                                       .kind = QueueKind::durable,
+                                       .delivery = DeliveryMode::at_least_once,
+                                       .durability = Durability::process})
+                        .value();
+    QueueOptions options = kDurable;
+    options.durability = Durability::process;
+    Queue churn = server.create_queue("churn", options).value();
+    constexpr int kBacklog = 300;
+    for (int i = 0; i < kBacklog; ++i) {
+        ASSERT_TRUE(
+            backlog.offer(durable(std::string(20'000, static_cast<char>('a' + i % 26))), 5s));
+    }
+    for (std::uint64_t i = 0; i < 1500; ++i) {
+        ASSERT_TRUE(churn.offer(durable(order(i)), 5s));
+        ASSERT_TRUE(churn.poll(0ms).value().ack());
+    }
+    std::uint64_t files = 0;
+    for (const auto& file : std::filesystem::directory_iterator(folder_.file("log"))) {
+        files += file.file_size();
+    }
+    EXPECT_LE(files, 10 * (64U << 10U)) << "the backlog has 6 MB, and takes some 60 KiB";
+    backlog = Queue{};
+    churn = Queue{};
+    server = Server{};
+    ASSERT_TRUE(remove_domain(domain_.name(), true));
+    server = domain_.open({.limits = limits, .log_directory = folder_.file("log")});
+    backlog = server.queue("backlog").value();
+    EXPECT_EQ(all(backlog).size(), static_cast<std::size_t>(kBacklog));
 }
 
 TEST_F(DurableCompression, that_is_out_of_range_is_refused) {

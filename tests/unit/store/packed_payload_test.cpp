@@ -117,6 +117,9 @@ TEST_F(PackedPayload, that_cannot_be_read_is_damage_and_costs_no_memory) {
     expect_refused(says(200U << 20U), "cannot become as many");
     head[1] = std::byte{1};
     expect_refused(says(500), "reserved");
+    head[1] = std::byte{0};
+    head[0] = std::byte{2};
+    expect_refused(says(500), "codec");
     head[0] = std::byte{9};
     expect_refused(says(500), "codec 9");
 }

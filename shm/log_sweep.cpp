@@ -23,7 +23,7 @@ bool in_a_queue(const ChunkPool& pool, std::uint32_t chunk, std::uint64_t lsn) n
     }
     const auto& block = *reinterpret_cast<const LeaseBlock*>(
         reinterpret_cast<const std::byte*>(&header) + kMessageOffset);
-    return logged_lsn(glance(block.sequence)) == lsn;
+    return lsn != 0 && logged_lsn(glance(block.sequence)) == lsn;
 }
 
 // Killed in it: the next reaper does the rest. FILLING and READY name their process' slot, which nobody else gets while

@@ -158,7 +158,13 @@ bool Compressor::compress_body(const CompressionPolicy& policy,
         input.size() <= kCompressedHeadBytes + 1 || input.size() > kRawBytesMax) {
         return false;
     }
-    if ((history != nullptr && !history->worth_a_try()) || !resize(out, input.size() - 1)) {
+    if (history != nullptr && !history->worth_a_try()) {
+        return false;
+    }
+    if (!resize(out, input.size() - 1)) {
+        if (history != nullptr) {
+            history->record(false);  // there is no memory to try: not at once again
+        }
         return false;
     }
     auto codec = policy.codec;

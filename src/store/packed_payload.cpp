@@ -1,5 +1,6 @@
 #include "src/store/packed_payload.hpp"
 
+#include <array>
 #include <new>
 #include <string>
 
@@ -26,29 +27,62 @@ compression::CompressionHistory* Packer::history_of(std::uint32_t destination, s
 }
 
 // gzip: every build reads it. A log that only some builds can read would be found out when it is needed.
-std::optional<Bytes> Packer::pack(Bytes payload,
-                                  compression::CompressionHistory& history) noexcept {
+std::optional<Bytes> Packer::pack(Bytes payload, compression::CompressionHistory& history) {
     const bool packed = compressor_.compress_body(
         {compression::Codec::gzip, from_bytes_}, payload, packed_, &history);
-    return packed ? std::optional<Bytes>(packed_) : std::nullopt;
+    if (!packed) {
+        rest();
+        return std::nullopt;
+    }
+    if (packed_.capacity() > kKeptBytes) {  // as much as the payload has
+        packed_ = std::vector<std::byte>(packed_.begin(), packed_.end());
+    }
+    return packed_;
 }
 
 std::optional<Bytes> Packer::pack(std::uint32_t destination, Bytes payload) noexcept try {
     compression::CompressionHistory* const history = history_of(destination, payload.size());
     return history != nullptr ? pack(payload, *history) : std::nullopt;
 } catch (const std::bad_alloc&) {
+    rest();
     return std::nullopt;
 }
 
-std::optional<Bytes> Packer::pack_shared(std::uint32_t destination, Bytes payload) noexcept try {
-    compression::CompressionHistory* const history = history_of(destination, payload.size());
-    if (history == nullptr) {
+// Of a large one, so much is looked at before all of it is copied.
+bool Packer::begins_well(Bytes payload, compression::CompressionHistory& history) {
+    if (payload.size() <= compression::kTrustedBytesMax) {
+        return true;
+    }
+    const Bytes begin = payload.first(compression::kTrialBytes);
+    copy_.assign(begin.begin(), begin.end());
+    std::array<std::byte, compression::kTrialBytes * 9 / 10> room{};
+    const bool shrinks = compressor_.compress(compression::Codec::gzip, copy_, room).has_value();
+    if (!shrinks) {
+        history.record(false);
+    }
+    return shrinks;
+}
+
+std::optional<Bytes> Packer::pack_shared(std::uint32_t destination, Bytes payload) noexcept {
+    compression::CompressionHistory* history = nullptr;
+    try {
+        history = history_of(destination, payload.size());
+        if (history == nullptr || !begins_well(payload, *history)) {
+            return std::nullopt;
+        }
+        copy_.assign(payload.begin(), payload.end());
+        const std::optional<Bytes> packed = pack(copy_, *history);
+        if (copy_.capacity() > kKeptBytes) {
+            std::vector<std::byte>().swap(copy_);
+        }
+        return packed;
+    } catch (const std::bad_alloc&) {
+        if (history != nullptr) {
+            history->record(false);
+        }
+        rest();
         return std::nullopt;
     }
-    copy_.assign(payload.begin(), payload.end());
-    return pack(copy_, *history);
-} catch (const std::bad_alloc&) {
-    return std::nullopt;
 }
 
 void Packer::rest() noexcept {

@@ -45,8 +45,8 @@ class Packer {
   private:
     // Null: it is not to be tried.
     compression::CompressionHistory* history_of(std::uint32_t destination, std::size_t bytes);
-    [[nodiscard]] std::optional<Bytes> pack(Bytes payload,
-                                            compression::CompressionHistory& history) noexcept;
+    bool begins_well(Bytes payload, compression::CompressionHistory& history);
+    std::optional<Bytes> pack(Bytes payload, compression::CompressionHistory& history);
 
     const std::int64_t from_bytes_;
     compression::Compressor compressor_{};

@@ -81,8 +81,8 @@ class Salvage {
         for (const auto& [origin, message] : contents_.messages()) {
             // As it is on disk: that it can be decompressed was seen when all was read.
             auto payload = reader.stored(message.place);
-            if (!payload && payload.status() != Status::corrupt) {
-                return payload.error();
+            if (payload.status() == Status::out_of_memory) {
+                return payload.error();  // it is not lost
             }
             if (!payload) {
                 ++result_.lost;

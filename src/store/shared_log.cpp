@@ -189,17 +189,19 @@ Result<void> SharedLog::append(const NewRecord& record,
         if (table_.state() == LogState::failed) {
             return failure();
         }
-        if (!lead(&extra)) {
-            if (shm::monotonic_ns() > deadline) {
-                return Error{Status::timed_out, 0, "the log of domain '" + name_ + "' is busy"};
-            }
-            if (!overtake()) {
-                std::this_thread::sleep_for(std::chrono::microseconds(200));
-            }
-        } else if (!extra.written &&
-                   // relaxed: set by us
-                   table_.control().failure.load(std::memory_order_relaxed) != 0) {
+        const bool led = lead(&extra);
+        if (extra.written) {
+            break;
+        }
+        // relaxed: set by us
+        if (led && table_.control().failure.load(std::memory_order_relaxed) != 0) {
             return failure();
+        }
+        if (shm::monotonic_ns() > deadline) {
+            return Error{Status::timed_out, 0, "the log of domain '" + name_ + "' is busy"};
+        }
+        if (!led && !overtake()) {
+            std::this_thread::sleep_for(std::chrono::microseconds(200));
         }
     }
     return {};
@@ -248,11 +250,15 @@ void SharedLog::flush(bool sync) {
 
 // Whether we led. Killed in it: see batch.
 bool SharedLog::lead(Extra* extra) {
-    const std::unique_lock hold(mutex_, std::try_to_lock);
+    std::unique_lock hold(mutex_, std::try_to_lock);
     if (!hold || table_.leader() != 0 || !table_.lead(0, attachment_.identity())) {
         return false;
     }
-    batch(false, extra);
+    const bool had_memory = batch(false, extra);
+    hold.unlock();
+    if (!had_memory) {
+        std::this_thread::sleep_for(kLookAgain);  // another process may have it
+    }
     return true;
 }
 
@@ -266,7 +272,7 @@ bool SharedLog::overtake() {
     if (!hold || !table_.lead(leader, attachment_.identity())) {
         return false;
     }
-    batch(true, nullptr);
+    static_cast<void>(batch(true, nullptr));
     return true;
 }
 
@@ -292,7 +298,8 @@ bool SharedLog::stuck(std::uint64_t leader) const {
 
 // Killed anywhere in it: we lead until we are overtaken; what we published counts, what we took behind that is taken
 // again, and what we had published and not told is told by who overtakes us.
-void SharedLog::batch(bool overtaken, Extra* extra) {
+bool SharedLog::batch(bool overtaken, Extra* extra) {
+    bool starved = false;
     table_.beat(shm::monotonic_ns());
     at_ = table_.position();
     table_.settle_all(at_);
@@ -316,16 +323,17 @@ void SharedLog::batch(bool overtaken, Extra* extra) {
             }
         }
     } catch (const std::bad_alloc&) {
-        // What was taken is READY again with the next leader, who takes it for another's. That may be us, at once.
+        // What was taken is READY again with the next leader, who takes it for another's.
         table_.settle_all(table_.position());
         packer_.rest();
-        std::this_thread::sleep_for(kLookSoon);
+        starved = true;
     }
     table_.resign(attachment_.identity());
     // LG20: pairs with LG19.
     if (table_.control().waiting.load(std::memory_order_seq_cst) != 0) {
         shm::futex_wake(table_.control().commits, INT_MAX);
     }
+    return !starved;
 }
 
 }  // namespace telpher::store

@@ -119,7 +119,7 @@ class SharedLog {
     bool lead(Extra* extra);
     bool overtake();
     [[nodiscard]] bool stuck(std::uint64_t leader) const;
-    void batch(bool overtaken, Extra* extra);
+    bool batch(bool overtaken, Extra* extra);
     bool begin_another(std::uint64_t least);
     bool fill(Batch& batch, Extra* extra);
     [[nodiscard]] bool sound(const shm::Request& request) const;

@@ -107,8 +107,8 @@ void SharedLog::add_message(Batch& batch, const shm::Request& request) {
     const Bytes payload =
         Bytes(attachment_.pool().message(request.chunk)).subspan(request.offset, request.bytes);
     const std::optional<Bytes> packed = packer_.pack_shared(request.destination, payload);
-    if (packed) {
-        table_.beat(shm::monotonic_ns());  // of a large one that takes its time
+    if (packer_.wants(payload.size())) {
+        table_.beat(shm::monotonic_ns());  // a large one takes its time
     }
     const Lsn lsn = add(batch,
                         {.destination = request.destination,

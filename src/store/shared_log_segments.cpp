@@ -87,7 +87,9 @@ SharedLog::Live SharedLog::live() const {
             const Lsn lsn = leases.logged_seen(chunk);
             if (lsn != 0 && shm::in_a_queue(pool, chunk, lsn)) {
                 live.chunks.insert_or_assign(lsn, chunk);
-                live.bytes += shm::stored_of(c.chunk_bytes, leases.share_seen(chunk));
+                live.bytes +=
+                    record_bytes(shm::stored_of(c.chunk_bytes, leases.share_seen(chunk))) +
+                    record_bytes(sizeof(MessageState));
             }
         }
     }

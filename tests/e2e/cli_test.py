@@ -16,7 +16,7 @@ from _cli import (BIN, DENIED, ERROR, LIMIT_S, NOT_FOUND, OK, TIMEOUT, USAGE, Cl
 
 
 COMMANDS = [["demo"], ["ls"], ["info"], ["ps"], ["create"], ["create", "queue"], ["create", "topic"], ["rm"], ["peek"],
-            ["purge"], ["offer"], ["poll"], ["pub"], ["sub"], ["tail"], ["gc"], ["verify"], ["explain"], ["top"], ["events"],
+            ["purge"], ["offer"], ["poll"], ["pub"], ["sub"], ["tail"], ["gc"], ["verify"], ["explain"], ["doctor"], ["top"], ["events"],
             ["dlq"], ["dlq", "ls"], ["dlq", "requeue"], ["dlq", "drop"],
             ["log"], ["log", "ls"], ["log", "dump"], ["log", "verify"], ["log", "diff"], ["log", "salvage"],
             ["keygen"], ["trust"], ["trust", "add"], ["trust", "ls"], ["trust", "rm"], ["tls-probe"]]
@@ -78,6 +78,32 @@ class Contract(CliTest):
             self.on("poll", "orders", code=TIMEOUT)
             self.assertIn(b"orders", self.run_cli("log", "ls", folder + "/log").stdout)
             self.run_cli("rm", "--domain", "-d", self.domain, "--force")
+
+    def test_doctor_checks_the_machine_and_says_what_to_do(self):
+        healthy = self.run_cli("doctor", "--json")
+        told = json.loads(healthy.stdout)
+        self.assertEqual(list(told), ["ok", "version", "checks"])
+        self.assertEqual([check["check"] for check in told["checks"]],
+                         ["shared memory", "processor", "kernel", "namespaces", "limits", "domains", "clock",
+                          "encryption"])
+        self.assertEqual(healthy.returncode, OK if told["ok"] else ERROR)
+        with tempfile.TemporaryDirectory() as folder:
+            env = dict(os.environ, TELPHER_CONFIG_DIR=folder)
+            self.run_cli("keygen", code=OK, env=env)
+            self.assertIn("sha256:", self.check_of("encryption", env)["found"])
+            os.chmod(os.path.join(folder, "identity.key"), 0o644)
+            encryption = self.check_of("encryption", env, code=ERROR)
+            self.assertEqual(encryption["result"], "failure")
+            self.assertIn("keygen", encryption["fix"])
+        limited = subprocess.run(["sh", "-c", 'ulimit -n 64; exec "$0" doctor', BIN], capture_output=True,
+                                 timeout=LIMIT_S)
+        self.assertEqual(limited.returncode, ERROR)
+        self.assertRegex(limited.stdout.decode(), r"(?m)^limits +failure +64 descriptors")
+        self.assertIn(b"ulimit -n 65536", limited.stdout)
+
+    def check_of(self, name, env, code=None):
+        checks = json.loads(self.run_cli("doctor", "--json", code=code, env=env).stdout)["checks"]
+        return next(check for check in checks if check["check"] == name)
 
     def test_a_duration_without_unit_is_a_usage_error(self):
         for bad in ("5", "5x", "", "-1s", "abc"):

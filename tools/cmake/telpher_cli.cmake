@@ -1,7 +1,8 @@
 # The command line, left at the top of the build folder: build/release/telpher.
 
-# What the unit tests reach of it: what it understands of numbers, sizes and durations, and what the demo proves.
-set(telpher_cli_parts_sources units.cpp demo_account.cpp demo_proof.cpp)
+# What the unit tests reach of it: what it understands of numbers, sizes and durations, what the demo proves,
+# and what it says of a machine.
+set(telpher_cli_parts_sources units.cpp demo_account.cpp demo_proof.cpp host_checks.cpp)
 list(TRANSFORM telpher_cli_parts_sources PREPEND ${PROJECT_SOURCE_DIR}/tools/telpher/)
 add_library(telpher_cli_parts STATIC EXCLUDE_FROM_ALL ${telpher_cli_parts_sources})
 set_target_properties(telpher_cli_parts PROPERTIES CXX_EXTENSIONS OFF)

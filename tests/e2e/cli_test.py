@@ -16,7 +16,7 @@ from _cli import (BIN, DENIED, ERROR, LIMIT_S, NOT_FOUND, OK, TIMEOUT, USAGE, Cl
 
 
 COMMANDS = [["demo"], ["ls"], ["info"], ["ps"], ["create"], ["create", "queue"], ["create", "topic"], ["rm"], ["peek"],
-            ["purge"], ["offer"], ["poll"], ["pub"], ["sub"], ["tail"], ["gc"], ["verify"], ["explain"], ["doctor"], ["top"], ["events"],
+            ["purge"], ["offer"], ["poll"], ["pub"], ["sub"], ["tail"], ["gc"], ["verify"], ["explain"], ["doctor"], ["chaos"], ["top"], ["events"],
             ["dlq"], ["dlq", "ls"], ["dlq", "requeue"], ["dlq", "drop"],
             ["log"], ["log", "ls"], ["log", "dump"], ["log", "verify"], ["log", "diff"], ["log", "salvage"],
             ["keygen"], ["trust"], ["trust", "add"], ["trust", "ls"], ["trust", "rm"], ["tls-probe"]]

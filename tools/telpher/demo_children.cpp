@@ -53,7 +53,7 @@ Result<pid_t> Children::start(const std::string& name, const std::vector<std::st
         ::posix_spawn(&pid, "/proc/self/exe", nullptr, &attributes, argv.data(), ::environ);
     ::posix_spawnattr_destroy(&attributes);
     if (failure != 0) {
-        return Error{Status::server_error, failure, "cannot start the " + name + " of the demo"};
+        return Error{Status::server_error, failure, "cannot start the " + name + " of " + of_};
     }
     children_.push_back({pid, name});
     return pid;
@@ -85,7 +85,7 @@ Result<void> Children::ended(Child& child, int status) {
     return Error{
         Status::peer_died,
         0,
-        "the " + child.name + " of the demo (pid " + std::to_string(child.pid) + ") " + how};
+        "the " + child.name + " of " + of_ + " (pid " + std::to_string(child.pid) + ") " + how};
 }
 
 Result<void> Children::collect() {

@@ -1,4 +1,4 @@
-// The processes that the demo starts.
+// The processes that a command starts and kills: of the demo, and of chaos.
 #pragma once
 
 #include "telpher/result.hpp"
@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace telpher::cli {
@@ -13,7 +14,8 @@ namespace telpher::cli {
 // Threads: one. The destructor ends all that still run and waits for them: no zombies, no orphans.
 class Children {
   public:
-    Children() = default;
+    // Whose they are, for errors.
+    explicit Children(std::string of = "the demo") : of_(std::move(of)) {}
     ~Children() { end_all(); }
     Children(const Children&) = delete;
     Children& operator=(const Children&) = delete;
@@ -38,6 +40,7 @@ class Children {
     };
     Result<void> ended(Child& child, int status);
 
+    const std::string of_;
     std::vector<Child> children_;
     bool stopped_ = false;
 };

@@ -257,7 +257,6 @@ class RemoteSession {
     std::size_t bytes_ = 0;
     Ticket last_ticket_ = 0;
     std::uint64_t last_correlation_ = 0;
-    std::uint64_t acknowledged_ = 0;
     std::uint32_t answers_unacknowledged_ = 0;
 
     std::map<std::uint64_t, LeaseTold> leases_;    // by correlation, of DELIVERYs to come

@@ -226,6 +226,12 @@ Result<void> RemoteSession::on_answer(const Frame& frame) {
         return {};  // answered before the cut, and again after it
     }
     Operation& operation = *asked;
+    // Sent again behind a cut, when its time was over: to the bridge it is one that does not wait.
+    if (operation.waits && operation.head.argument == 0 &&
+        (outcome.error.status == Status::queue_empty ||
+         outcome.error.status == Status::queue_full)) {
+        outcome.error.status = Status::timed_out;
+    }
     if (outcome.error.status == Status::ok && answer_of(operation.head) != head.type) {
         return refuse(name_of(head) + ", which is a " +
                       std::string(to_string(operation.head.type)));

@@ -109,7 +109,7 @@ Ticket RemoteSession::begin(Request request, Waiter* waiter, std::uint64_t now) 
     }
     operation.waiter = waiter;
     operation.travels = request.travels;
-    operation.waits = request.timeout_ns != 0;
+    operation.waits = request.travels && request.timeout_ns != 0;
     operation.deadline = after(now, request.timeout_ns);
     bytes_ += operation.bytes() + kOperationBytes;
     if (state_ == State::ended) {

@@ -135,7 +135,7 @@ class RemoteSession {
         std::shared_ptr<const Bytes> large{};  // instead of it: sent without a copy
         Waiter* waiter = nullptr;
         bool travels = true;
-        bool waits = false;             // it was given time
+        bool waits = false;             // it was given time, which travels with it
         bool sent = false;              // on this connection, or on an earlier one and received
         bool cancelled = false;         // CANCEL was sent, or goes with it
         bool given_back = false;        // answered: it did not happen, the next bridge may have it

@@ -95,11 +95,22 @@ class Contract(CliTest):
             encryption = self.check_of("encryption", env, code=ERROR)
             self.assertEqual(encryption["result"], "failure")
             self.assertIn("keygen", encryption["fix"])
-        limited = subprocess.run(["sh", "-c", 'ulimit -n 64; exec "$0" doctor', BIN], capture_output=True,
-                                 timeout=LIMIT_S)
-        self.assertEqual(limited.returncode, ERROR)
-        self.assertRegex(limited.stdout.decode(), r"(?m)^limits +failure +64 descriptors")
-        self.assertIn(b"ulimit -n 65536", limited.stdout)
+        for limit, result, found in (("-n 64", "warning", "64 descriptors"), ("-v 90000", "failure", "does not fit")):
+            limited = self.limited(limit, "doctor")
+            self.assertEqual(limited.returncode, ERROR if result == "failure" else healthy.returncode)
+            self.assertRegex(limited.stdout.decode(), r"(?m)^limits +%s .*%s" % (result, found))
+            self.assertIn(b"\nlimits: ulimit " + limit[:2].encode(), limited.stdout)
+
+    def test_doctor_is_right_about_address_space(self):
+        """What it calls a failure is one, and what it calls a warning works."""
+        for limit, code in (("-v 1000000", OK), ("-v 60000", ERROR)):
+            done = self.limited(limit, "create", "queue", "orders", "-d", self.domain)
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.run_cli("rm", "--domain", "-d", self.domain, "--force")
+
+    def limited(self, limit, *arguments):
+        return subprocess.run(["sh", "-c", 'ulimit %s; exec "$@"' % limit, "sh", BIN, *arguments], capture_output=True,
+                              timeout=LIMIT_S)
 
     def check_of(self, name, env, code=None):
         checks = json.loads(self.run_cli("doctor", "--json", code=code, env=env).stdout)["checks"]

@@ -10,9 +10,10 @@ namespace telpher::cli {
 namespace {
 
 constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
-constexpr std::uint64_t kDescriptorsLeast = 256;
 constexpr std::uint64_t kDescriptorsOfBridge = 4096;
-constexpr std::uint64_t kAddressBytes = std::uint64_t{5} << 30U;  // a domain reserves room to grow
+constexpr std::uint64_t kAddressBytes = std::uint64_t{5}
+                                        << 30U;  // with all that a domain may grow to
+constexpr std::uint64_t kAddressBytesLeast = 2 * kDomainBytes;  // with the program and its threads
 constexpr std::uint64_t kTickMostNs = 10'000'000;
 constexpr std::int64_t kYear2024 = 1'704'067'200;
 constexpr const char* kInitialPidNamespace = "4026531836";
@@ -106,12 +107,15 @@ HostCheck check_limits(const HostFacts& facts) {
                                     : format_size(facts.address_bytes) + " of address space";
     HostCheck check = ok("limits", descriptors + ", " + address);
     if (facts.address_bytes < kAddressBytes) {
-        check.health = Health::failure;
+        const bool enough = facts.address_bytes >= kAddressBytesLeast;
+        check.health = enough ? Health::warning : Health::failure;
+        check.found += enough ? ": domains grow less far in this process"
+                              : ": a domain with default limits does not fit";
         check.fix =
-            "ulimit -v unlimited; or make domains with a smaller "
-            "ServerOptions::limits.segment_bytes, for which address space is reserved";
+            "ulimit -v unlimited; or make domains with smaller limits "
+            "(ServerOptions::limits), for which address space is set aside";
     } else if (facts.descriptors < kDescriptorsOfBridge) {
-        check.health = facts.descriptors < kDescriptorsLeast ? Health::failure : Health::warning;
+        check.health = Health::warning;
         check.found += ": a bridge needs one for each connection";
         check.fix = "ulimit -n 65536, or LimitNOFILE= of its service";
     }
@@ -152,8 +156,7 @@ HostCheck check_clock(const HostFacts& facts) {
     if (slow || facts.coarse_tick_ns > kTickMostNs) {
         return {"clock",
                 Health::warning,
-                found + (slow ? ": reading it takes a microsecond and more"
-                              : ": timeouts are as coarse"),
+                found + (slow ? ": reading it is slow" : ": timeouts are as coarse"),
                 slow ? "boot with clocksource=tsc where the processor's is stable"
                      : "use a kernel with CONFIG_HZ=250 or more"};
     }

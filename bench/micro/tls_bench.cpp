@@ -3,11 +3,9 @@
 //           gathers messages to 64 KiB before the write, as an event loop's turn does; `alone` writes each.
 // Not here: sockets, and the second processor that a peer brings with it.
 #include "bench/micro/micro.hpp"
+#include "bench/temporary_folder.hpp"
 #include "tcp_bridge/tls_channel.hpp"
 
-#include <stdlib.h>
-
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -36,15 +34,15 @@ struct Contexts {
 
     // nullptr members when the files cannot be made.
     static Contexts make() {
-        std::string dir = std::filesystem::temp_directory_path() / "telpher-bench-XXXXXX";
+        const TemporaryFolder folder;
         Contexts contexts;
-        if (mkdtemp(dir.data()) != nullptr) {
-            if (const auto pin = bridge::make_identity(dir, "bench")) {
-                contexts.client =
-                    TlsContext::client({.pin = pin->text(), .config_dir = dir + "/none"}).value();
-                contexts.server = TlsContext::server({.config_dir = dir}).value();
-            }
-            std::filesystem::remove_all(dir);
+        if (!folder) {
+            return contexts;
+        }
+        if (const auto pin = bridge::make_identity(folder.path(), "bench")) {
+            contexts.client =
+                TlsContext::client({.pin = pin->text(), .config_dir = folder.file("none")}).value();
+            contexts.server = TlsContext::server({.config_dir = folder.path()}).value();
         }
         return contexts;
     }

@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::size_t kHistoriesMost = 4096;
 constexpr std::size_t kKeptBytes = std::size_t{1} << 20U;
+
 }  // namespace
 
 compression::CompressionHistory* Packer::history_of(std::uint32_t destination, std::size_t bytes) {

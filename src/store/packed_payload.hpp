@@ -2,8 +2,8 @@
 // Payloads of messages, compressed in their records where that pays (FORMAT.md, "Compressed payloads").
 //
 //   Threads  one at a time for each object.
-//   Memory   the codec's streams from the first payload on (src/compression/compression.hpp), and twice the longest payload
-//            that was tried, until rest().
+//   Memory   the codec's streams from the first payload on (src/compression/compression.hpp), twice a payload while it is
+//            tried, and up to 1 MiB each of what that left; of a larger result until rest().
 //   Cost     of pack: the codec's, and a copy of what others share; next to nothing for what is not tried.
 
 #include "telpher/limits.hpp"

@@ -296,7 +296,7 @@ bool SharedLog::stuck(std::uint64_t leader) const {
                                       std::memory_order_relaxed)));  // relaxed: as above
 }
 
-// Killed anywhere in it: we lead until we are overtaken; what we published counts, what we took behind that is taken
+// False: there was no memory. Killed anywhere in it: we lead until we are overtaken; what we published counts, what we took behind that is taken
 // again, and what we had published and not told is told by who overtakes us.
 bool SharedLog::batch(bool overtaken, Extra* extra) {
     bool starved = false;

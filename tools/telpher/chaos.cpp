@@ -3,7 +3,7 @@
 #include "telpher/server.hpp"
 
 #include "tools/telpher/chaos_account.hpp"
-#include "tools/telpher/demo_children.hpp"
+#include "tools/telpher/children.hpp"
 #include "tools/telpher/units.hpp"
 
 #include <unistd.h>

@@ -2,7 +2,7 @@
 //
 //   demo.cpp           options
 //   demo_parent.cpp    the steps: make, start, measure, kill, look, clean up
-//   demo_children.cpp  starting, killing and ending the other processes
+//   children.cpp  starting, killing and ending the other processes
 //   demo_roles.hpp     what these do: one producer, two competing workers,
 //                      two servers of a function that they call, two
 //                      subscribers of the topic that they publish to, and

@@ -2,7 +2,7 @@
 
 #include "telpher/telpher.hpp"
 
-#include "tools/telpher/demo_children.hpp"
+#include "tools/telpher/children.hpp"
 #include "tools/telpher/units.hpp"
 
 #include <fcntl.h>

@@ -2,8 +2,8 @@
 // left.
 #pragma once
 
+#include "tools/telpher/children.hpp"
 #include "tools/telpher/demo.hpp"
-#include "tools/telpher/demo_children.hpp"
 #include "tools/telpher/demo_orders.hpp"
 #include "tools/telpher/demo_report.hpp"
 

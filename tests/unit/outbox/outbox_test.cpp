@@ -121,7 +121,7 @@ TEST_F(OutboxTest, folders_that_cannot_be_used_are_told_by_their_path) {
 
 TEST_F(OutboxTest, a_folder_that_cannot_be_written_is_told) {
     if (::geteuid() == 0) {
-        GTEST_SKIP() << "runs as root, which may write anywhere";
+        GTEST_SKIP() << "root may write anywhere: runs as another user";
     }
     domain_.make();
     ASSERT_EQ(::mkdir(folder().c_str(), 0500), 0);

@@ -223,7 +223,7 @@ TEST_F(LargeMessage, nothing_is_left_in_dev_shm_when_the_domain_is_removed) {
 
 TEST(DataSegmentFile, belongs_to_the_group_of_the_domain_whoever_adds_it) {
     if (geteuid() != 0) {
-        GTEST_SKIP() << "runs as root, which may give files to any group";
+        GTEST_SKIP() << "root may give files to any group: runs as another user";
     }
     constexpr gid_t kGroup = 54'321;
     const ScratchDomain domain;

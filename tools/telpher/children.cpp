@@ -1,4 +1,4 @@
-#include "tools/telpher/demo_children.hpp"
+#include "tools/telpher/children.hpp"
 
 #include "tools/telpher/demo.hpp"
 

@@ -7,6 +7,7 @@ namespace telpher::bench {
 namespace {
 
 constexpr Duration kWaitMax = std::chrono::seconds(20);
+constexpr std::int64_t kCompressFrom = 1024;
 
 std::string socket_path(const std::string& folder) { return folder + ".socket"; }
 
@@ -21,6 +22,7 @@ Bridge start_bridge(Side& side,
         options.listen = "127.0.0.1:0";
     }
     options.connections_max = 4096;
+    options.compress_from_bytes = plan.compressed ? kCompressFrom : -1;
     if (plan.encrypted) {
         make_keys(side, folder);
         options.encryption = Encryption::required;
@@ -85,22 +87,23 @@ std::string bridge_uri(Side& side, const std::string& folder, bool local) {
            std::to_string(side.board().words[kPort].load(std::memory_order_relaxed));
 }
 
-Client connect_remote(Side& side, const std::string& folder, bool encrypted, bool local) {
+Client connect_remote(Side& side, const std::string& folder, const RequestPlan& plan) {
     ConnectOptions options;
-    if (encrypted) {
+    options.compress_from_bytes = plan.compressed ? kCompressFrom : -1;
+    if (plan.encrypted) {
         // Trusted on first use, as a user who gives nothing.
         options.encrypt = true;
         options.tls = Tls{.config_dir = folder + "/client"};
     }
-    return side.must(connect(bridge_uri(side, folder, local), options), "connect");
+    return side.must(connect(bridge_uri(side, folder, plan.local), options), "connect");
 }
 
 RemotePort::RemotePort(Side& side, const std::string& folder, const RequestPlan& plan)
     : side_(side),
       one_by_one_(plan.window == 1),
-      client_(connect_remote(side, folder, plan.encrypted, plan.local)),
+      client_(connect_remote(side, folder, plan)),
       queue_(side.must(client_.queue("there"), "queue")),
-      payload_(plan.payload_bytes),
+      payload_(plan),
       message_(Message::bytes("order", "application/octet-stream", payload_.bytes())) {}
 
 void RemotePort::request(std::uint64_t number) {

@@ -18,6 +18,7 @@ struct BridgePlan {
     std::uint32_t queued = 1024;  // messages that the queue "there" has room for
     bool encrypted = false;
     bool local = false;
+    bool compressed = false;
 };
 
 // The bridge of one round: domain, queue "there", keys.
@@ -41,7 +42,7 @@ class BridgeSide {
 
 // How to reach it from another process.
 std::string bridge_uri(Side& side, const std::string& folder, bool local);
-Client connect_remote(Side& side, const std::string& folder, bool encrypted, bool local);
+Client connect_remote(Side& side, const std::string& folder, const RequestPlan& plan);
 
 // One client with one connection that offers to the queue "there".
 class RemotePort {

@@ -42,11 +42,7 @@ void time_connects(Side& side, const ConnectOnce& connect_once) {
         connect_once();
         histogram->record(ticks() - before);
     }
-    const Context& context = side.context();
-    side.board().sample = {context.to_ns(histogram->quantile(0.5)),
-                           context.to_ns(histogram->quantile(0.99)),
-                           context.to_ns(histogram->mean()),
-                           context.to_ns(static_cast<double>(histogram->max()))};
+    side.tell(*histogram);
     // relaxed: a flag
     side.board().words[kOver].store(1, std::memory_order_relaxed);
     side.sync();
@@ -85,10 +81,11 @@ Result<Sample> run_connects(const Context& context, bool encrypted) {
              bridge.end();
          },
          [&](Side& side) {
-             time_connects(side,
-                           [&] { connect_remote(side, folder.path(), encrypted, false).close(); });
+             RequestPlan plan;
+             plan.encrypted = encrypted;
+             time_connects(side, [&] { connect_remote(side, folder.path(), plan).close(); });
          }});
-    return end ? Result<Sample>(board->sample) : Result<Sample>(end.error());
+    return end ? Result<Sample>(board->sample()) : Result<Sample>(end.error());
 }
 
 // ---- idle --------------------------------------------------------------------------------------

@@ -73,9 +73,10 @@ void check_next(Side& side, std::uint64_t* seen, std::span<const std::byte> payl
     *seen = got;
 }
 
-Sample per_message(Side& side, std::uint64_t took, double messages) {
-    const double ns = side.context().to_ns(static_cast<double>(took)) / messages;
-    return {ns, ns, ns, ns};
+RequestPlan plan_of_link(bool encrypted) {
+    RequestPlan plan;
+    plan.encrypted = encrypted;
+    return plan;
 }
 
 void consume_all(Side& side, Queue& queue, std::uint64_t messages) {
@@ -90,7 +91,7 @@ void consume_all(Side& side, Queue& queue, std::uint64_t messages) {
         }
         check_next(side, &seen, window.take().payload());
     }
-    side.board().sample = per_message(side, ticks() - before, static_cast<double>(messages));
+    side.tell_mean(ticks() - before, messages);
     side.sync();
 }
 
@@ -101,7 +102,7 @@ Result<Sample> run_hand_over(const Context& context, bool encrypted) {
     SharedBoard board;
     const auto join_there = [&](Side& side, Client& client) {
         side.sync();
-        client = connect_remote(side, folder.path(), encrypted, false);
+        client = connect_remote(side, folder.path(), plan_of_link(encrypted));
         return side.must(client.queue("there"), "queue");
     };
     const auto end = run_in_domain(
@@ -128,7 +129,7 @@ Result<Sample> run_hand_over(const Context& context, bool encrypted) {
              Queue queue = join_there(side, client);
              consume_all(side, queue, messages);
          }});
-    return end ? Result<Sample>(board->sample) : Result<Sample>(end.error());
+    return end ? Result<Sample>(board->sample()) : Result<Sample>(end.error());
 }
 
 // ---- one to ten --------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ void subscribe_all(Side& side, const std::string& folder, bool encrypted, std::u
     std::vector<Reader> readers;
     for (int i = 0; i < kSubscribers; ++i) {
         Reader reader;
-        reader.client = connect_remote(side, folder, encrypted, false);
+        reader.client = connect_remote(side, folder, plan_of_link(encrypted));
         reader.subscription = side.must(
             reader.client.subscribe(kTopic, SubscribeOptions{.slow = SlowSubscriber::block}),
             "subscribe");
@@ -166,8 +167,7 @@ void subscribe_all(Side& side, const std::string& folder, bool encrypted, std::u
     for (std::thread& thread : threads) {
         thread.join();
     }
-    side.board().sample =
-        per_message(side, ticks() - before, static_cast<double>(messages * kSubscribers));
+    side.tell_mean(ticks() - before, messages * kSubscribers);
     side.sync();
 }
 
@@ -193,12 +193,12 @@ Result<Sample> run_fan_out(const Context& context, bool encrypted) {
          [&](Side& side) { subscribe_all(side, folder.path(), encrypted, messages); },
          [&](Side& side) {
              side.sync();
-             Client client = connect_remote(side, folder.path(), encrypted, false);
+             Client client = connect_remote(side, folder.path(), plan_of_link(encrypted));
              send_all<Published>(side, kTopic, messages, [&](const Message& message) {
                  return client.publish_async(message, kWaitMax);
              });
          }});
-    return end ? Result<Sample>(board->sample) : Result<Sample>(end.error());
+    return end ? Result<Sample>(board->sample()) : Result<Sample>(end.error());
 }
 
 }  // namespace

@@ -35,10 +35,11 @@ Result<Sample> run_bridge(const Context& context, const RequestPlan& plan) {
         board,
         domain,
         {[&](Side& side) {
-             BridgeSide bridge(side,
-                               domain,
-                               folder.path(),
-                               {plan.payload_bytes, queued, plan.encrypted, plan.local});
+             BridgeSide bridge(
+                 side,
+                 domain,
+                 folder.path(),
+                 {plan.payload_bytes, queued, plan.encrypted, plan.local, plan.compressed});
              side.sync();
              bridge.empty_behind_phases();
              side.sync();
@@ -49,7 +50,7 @@ Result<Sample> run_bridge(const Context& context, const RequestPlan& plan) {
                  return std::make_unique<RemotePort>(side, folder.path(), plan);
              });
          }});
-    return end ? Result<Sample>(board->sample) : Result<Sample>(end.error());
+    return end ? Result<Sample>(board->sample()) : Result<Sample>(end.error());
 }
 
 using MakePlan = std::function<RequestPlan(const Scale&)>;
@@ -99,6 +100,20 @@ MakePlan requests(std::size_t bytes,
     };
 }
 
+// The bridge alone, compressed on both sides: payloads like lines of a log, a quarter of their size compressed.
+void add_compressed(std::vector<Benchmark>& list,
+                    const std::string& name,
+                    const std::string& what,
+                    const MakePlan& make) {
+    list.push_back(one_row(
+        "bridge_" + name + "_gzip", what + ", compressed, bridge", [make](const Context& context) {
+            RequestPlan plan = make(context.scale);
+            plan.compressed = true;
+            plan.messages = std::max(plan.messages, plan.phase);
+            return run_bridge(context, plan);
+        }));
+}
+
 }  // namespace
 
 void add_bridge_request_rows(std::vector<Benchmark>& list) {
@@ -114,10 +129,26 @@ void add_bridge_request_rows(std::vector<Benchmark>& list) {
     add_pair(list, "5k_1", "5 KiB, 1 connection", false, requests(5120, 1, 1, 20, 1000));
     add_pair(list, "5k_10", "5 KiB, 10 connections", false, requests(5120, 1, 10, 20, 1000));
     add_pair(list, "5k_100", "5 KiB, 100 connections", false, requests(5120, 1, 100, 20, 2000));
-    add_pair(list, "5k_1000", "5 KiB, 1000 connections", false, requests(5120, 1, 1000, 20, 4000));
     add_pair(list, "500k", "500 KiB", true, requests(500 << 10, 1, 1, 400, 16));
     add_pair(list, "5m", "5 MiB", true, requests(5 << 20, 1, 1, 4000, 2));
+}
+
+void add_bridge_growth_rows(std::vector<Benchmark>& list) {
+    add_pair(list, "5k_1000", "5 KiB, 1000 connections", false, requests(5120, 1, 1000, 20, 4000));
     add_pair(list, "50m", "50 MiB", true, requests(50 << 20, 1, 1, 40000, 2));
+    add_pair(list, "5k_2", "5 KiB, 2 connections", false, requests(5120, 1, 2, 20, 1000));
+    add_pair(list, "5k_4", "5 KiB, 4 connections", false, requests(5120, 1, 4, 20, 1000));
+    add_pair(list, "50k_1", "50 KiB, 1 connection", true, requests(50 << 10, 1, 1, 80, 128));
+    add_pair(list, "50k_10", "50 KiB, 10 connections", false, requests(50 << 10, 1, 10, 80, 128));
+    add_pair(
+        list, "50k_100", "50 KiB, 100 connections", false, requests(50 << 10, 1, 100, 80, 200));
+    add_pair(
+        list, "500k_10", "500 KiB, 10 connections", false, requests(500 << 10, 1, 10, 400, 20));
+    add_pair(list, "5m_10", "5 MiB, 10 connections", false, requests(5 << 20, 1, 10, 4000, 10));
+    add_compressed(list, "5k_1", "5 KiB", requests(5120, 1, 1, 20, 1000));
+    add_compressed(list, "50k_1", "50 KiB", requests(50 << 10, 1, 1, 80, 128));
+    add_compressed(list, "500k", "500 KiB", requests(500 << 10, 1, 1, 400, 16));
+    add_compressed(list, "5m", "5 MiB", requests(5 << 20, 1, 1, 4000, 2));
 }
 
 }  // namespace telpher::bench

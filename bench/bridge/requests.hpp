@@ -12,6 +12,7 @@
 #include "bench/e2e/harness.hpp"
 #include "bench/e2e/histogram.hpp"
 #include "bench/e2e/payload.hpp"
+#include "tests/unit/compression/json_like.hpp"
 
 #include <barrier>
 #include <functional>
@@ -29,7 +30,8 @@ struct RequestPlan {
     std::uint64_t messages = 0;     // measured, all connections together
     std::uint64_t phase = 1000;     // messages, all connections together
     bool encrypted = false;
-    bool local = false;  // a Unix socket
+    bool local = false;       // a Unix socket
+    bool compressed = false;  // on both sides; the payload reads like a log then
 
     [[nodiscard]] std::uint64_t per_phase() const {
         return (phase + connections - 1) / connections;
@@ -47,6 +49,10 @@ enum RequestBooks : std::size_t { kPort, kSent, kTaken, kOver };
 class PayloadBytes {
   public:
     explicit PayloadBytes(std::size_t bytes) : bytes_(bytes) {}
+    // Zeros would compress to nothing.
+    explicit PayloadBytes(const RequestPlan& plan)
+        : bytes_(plan.compressed ? compression::json_like(plan.payload_bytes)
+                                 : std::vector<std::byte>(plan.payload_bytes)) {}
     void number(std::uint64_t sequence) noexcept {
         for (std::size_t at = 0; at + sizeof sequence <= bytes_.size(); at += kLineBytes) {
             std::memcpy(bytes_.data() + at, &sequence, sizeof sequence);
@@ -123,15 +129,10 @@ void ask(Side& side, const RequestPlan& plan, const MakePort& make_port) {
     for (std::thread& thread : threads) {
         thread.join();
     }
-    const Context& context = side.context();
-    const double measured =
-        static_cast<double>((plan.phases() - 1) * plan.per_phase() * plan.connections);
-    const double mean = context.to_ns(static_cast<double>(took)) / measured;
-    Sample& sample = side.board().sample;
-    sample = {mean, mean, mean, mean};
     if (plan.window == 1 && plan.connections == 1) {
-        sample.p50 = context.to_ns(histogram->quantile(0.5));
-        sample.p99 = context.to_ns(histogram->quantile(0.99));
+        side.tell(*histogram);
+    } else {
+        side.tell_mean(took, (plan.phases() - 1) * plan.per_phase() * plan.connections);
     }
     words[kOver].store(1, std::memory_order_relaxed);  // relaxed: as above
     side.sync();

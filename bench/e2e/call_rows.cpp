@@ -108,7 +108,7 @@ Result<Sample> run_calls(const Context& context,
              side.sync();
              side.sync();
          }});
-    return end ? Result<Sample>(board->sample) : Result<Sample>(end.error());
+    return end ? Result<Sample>(board->sample()) : Result<Sample>(end.error());
 }
 
 template <Ids kIds>

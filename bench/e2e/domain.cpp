@@ -103,7 +103,7 @@ Result<Sample> run_queue_pair(const Context& context,
     if (!end) {
         return end.error();
     }
-    return board->sample;
+    return board->sample();
 }
 
 }  // namespace telpher::bench

@@ -41,11 +41,7 @@ void ping(Side& side, Port& port, Amount amount) {
         histogram->record(now - before);
         before = now;
     }
-    const Context& context = side.context();
-    side.board().sample = {context.to_ns(histogram->quantile(0.5)),
-                           context.to_ns(histogram->quantile(0.99)),
-                           context.to_ns(histogram->mean()),
-                           context.to_ns(static_cast<double>(histogram->max()))};
+    side.tell(*histogram);
     side.sync();
 }
 
@@ -72,10 +68,7 @@ void ping_rested(Side& side, Port& port, Amount amount) {
             histogram->record(ticks() - before);
         }
     }
-    side.board().sample = {context.to_ns(histogram->quantile(0.5)),
-                           context.to_ns(histogram->quantile(0.99)),
-                           context.to_ns(histogram->mean()),
-                           context.to_ns(static_cast<double>(histogram->max()))};
+    side.tell(*histogram);
     side.sync();
 }
 
@@ -117,9 +110,7 @@ void consume(Side& side, Port& port, Amount amount) {
          ++sequence) {
         take(sequence);
     }
-    const double ns = side.context().to_ns(static_cast<double>(ticks() - before)) /
-                      static_cast<double>(amount.measured);
-    side.board().sample = {ns, ns, ns, ns};
+    side.tell_mean(ticks() - before, amount.measured);
     side.sync();
 }
 

@@ -27,12 +27,6 @@ std::uint64_t syncs_of(const Context& context) {
     return std::max<std::uint64_t>(4, context.scale.slow_messages / 1000);
 }
 
-void tell(Side& side, std::uint64_t before, std::uint64_t messages) {
-    const double ns =
-        side.context().to_ns(static_cast<double>(ticks() - before)) / static_cast<double>(messages);
-    side.board().sample = {ns, ns, ns, ns};
-}
-
 Message durable_message() {
     return Message::text("order", std::string(kPayloadBytes, 'x')).durable();
 }
@@ -58,7 +52,7 @@ void sync_floor(Side& side) {
         }
         at = (at + static_cast<off_t>(record.size())) % (kFloorBytes - 4096);
     }
-    tell(side, before, syncs);
+    side.tell_mean(ticks() - before, syncs);
     ::close(file);
 }
 
@@ -95,7 +89,7 @@ void offer_durably(Side& side, const std::string& domain, std::size_t outstandin
     while (!offers.empty()) {
         confirm();
     }
-    tell(side, before, messages);
+    side.tell_mean(ticks() - before, messages);
     queue = Queue();
     side.must(server.remove_domain(), "remove_domain");
 }
@@ -105,7 +99,7 @@ Result<Sample> run_offers(const Context& context, std::size_t outstanding) {
     SharedBoard board;
     const auto end = run_in_domain(
         context, board, domain, {[&](Side& side) { offer_durably(side, domain, outstanding); }});
-    return end ? Result<Sample>(board->sample) : Result<Sample>(end.error());
+    return end ? Result<Sample>(board->sample()) : Result<Sample>(end.error());
 }
 
 }  // namespace
@@ -115,7 +109,7 @@ void add_durable_rows(std::vector<Benchmark>& list) {
         one_row("disk_sync", "the disk: write and fdatasync", [](const Context& context) {
             SharedBoard board;
             const auto end = run_sides(context, board, {sync_floor});
-            return end ? Result<Sample>(board->sample) : Result<Sample>(end.error());
+            return end ? Result<Sample>(board->sample()) : Result<Sample>(end.error());
         }));
     for (const std::size_t outstanding : {1U, 64U, 256U, 1024U}) {
         const std::string count = std::to_string(outstanding);

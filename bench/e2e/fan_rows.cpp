@@ -20,7 +20,7 @@ namespace telpher::bench {
 namespace {
 
 constexpr Duration kWaitMax = std::chrono::seconds(10);
-constexpr int kPartiesMax = 2;  // at each end
+constexpr int kPartiesMax = 4;  // at each end
 constexpr int kProducerShift = 48;
 constexpr std::uint64_t kLast = ~0ULL >> 1U;  // what ends a consumer
 
@@ -109,9 +109,7 @@ void close_books(Side& side, const Fan& fan) {
         side.fail("of " + std::to_string(all) + " messages " + std::to_string(words[kCount]) +
                   " arrived, or others");
     }
-    const double ns =
-        side.context().to_ns(static_cast<double>(words[kSlowest])) / static_cast<double>(all);
-    side.board().sample = {ns, ns, ns, ns};
+    side.tell_mean(words[kSlowest], all);
 }
 
 // A warm-up and the measured phase of one party. Party 0 is a producer and closes the books.
@@ -168,24 +166,30 @@ Result<Sample> fan(const Context& context, int producers, int consumers) {
     if (!end) {
         return end.error();
     }
-    return board->sample;
+    return board->sample();
+}
+
+void add_fan(std::vector<Benchmark>& list, int producers, int consumers) {
+    const std::string counts = std::to_string(producers) + "_" + std::to_string(consumers);
+    list.push_back(one_row("fan_" + counts,
+                           "telpher queue, 64 B, producers " + std::to_string(producers) +
+                               ", consumers " + std::to_string(consumers),
+                           [=](const Context& c) { return fan(c, producers, consumers); }));
 }
 
 }  // namespace
 
 void add_fan_rows(std::vector<Benchmark>& list) {
-    constexpr struct {
-        const char* name;
-        int producers, consumers;
-    } kFans[] = {{"fan_2_1", 2, 1}, {"fan_1_2", 1, 2}, {"fan_2_2", 2, 2}};
-    for (const auto& [name, producers, consumers] : kFans) {
-        list.push_back(one_row(name,
-                               "telpher queue, 64 B, producers " + std::to_string(producers) +
-                                   ", consumers " + std::to_string(consumers),
-                               [producers = producers, consumers = consumers](const Context& c) {
-                                   return fan(c, producers, consumers);
-                               }));
-    }
+    add_fan(list, 2, 1);
+    add_fan(list, 1, 2);
+    add_fan(list, 2, 2);
+}
+
+void add_fan_growth_rows(std::vector<Benchmark>& list) {
+    add_fan(list, 3, 3);
+    add_fan(list, 4, 4);
+    add_fan(list, 4, 1);
+    add_fan(list, 1, 4);
 }
 
 }  // namespace telpher::bench

@@ -69,6 +69,21 @@ void Side::sync() {
     }
 }
 
+void Side::tell(const Histogram& times) {
+    board_.figures = {context_.to_ns(times.quantile(0.5)),
+                      context_.to_ns(times.quantile(0.99)),
+                      context_.to_ns(times.mean()),
+                      context_.to_ns(static_cast<double>(times.max()))};
+    board_.times = times;
+    board_.ns_per_tick = context_.clock.ns_per_tick;
+}
+
+void Side::tell_mean(std::uint64_t took_ticks, std::uint64_t messages) {
+    const double ns =
+        context_.to_ns(static_cast<double>(took_ticks)) / static_cast<double>(messages);
+    board_.figures = {ns, ns, ns, ns};
+}
+
 void Side::skip(const std::string& why) {
     std::snprintf(board_.skip, sizeof(board_.skip), "%s", why.c_str());
 }
@@ -107,7 +122,7 @@ Result<void> run_sides(const Context& context,
         children.push_back(std::move(*child));
     }
     Result<void> end = wait_all(context, children);
-    board->sample.preemptions =
+    board->figures.preemptions =
         board->preemptions.load(std::memory_order_relaxed);  // the children have ended
     if (!end && board->failure[0] != '\0') {
         return Error{end.status(), 0, board->failure};
@@ -123,7 +138,7 @@ Result<Sample> run_pair(const Context& context, const Body& first, const Body& s
     if (auto end = run_sides(context, board, {first, second}); !end) {
         return end.error();
     }
-    return board->sample;
+    return board->sample();
 }
 
 }  // namespace telpher::bench

@@ -66,6 +66,9 @@ class Side {
     void sync();
     [[nodiscard]] Board& board() noexcept { return board_; }
     [[nodiscard]] const Context& context() const noexcept { return context_; }
+    // The figures of this round: of times in ticks that were told apart, or one mean.
+    void tell(const Histogram& times);
+    void tell_mean(std::uint64_t took_ticks, std::uint64_t messages);
     // Says why this cannot be measured here: the row is left out, which is no failure. Call it before
     // a `sync` that all sides come to, after which each asks `skipped` and returns.
     void skip(const std::string& why);
@@ -126,7 +129,7 @@ Result<void> wait_all(const Context& context, std::vector<Child>& children);
 // Runs the bodies at once, body i on processor i % 2, over a fresh board.
 Result<void> run_sides(const Context& context, SharedBoard& board, const std::vector<Body>& bodies);
 
-// The same for two, and what the measuring side wrote to board().sample.
+// The same for two, and what the measuring side told.
 Result<Sample> run_pair(const Context& context, const Body& first, const Body& second);
 
 // What a row returns that cannot be measured here, with the reason.

@@ -12,20 +12,26 @@ namespace {
 
 constexpr const char* kUsage =
     "usage: telpher_bench [options]\n"
-    "  --quick           fewer rounds, about two minutes\n"
+    "  --quick           telpher and its floors, less than three minutes (the default)\n"
+    "  --full            more rounds, larger amounts, and how costs grow with size, depth, "
+    "processes\n"
+    "  --peers           also other people's transports, those that were installed at build time\n"
+    "  --only NAME       only benchmarks whose name contains NAME, whichever they are; may be "
+    "repeated\n"
     "  --smoke           a few hundred operations of everything: does it work (no figures)\n"
-    "  --only NAME       only benchmarks whose name contains NAME; may be given several times\n"
-    "  --rounds N        rounds (9)\n"
+    "  --rounds N        rounds (3; --full: 9)\n"
     "  --messages N      messages and round trips per round\n"
     "  --cpus A,B        processors of the two sides (the first two allowed ones)\n"
     "  --one-cpu         go on although there is only one processor\n"
     "  --wait NAME       wait strategy of telpher: latency, balanced, eco (balanced)\n"
-    "  --json FILE       write everything, raw samples included\n"
-    "  --deadline S      stop after S seconds (900)\n"
+    "  --json FILE       write everything, samples and histograms included; -: there instead of "
+    "tables\n"
+    "  --plot DIR        draw pictures there (SVG, with gnuplot)\n"
+    "  --deadline S      stop after S seconds (3600)\n"
     "  --list            what there is\n";
 
 void make_quick(Scale& scale) {
-    scale.rounds = 5;
+    scale.rounds = 3;
     scale.round_trips = 100'000;
     scale.messages = 2'000'000;
     scale.slow_messages = 200'000;
@@ -67,6 +73,8 @@ void take_value(const std::string& option,
         arguments.only.emplace_back(value);
     } else if (option == "--json") {
         arguments.json = value;
+    } else if (option == "--plot") {
+        arguments.plot = value;
     } else if (option == "--rounds") {
         context.scale.rounds = static_cast<std::uint32_t>(number(option, value));
     } else if (option == "--messages") {
@@ -90,17 +98,19 @@ void take_value(const std::string& option,
 
 Arguments parse(int argc, char** argv, Context& context) {
     Arguments arguments;
+    make_quick(context.scale);
     for (int i = 1; i < argc; ++i) {  // these set many values: first
-        if (std::strcmp(argv[i], "--quick") == 0) {
-            make_quick(context.scale);
+        if (std::strcmp(argv[i], "--full") == 0) {
+            context.scale = Scale{};
+            arguments.sweeps = true;
         } else if (std::strcmp(argv[i], "--smoke") == 0) {
             make_smoke(context.scale);
-            arguments.smoke = true;
+            arguments.smoke = arguments.peers = arguments.sweeps = true;
         }
     }
     for (int i = 1; i < argc; ++i) {
         const std::string option = argv[i];
-        if (option == "--quick" || option == "--smoke") {
+        if (option == "--quick" || option == "--full" || option == "--smoke") {
             continue;
         }
         if (option == "--help") {
@@ -108,6 +118,8 @@ Arguments parse(int argc, char** argv, Context& context) {
             std::exit(0);
         } else if (option == "--list") {
             arguments.list = true;
+        } else if (option == "--peers") {
+            arguments.peers = true;
         } else if (option == "--one-cpu") {
             context.one_cpu = true;
         } else if (i + 1 < argc) {

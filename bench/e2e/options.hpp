@@ -8,13 +8,18 @@
 
 namespace telpher::bench {
 
+inline constexpr const char* kStandardOutput = "-";
+
 struct Arguments {
     std::vector<std::string> only;
-    std::string json;
+    std::string json;     // a file, kStandardOutput, or nothing
+    std::string plot;     // a folder, or nothing
+    bool peers = false;   // other people's transports, too
+    bool sweeps = false;  // how costs grow, too
     bool list = false;
     bool smoke = false;  // figures mean nothing and are not printed
     bool cpus_given = false;
-    std::uint64_t deadline_s = 900;
+    std::uint64_t deadline_s = 3600;
 };
 
 // Exits with a usage text if it cannot make sense of them, or after --help.

@@ -24,6 +24,8 @@ std::string load_average();
 // What went wrong, and how much went well.
 void print_smoke(const Results& results);
 void print_report(const Context& context, const Machine& machine, const Results& results);
+// Whether the file can be written. Errors: server_error with errno.
+Result<void> ready_to_write(const std::string& path);
 // Errors: server_error with errno.
 Result<void> write_json(const std::string& path,
                         const Context& context,

@@ -50,6 +50,20 @@ double Row::preemptions() const {
 
 double Row::p99() const { return spread_of(figures_of(*this, Figure::p99)).median; }
 
+Counts Row::counts() const {
+    std::map<double, std::uint64_t> all;
+    for (const Sample& sample : samples) {
+        for (const auto& [value, count] : sample.counts) {
+            all[value] += count;
+        }
+    }
+    return {all.begin(), all.end()};
+}
+
+void Results::add_time(const std::string& benchmark, std::uint64_t ns) {
+    seconds_[benchmark] += static_cast<double>(ns) / 1e9;
+}
+
 void Results::add(const Reading& reading) {
     for (Row& row : rows_) {
         if (row.name == reading.row) {

@@ -4,6 +4,7 @@
 #include "bench/e2e/rows.hpp"
 #include "bench/e2e/stats.hpp"
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct Row {
     [[nodiscard]] Spread p50() const;
     [[nodiscard]] double p99() const;          // median over the rounds
     [[nodiscard]] double preemptions() const;  // the same
+    [[nodiscard]] Counts counts() const;       // of all rounds together
 };
 
 class Results {
@@ -25,15 +27,19 @@ class Results {
     void add_failure(const std::string& benchmark, const Error& error);
     // A benchmark that cannot run here: said once, no failure.
     void add_skip(const std::string& benchmark, const std::string& why);
+    // What a benchmark took altogether, rounds added.
+    void add_time(const std::string& benchmark, std::uint64_t ns);
     [[nodiscard]] const Row* find(const std::string& name) const;
     [[nodiscard]] const std::vector<Row>& rows() const { return rows_; }
     [[nodiscard]] const std::vector<std::string>& failures() const { return failures_; }
     [[nodiscard]] const std::vector<std::string>& skips() const { return skips_; }
+    [[nodiscard]] const std::map<std::string, double>& seconds() const { return seconds_; }
 
   private:
     std::vector<Row> rows_;
     std::vector<std::string> failures_;
     std::vector<std::string> skips_;
+    std::map<std::string, double> seconds_;
 };
 
 enum class Figure { p50, p99 };

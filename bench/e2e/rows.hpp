@@ -3,6 +3,7 @@
 
 #include "bench/e2e/harness.hpp"
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -16,11 +17,19 @@ struct Reading {
     Sample sample{};
 };
 
+// When it runs, unless --only names it.
+enum class Part : std::uint8_t {
+    core,   // telpher and its floors: always
+    sweep,  // how a cost grows: with --full
+    peer,   // other people's transports: with --peers
+};
+
 struct Benchmark {
     std::string name;
     std::string question;
     bool every_round = true;  // false: once per run, with its own repetitions inside
     std::function<Result<std::vector<Reading>>(const Context&)> run;
+    Part part = Part::core;
 };
 
 // A benchmark of one row in nanoseconds, called like the row.
@@ -51,10 +60,16 @@ void add_lifecycle_rows(std::vector<Benchmark>& list);
 void add_memory_rows(std::vector<Benchmark>& list);
 void add_stall_rows(std::vector<Benchmark>& list);
 void add_durable_rows(std::vector<Benchmark>& list);
+// How costs grow: with depth, size, processes, the domain; with a log.
+void add_growth_rows(std::vector<Benchmark>& list);
+void add_fan_growth_rows(std::vector<Benchmark>& list);
+void add_topic_growth_rows(std::vector<Benchmark>& list);
+void add_recovery_rows(std::vector<Benchmark>& list);
 // The TCP bridge and its floors, bench/bridge/.
 void add_bridge_request_rows(std::vector<Benchmark>& list);
 void add_bridge_hand_over_rows(std::vector<Benchmark>& list);
 void add_bridge_connection_rows(std::vector<Benchmark>& list);
+void add_bridge_growth_rows(std::vector<Benchmark>& list);
 // Its peers; each adds nothing where its library is not installed.
 void add_zmq_tcp_rows(std::vector<Benchmark>& list);
 void add_redis_rows(std::vector<Benchmark>& list);

@@ -31,12 +31,18 @@ inline Spread spread_of(const std::vector<double>& values) {
     return {quantile(values, 0.5), quantile(values, 0.0), quantile(values, 1.0)};
 }
 
-inline Sample sample_of(const std::vector<double>& values) {
+inline Sample sample_of(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
     const double sum = std::accumulate(values.begin(), values.end(), 0.0);
-    return {quantile(values, 0.5),
-            quantile(values, 0.99),
-            values.empty() ? 0 : sum / static_cast<double>(values.size()),
-            quantile(values, 1.0)};
+    Sample sample;
+    sample.p50 = quantile(values, 0.5);
+    sample.p99 = quantile(values, 0.99);
+    sample.mean = values.empty() ? 0 : sum / static_cast<double>(values.size());
+    sample.max = quantile(values, 1.0);
+    for (const double value : values) {
+        sample.counts.emplace_back(value, 1);
+    }
+    return sample;
 }
 
 inline std::vector<double> values_of(const Board& board) {

@@ -95,9 +95,12 @@ void subscribe_phase(Side& side, Subscription& subscription, const Plan& plan, b
 }
 
 Result<Sample> run_topic(const Context& context, const Plan& plan) {
-    const std::uint64_t messages = context.scale.messages / (plan.subscribers > 4   ? 8
-                                                             : plan.subscribers > 1 ? 2
-                                                                                    : 1);
+    // Where many subscribers sleep, each publish wakes each of them: microseconds apiece.
+    const std::uint64_t share = plan.subscribers > 16  ? 64
+                                : plan.subscribers > 4 ? 16
+                                : plan.subscribers > 1 ? 2
+                                                       : 1;
+    const std::uint64_t messages = context.scale.messages / share + 1;
     const std::string domain = context.new_name();
     SharedBoard board;
     std::vector<Body> bodies;
@@ -111,12 +114,10 @@ Result<Sample> run_topic(const Context& context, const Plan& plan) {
         side.sync();
         for (const std::uint64_t count : {messages / 10 + 16, messages}) {
             publish_phase(side, topic, plan, count);
-            const auto took = static_cast<double>(
-                // relaxed, both: everybody has come to the meeting
-                side.board().words[kSlowest].exchange(0, std::memory_order_relaxed));
+            // relaxed, both: everybody has come to the meeting
+            const auto took = side.board().words[kSlowest].exchange(0, std::memory_order_relaxed);
             side.board().words[kRead].store(0, std::memory_order_relaxed);
-            const double ns = side.context().to_ns(took) / static_cast<double>(count);
-            side.board().sample = {ns, ns, ns, ns};
+            side.tell_mean(took, count);
             side.sync();
         }
         side.must(server.remove_domain(), "remove_domain");
@@ -140,7 +141,21 @@ Result<Sample> run_topic(const Context& context, const Plan& plan) {
     if (const auto end = run_in_domain(context, board, domain, bodies); !end) {
         return end.error();
     }
-    return board->sample;
+    return board->sample();
+}
+
+void add_costs(std::vector<Benchmark>& list, std::initializer_list<int> counts) {
+    for (const int subscribers : counts) {
+        list.push_back(one_row(
+            "topic_cost_" + std::to_string(subscribers),
+            "a publish, for the publisher alone; subscribers " + std::to_string(subscribers),
+            [subscribers](const Context& context) {
+                return run_topic(context,
+                                 {.subscribers = subscribers,
+                                  .slow = SlowSubscriber::drop_oldest,
+                                  .publisher_alone = true});
+            }));
+    }
 }
 
 }  // namespace
@@ -167,17 +182,9 @@ void add_topic_rows(std::vector<Benchmark>& list) {
                                    return run_topic(context, mine);
                                }));
     }
-    for (const int subscribers : {1, 2, 4, 16, 64}) {
-        list.push_back(one_row(
-            "topic_cost_" + std::to_string(subscribers),
-            "a publish, for the publisher alone; subscribers " + std::to_string(subscribers),
-            [subscribers](const Context& context) {
-                return run_topic(context,
-                                 {.subscribers = subscribers,
-                                  .slow = SlowSubscriber::drop_oldest,
-                                  .publisher_alone = true});
-            }));
-    }
+    add_costs(list, {1, 2, 4});
 }
+
+void add_topic_growth_rows(std::vector<Benchmark>& list) { add_costs(list, {16, 64}); }
 
 }  // namespace telpher::bench

@@ -300,9 +300,7 @@ void poll_all(Side& side, std::uint64_t messages) {
         }
         natsMsgList_Destroy(&list);
     }
-    const double ns =
-        side.context().to_ns(static_cast<double>(ticks() - before)) / static_cast<double>(messages);
-    side.board().sample = {ns, ns, ns, ns};
+    side.tell_mean(ticks() - before, messages);
     side.sync();
 }
 
@@ -314,7 +312,7 @@ Result<Sample> run_stream(const Context& context) {
                                {[](Side& side) { serve_nats(side, 4); },
                                 [&](Side& side) { offer_all(side, messages); },
                                 [&](Side& side) { poll_all(side, messages); }});
-    return end ? Result<Sample>(board->sample) : Result<Sample>(end.error());
+    return end ? Result<Sample>(board->sample()) : Result<Sample>(end.error());
 }
 
 // ---- one to ten --------------------------------------------------------------------------------
@@ -357,9 +355,7 @@ void receive_all(Side& side, std::uint64_t messages) {
     for (std::thread& thread : threads) {
         thread.join();
     }
-    const double ns = side.context().to_ns(static_cast<double>(ticks() - before)) /
-                      static_cast<double>(messages * kSubscribers);
-    side.board().sample = {ns, ns, ns, ns};
+    side.tell_mean(ticks() - before, messages * kSubscribers);
     side.sync();
 }
 

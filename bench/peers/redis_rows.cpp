@@ -230,9 +230,7 @@ void read_all(Side& side, std::uint64_t messages) {
         }
         link.ask(acknowledge);
     }
-    const double ns =
-        side.context().to_ns(static_cast<double>(ticks() - before)) / static_cast<double>(messages);
-    side.board().sample = {ns, ns, ns, ns};
+    side.tell_mean(ticks() - before, messages);
     side.sync();
 }
 
@@ -244,7 +242,7 @@ Result<Sample> run_stream(const Context& context) {
                                {[](Side& side) { serve_redis(side, 3); },
                                 [&](Side& side) { add_all(side, messages); },
                                 [&](Side& side) { read_all(side, messages); }});
-    return end ? Result<Sample>(board->sample) : Result<Sample>(end.error());
+    return end ? Result<Sample>(board->sample()) : Result<Sample>(end.error());
 }
 
 RequestPlan plan_of(const Context& context, std::uint32_t window, std::uint64_t share) {

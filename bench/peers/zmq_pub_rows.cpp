@@ -46,11 +46,9 @@ Result<Sample> zmq_publish(const Context& context, int subscribers) {
                 }
             }
             side.sync();
-            const auto took = static_cast<double>(
-                // relaxed: everybody has come to the meeting
-                side.board().words[0].exchange(0, std::memory_order_relaxed));
-            const double ns = side.context().to_ns(took) / static_cast<double>(count);
-            side.board().sample = {ns, ns, ns, ns};
+            // relaxed: everybody has come to the meeting
+            const auto took = side.board().words[0].exchange(0, std::memory_order_relaxed);
+            side.tell_mean(took, count);
         }
         side.sync();
         zmq_close(socket);
@@ -89,7 +87,7 @@ Result<Sample> zmq_publish(const Context& context, int subscribers) {
     if (const auto end = run_sides(context, board, bodies); !end) {
         return end.error();
     }
-    return board->sample;
+    return board->sample();
 }
 
 }  // namespace

@@ -211,9 +211,7 @@ void receive_all(Side& side, std::uint64_t messages, const Keys* keys) {
     for (std::thread& thread : threads) {
         thread.join();
     }
-    const double ns = side.context().to_ns(static_cast<double>(ticks() - before)) /
-                      static_cast<double>(messages * kSubscribers);
-    side.board().sample = {ns, ns, ns, ns};
+    side.tell_mean(ticks() - before, messages * kSubscribers);
     side.sync();
 }
 

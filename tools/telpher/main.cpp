@@ -22,8 +22,8 @@ namespace telpher::cli {
 namespace {
 
 // Commands of later versions: named, so that a script learns why it fails.
-constexpr std::array<std::string_view, 7> kLaterCommands{
-    "replay", "user", "bench", "web", "metrics", "completion", "record"};
+constexpr std::array<std::string_view, 6> kLaterCommands{
+    "replay", "user", "web", "metrics", "completion", "record"};
 
 bool wants_json(const std::vector<std::string>& arguments) {
     return std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
@@ -97,6 +97,7 @@ void add_all(CLI::App& app, Command& command) {
     add_tls_probe_command(app, command);
     add_log_command(app, command);
     add_doctor_command(app, command);
+    add_bench_command(app, command);
     add_chaos_command(app, command);
     add_explain_command(app, command);
 }

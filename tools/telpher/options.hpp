@@ -118,6 +118,7 @@ void add_tls_probe_command(CLI::App& app, Command& command);   // tls-probe
 void add_log_command(CLI::App& app, Command& command);         // log
 void add_chaos_command(CLI::App& app, Command& command);       // chaos, and its hidden processes
 void add_doctor_command(CLI::App& app, Command& command);      // doctor
+void add_bench_command(CLI::App& app, Command& command);       // bench
 void add_explain_command(CLI::App& app, Command& command);     // explain
 void add_demo_commands(CLI::App& app, Command& command);       // demo, and its hidden processes
 

@@ -54,6 +54,8 @@ void add_pipe_peer_rows(std::vector<Benchmark>& list);
 void add_socket_peer_rows(std::vector<Benchmark>& list);
 void add_zmq_peer_rows(std::vector<Benchmark>& list);  // adds nothing where ZeroMQ is not installed
 void add_zmq_publish_rows(std::vector<Benchmark>& list);
+void add_nng_peer_rows(std::vector<Benchmark>& list);
+void add_iceoryx_peer_rows(std::vector<Benchmark>& list);
 void add_loan_rows(std::vector<Benchmark>& list);
 void add_idle_rows(std::vector<Benchmark>& list);
 void add_lifecycle_rows(std::vector<Benchmark>& list);
@@ -74,6 +76,7 @@ void add_bridge_growth_rows(std::vector<Benchmark>& list);
 void add_zmq_tcp_rows(std::vector<Benchmark>& list);
 void add_redis_rows(std::vector<Benchmark>& list);
 void add_nats_rows(std::vector<Benchmark>& list);
+void add_rabbitmq_rows(std::vector<Benchmark>& list);
 
 std::vector<Benchmark> all_benchmarks();
 

@@ -137,7 +137,8 @@ class TypedLoan {
 //                  ack, nack, extend or reject it is either done or not.
 class Delivery : public MessageView {
   public:
-    Delivery() = default;
+    // Not defaulted: `Delivery()` would write zeros over all of it first, at every poll.
+    Delivery() noexcept {}  // NOLINT(modernize-use-equals-default)
     Delivery(Delivery&& other) noexcept
         : MessageView(static_cast<const MessageView&>(other)),
           held_(std::exchange(other.held_, {})),

@@ -51,7 +51,8 @@ struct Violation {
 class Message : public MessageFields<Message> {
   public:
     // An empty message without topic: check() refuses it; a place to assign to.
-    Message() = default;
+    // Not defaulted: `Message()` would write zeros over all of it first.
+    Message() noexcept {}  // NOLINT(modernize-use-equals-default)
     // An owning copy of a message read in place.
     explicit Message(const MessageView& view);
 

@@ -174,25 +174,30 @@ Status ChunkSource::wait_for_memory(shm::ThreadContext& context,
     return Status::ok;
 }
 
+// Made where the caller will find it, as a delivery: a loan that is moved is read whole while the stores of its parts
+// are on their way into the cache, behind those into the chunk, whose lines come from another processor.
 Result<Loan> ChunkSource::loan(const wire::LoanPlan& plan, Duration timeout) {
+    Result<Loan> result(std::in_place);
     auto context = attachment_.context();
     if (!context) {
-        return context.error();
+        result = context.error();
+        return result;
     }
     // A size near the end of its range must not wrap around with the header.
     const std::size_t bytes =
         plan.payload_bytes > bytes_max_ ? plan.payload_bytes : wire::encoded_bytes(plan);
     auto chunk = allocate(**context, bytes, timeout, {});
     if (!chunk) {
-        return chunk.error();
+        result = chunk.error();
+        return result;
     }
-    Loan loan;
+    Loan& loan = *result;
     loan.bytes_ = attachment_.pool().message(*chunk).subspan(offset_ - shm::kMessageOffset, bytes);
     loan.payload_ = loan.bytes_.subspan(wire::encode_loan(plan, loan.bytes_), plan.payload_bytes);
     loan.held_ = {&attachment_, *chunk};
     attachment_.charge(*chunk);
     shm::count_up((*context)->taken);
-    return loan;
+    return result;
 }
 
 }  // namespace telpher::detail

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <optional>
 
 namespace telpher::detail {
 namespace {
@@ -90,43 +92,6 @@ Status QueueCore::refuse_consumer(Duration timeout) const noexcept {
     return foreign_ ? Status::not_permitted : refuse(timeout);
 }
 
-// Expected outcomes carry no text, so that they do not allocate.
-Error QueueCore::explain(Status status, Duration timeout) const {
-    switch (status) {
-        case Status::bad_request:
-            return {
-                status,
-                0,
-                "timeout is " + std::to_string(timeout.count()) + " ns, allowed are 0 and more"};
-        case Status::queue_not_found:
-            return {status, 0, "queue '" + name_ + "' was removed"};
-        case Status::limit_reached:
-            return {status,
-                    0,
-                    "limits.process_bytes is " +
-                        std::to_string(attachment_.segment().process_bytes_max()) +
-                        ", and loans and deliveries of this process hold as much"};
-        case Status::not_permitted:
-            return {
-                status, 0, "only the process that made temporary queue '" + name_ + "' polls it"};
-        case Status::domain_removed:
-            return {status, 0, "domain '" + domain_->name() + "' was removed"};
-        case Status::out_of_memory:
-            return {status,
-                    0,
-                    "a data segment of the domain cannot be mapped into this process (ulimit -v, "
-                    "vm.max_map_count, open files): the message stays in queue '" +
-                        name_ + "'"};
-        case Status::corrupt:
-            return {status,
-                    0,
-                    "the ring of queue '" + name_ +
-                        "' is damaged: positions or references make no sense"};
-        default:
-            return {status, 0, {}};
-    }
-}
-
 WaitOptions QueueCore::wait_options(Duration timeout, const std::stop_token& stop) const noexcept {
     return {timeout, &stop, {&closed_, &domain_->closed()}, domain_->strategy()};
 }
@@ -201,7 +166,12 @@ Result<std::uint64_t> QueueCore::offer_new(const Fields& message,
     }
     shm::ChunkPool& pool = attachment_.pool();
     ring_.prepare_commit();
-    const auto delay = message.delay();
+    // Not asked for where there cannot be one: an optional is copied whole while its flag is on its way into the
+    // cache, and that copy waits for every store before it.
+    std::optional<std::chrono::milliseconds> delay;
+    if (message.parts().head.extension_bytes != 0) [[unlikely]] {
+        delay = message.delay();
+    }
     if (delay && !leased_) [[unlikely]] {
         return wire::delay_refused("a message in queue '" + name_ + "'");
     }
@@ -285,11 +255,12 @@ Result<Loan> QueueCore::loan(const wire::LoanPlan& plan, Duration timeout) {
     if (status == Status::ok && attachment_.full()) {
         status = Status::limit_reached;
     }
-    if (status != Status::ok) {
-        return explain(status, timeout);
+    // One variable, returned on every path: see ChunkSource::loan.
+    Result<Loan> loan = status == Status::ok ? source_.loan(plan, timeout) : Result<Loan>(status);
+    if (!loan && loan.error().detail.empty()) [[unlikely]] {
+        loan = explain(loan.status(), timeout);
     }
-    auto loan = source_.loan(plan, timeout);
-    return loan || !loan.error().detail.empty() ? std::move(loan) : explain(loan.status(), timeout);
+    return loan;
 }
 
 Status QueueCore::commit(shm::ThreadContext& context,

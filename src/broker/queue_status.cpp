@@ -1,10 +1,11 @@
-// What a queue tells about itself: figures that producers and consumers do not pay for.
+// What a queue tells about itself, figures that producers and consumers do not pay for, and why it refuses.
 
 #include "src/broker/queue_core.hpp"
 #include "src/client/domain_core.hpp"
 
 #include <algorithm>
 #include <bit>
+#include <string>
 
 namespace telpher::detail {
 
@@ -90,6 +91,43 @@ Result<QueueStatus> QueueCore::status() const {
         status.polled -= std::min(status.polled, status.dropped);
     }
     return status;
+}
+
+// Expected outcomes carry no text, so that they do not allocate.
+Error QueueCore::explain(Status status, Duration timeout) const {
+    switch (status) {
+        case Status::bad_request:
+            return {
+                status,
+                0,
+                "timeout is " + std::to_string(timeout.count()) + " ns, allowed are 0 and more"};
+        case Status::queue_not_found:
+            return {status, 0, "queue '" + name_ + "' was removed"};
+        case Status::limit_reached:
+            return {status,
+                    0,
+                    "limits.process_bytes is " +
+                        std::to_string(attachment_.segment().process_bytes_max()) +
+                        ", and loans and deliveries of this process hold as much"};
+        case Status::not_permitted:
+            return {
+                status, 0, "only the process that made temporary queue '" + name_ + "' polls it"};
+        case Status::domain_removed:
+            return {status, 0, "domain '" + domain_->name() + "' was removed"};
+        case Status::out_of_memory:
+            return {status,
+                    0,
+                    "a data segment of the domain cannot be mapped into this process (ulimit -v, "
+                    "vm.max_map_count, open files): the message stays in queue '" +
+                        name_ + "'"};
+        case Status::corrupt:
+            return {status,
+                    0,
+                    "the ring of queue '" + name_ +
+                        "' is damaged: positions or references make no sense"};
+        default:
+            return {status, 0, {}};
+    }
 }
 
 }  // namespace telpher::detail

@@ -355,11 +355,12 @@ Result<Loan> TopicCore::loan(const wire::LoanPlan& plan, Duration timeout) {
     if (status == Status::ok && attachment_.full()) {
         status = Status::limit_reached;
     }
-    if (status != Status::ok) {
-        return explain(status, timeout);
+    // One variable, returned on every path: see ChunkSource::loan.
+    Result<Loan> loan = status == Status::ok ? source_.loan(plan, timeout) : Result<Loan>(status);
+    if (!loan && loan.error().detail.empty()) [[unlikely]] {
+        loan = explain(loan.status(), timeout);
     }
-    auto loan = source_.loan(plan, timeout);
-    return loan || !loan.error().detail.empty() ? std::move(loan) : explain(loan.status(), timeout);
+    return loan;
 }
 
 }  // namespace telpher::detail

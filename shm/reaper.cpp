@@ -6,9 +6,18 @@
 #include "shm/log_table.hpp"
 
 #include <algorithm>
+#include <thread>
 #include <vector>
 
 namespace telpher::shm {
+
+namespace {
+
+// After so many, others that want this processor have it for a moment: those who survived a death go on working
+// while it is cleaned up behind the dead.
+constexpr std::uint32_t kChunksInARow = 1024;
+
+}  // namespace
 
 void Reaper::start(ProcessTable* table,
                    std::span<ThreadRecord> threads,
@@ -89,6 +98,9 @@ bool Reaper::sweep(std::uint64_t identity, std::uint32_t me) {
         for (std::uint32_t i = 0; i < c.chunk_count; ++i) {
             __builtin_prefetch(pool_->header(c.first_chunk + std::min(i + 16, c.chunk_count - 1)));
             complete = sweep_chunk(c.first_chunk + i, slot, me, inflight) && complete;
+            if ((i + 1) % kChunksInARow == 0) {
+                std::this_thread::yield();
+            }
         }
     }
     if (!complete) {

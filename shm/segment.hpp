@@ -47,7 +47,7 @@ struct SegmentPlan {
     std::uint32_t threads_max = kThreadsMax;
     std::uint32_t destinations_max = kDestinationsMax;
     std::uint64_t message_bytes_max = 20U << 20U;
-    std::uint64_t ring_bytes = 20U << 20U;
+    std::uint64_t ring_bytes = 18U << 20U;
     std::uint64_t pool_bytes = 24U << 20U;
     std::uint64_t segment_bytes_max = 4ULL << 30U;  // with all data segments
     std::uint64_t process_bytes_max = 0;            // in loans and deliveries; 0 = any

@@ -32,7 +32,7 @@ struct DomainLimits {
     std::uint32_t destinations = 4096;       // 1..4096 queues, topics and functions together
     std::size_t message_bytes = 20U << 20U;  // the largest message, 2 KiB..250 MiB
     // What the domain begins with; it grows when that is used up.
-    std::size_t ring_bytes = 20U << 20U;  // memory for the rings of all destinations, 64 KiB..4 GiB
+    std::size_t ring_bytes = 18U << 20U;  // memory for the rings of all destinations, 64 KiB..4 GiB
     std::size_t pool_bytes = 24U << 20U;  // memory for messages up to 64 KiB, 1 MiB..1 TiB
     // What it may grow to, in all, ..1 TiB; not beyond what it begins with if that is more.
     std::size_t segment_bytes = std::size_t{4} << 30U;

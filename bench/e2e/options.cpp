@@ -19,7 +19,7 @@ constexpr const char* kUsage =
     "  --only NAME       only benchmarks whose name contains NAME, whichever they are; may be "
     "repeated\n"
     "  --smoke           a few hundred operations of everything: does it work (no figures)\n"
-    "  --rounds N        rounds (3; --full: 9)\n"
+    "  --rounds N        rounds (5; --full: 7)\n"
     "  --messages N      messages and round trips per round\n"
     "  --cpus A,B        processors of the two sides (the first two allowed ones)\n"
     "  --one-cpu         go on although there is only one processor\n"
@@ -31,7 +31,7 @@ constexpr const char* kUsage =
     "  --list            what there is\n";
 
 void make_quick(Scale& scale) {
-    scale.rounds = 3;
+    scale.rounds = 5;
     scale.round_trips = 100'000;
     scale.messages = 2'000'000;
     scale.slow_messages = 200'000;

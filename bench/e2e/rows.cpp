@@ -68,7 +68,8 @@ std::vector<Benchmark> all_benchmarks() {
              Part::core,
              {add_bridge_request_rows, add_bridge_hand_over_rows, add_bridge_connection_rows});
     add_part(list, Part::sweep, {add_bridge_growth_rows});
-    add_part(list, Part::peer, {add_zmq_tcp_rows, add_redis_rows, add_nats_rows, add_rabbitmq_rows});
+    add_part(
+        list, Part::peer, {add_zmq_tcp_rows, add_redis_rows, add_nats_rows, add_rabbitmq_rows});
     return list;
 }
 

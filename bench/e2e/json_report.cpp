@@ -118,6 +118,7 @@ Result<void> write_json(const std::string& path,
                    {"pictures", pictures_of(results)},
                    {"targets", targets_of(results)},
                    {"seconds", results.seconds()},
+                   {"not_built", missing_peers()},
                    {"skipped", results.skips()},
                    {"failures", results.failures()}};
     const std::string text =

@@ -4,6 +4,7 @@
 #include "bench/e2e/plots.hpp"
 #include "bench/e2e/progress.hpp"
 #include "bench/e2e/report.hpp"
+#include "bench/e2e/versions.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -89,6 +90,14 @@ Result<void> ready_to_report(const Arguments& arguments) {
     return able;
 }
 
+void print_missing_peers() {
+    for (const std::string& peer : missing_peers()) {
+        std::printf(
+            "not built in: %s (tools/bench-setup installs it; then configure and build again)\n",
+            peer.c_str());
+    }
+}
+
 // Tables, file and pictures of a run that has ended. False if one could not be written.
 bool report(const Arguments& arguments, const Machine& machine, const Run& run) {
     if (arguments.json == kStandardOutput) {
@@ -97,6 +106,9 @@ bool report(const Arguments& arguments, const Machine& machine, const Run& run) 
         print_smoke(run.results);
     } else {
         print_report(run.context, machine, run.results);
+        if (arguments.peers) {
+            print_missing_peers();
+        }
     }
     Result<void> written;
     if (!arguments.json.empty()) {

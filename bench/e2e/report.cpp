@@ -41,14 +41,14 @@ void print_rows(const Results& results) {
 }
 
 void print_targets(const Results& results) {
-    std::printf("\n%-38s %9s %9s %9s %9s\n", "target", "wanted", "median", "min", "max");
+    std::printf("\n%-50s %9s %9s %9s %9s\n", "target", "wanted", "median", "min", "max");
     for (const Target& target : all_targets()) {
         const Verdict verdict = judge(target, results);
         if (!verdict.measured) {
             continue;  // not asked for, or no room or library for it
         }
         std::printf(
-            "%-38s %2s %6.6g", target.text.c_str(), target.at_least ? ">=" : "<=", target.limit);
+            "%-50s %2s %6.6g", target.text.c_str(), target.at_least ? ">=" : "<=", target.limit);
         std::printf(" %9.4g %9.4g %9.4g  %s\n",
                     verdict.value.median,
                     verdict.value.min,

@@ -78,4 +78,27 @@ std::map<std::string, std::string> versions() {
     return all;
 }
 
+std::vector<std::string> missing_peers() {
+    std::vector<std::string> missing;
+#ifndef TELPHER_HAS_ZMQ
+    missing.emplace_back("ZeroMQ");
+#endif
+#ifndef TELPHER_HAS_NNG
+    missing.emplace_back("nng");
+#endif
+#ifndef TELPHER_HAS_ICEORYX
+    missing.emplace_back("iceoryx");
+#endif
+#ifndef TELPHER_HAS_REDIS
+    missing.emplace_back("Redis");
+#endif
+#ifndef TELPHER_HAS_NATS
+    missing.emplace_back("NATS");
+#endif
+#ifndef TELPHER_HAS_RABBITMQ
+    missing.emplace_back("RabbitMQ");
+#endif
+    return missing;
+}
+
 }  // namespace telpher::bench

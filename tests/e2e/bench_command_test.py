@@ -30,8 +30,8 @@ class Bench(CliTest):
     def test_everything_is_in_the_json(self):
         run = json.loads(self.run_cli("bench", *SHORT, "--json", code=OK).stdout)
         self.assertEqual(list(run), ["machine", "versions", "processors", "one_processor", "wait_strategy", "rounds",
-                                     "ns_per_pause", "noise", "rows", "pictures", "targets", "seconds", "skipped",
-                                     "failures"])
+                                     "ns_per_pause", "noise", "rows", "pictures", "targets", "seconds", "not_built",
+                                     "skipped", "failures"])
         rows = {row["row"]: row for row in run["rows"]}
         self.assertLessEqual({"two_lines", "telpher_ping_pong", "durable_1"}, set(rows))
         ping_pong = rows["telpher_ping_pong"]

@@ -1,6 +1,7 @@
 #include "shm/reaper.hpp"
 
 #include "shm/base/bug.hpp"
+#include "shm/base/clock.hpp"
 #include "shm/base/step.hpp"
 #include "shm/doorbell.hpp"
 #include "shm/log_table.hpp"
@@ -14,8 +15,10 @@ namespace telpher::shm {
 namespace {
 
 // After so many, others that want this processor have it for a moment: those who survived a death go on working
-// while it is cleaned up behind the dead.
-constexpr std::uint32_t kChunksInARow = 1024;
+// while it is cleaned up behind the dead. Not beyond that time: to yield may cost a slice of whoever never rests,
+// and what the dead held is waited for.
+constexpr std::uint32_t kChunksInARow = 4096;
+constexpr std::uint64_t kCourteousNs = 2'000'000;
 
 }  // namespace
 
@@ -93,12 +96,13 @@ bool Reaper::sweep(std::uint64_t identity, std::uint32_t me) {
         pool_->log()->sweep(identity);
     }
     bool complete = true;
+    const std::uint64_t begun = monotonic_ns();
     for (std::uint32_t k = 0; k < pool_->class_count(); ++k) {
         const ChunkClass& c = pool_->chunk_class(k);
         for (std::uint32_t i = 0; i < c.chunk_count; ++i) {
             __builtin_prefetch(pool_->header(c.first_chunk + std::min(i + 16, c.chunk_count - 1)));
             complete = sweep_chunk(c.first_chunk + i, slot, me, inflight) && complete;
-            if ((i + 1) % kChunksInARow == 0) {
+            if ((i + 1) % kChunksInARow == 0 && monotonic_ns() - begun < kCourteousNs) {
                 std::this_thread::yield();
             }
         }

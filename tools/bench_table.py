@@ -25,7 +25,7 @@ def figure(value):
 def source_line(run):
     machine = run["machine"]
     return (f"{machine['date']}, {machine['cpu']}, {machine['cores']} processors, {machine['kernel']}, "
-            f"{machine['compiler']}; {run['rounds']} rounds, the floors moved by {100 * run['noise']:.0f} % between them")
+            f"{machine['compiler']}, {machine['scheduler']}; --{run['scale']}, {run['rounds']} rounds, the floors moved by {100 * run['noise']:.0f} % between them")
 
 
 def comparisons(run):
@@ -56,6 +56,8 @@ TABLES = {"comparisons": comparisons, "targets": targets}
 
 
 def write_into(path, run):
+    if run["scale"] == "smoke" or run["failures"]:
+        sys.exit("figures of a run with --smoke, or one that failed, belong into no document")
     with open(path, encoding="utf-8") as file:
         text = file.read()
     found = 0

@@ -29,6 +29,7 @@ struct Figures {
 using Counts = std::vector<std::pair<double, std::uint64_t>>;
 struct Sample : Figures {
     Counts counts{};
+    std::uint32_t round = 0;
 };
 
 struct Board {
@@ -53,7 +54,7 @@ struct Board {
     }
     // By the parent, behind the end of all sides.
     [[nodiscard]] Sample sample() const {
-        Sample sample{figures, {}};
+        Sample sample{figures, {}, 0};
         times.visit([&](double value, std::uint64_t count) {
             sample.counts.emplace_back(value * ns_per_tick, count);
         });

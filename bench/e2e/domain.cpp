@@ -24,13 +24,12 @@ Result<void> run_in_domain(const Context& context,
     return end;
 }
 
-namespace {
-
-// Whether `why` says that there is no room for so large a message here.
 bool no_room(Status why) {
     return why == Status::message_too_large || why == Status::out_of_memory ||
            why == Status::limit_reached;
 }
+
+namespace {
 
 // The domain and its two queues. Empty when the side has skipped.
 std::optional<Queues> make_queues(Side& side,

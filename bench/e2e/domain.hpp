@@ -39,6 +39,9 @@ Result<void> run_in_domain(const Context& context,
                            const std::string& domain,
                            const std::vector<Body>& bodies);
 
+// Whether `why` says that there is no room for so much here: a skip, no failure.
+[[nodiscard]] bool no_room(Status why);
+
 // What a pair needs: limits other than the default ones, for messages up to `message_bytes`.
 struct PairSetup {
     std::uint32_t capacity = 1024;

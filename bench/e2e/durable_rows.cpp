@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <deque>
 #include <string>
 
@@ -31,11 +32,7 @@ Message durable_message() {
     return Message::text("order", std::string(kPayloadBytes, 'x')).durable();
 }
 
-void sync_floor(Side& side) {
-    const TemporaryFolder folder;
-    if (!folder) {
-        side.fail("mkdtemp");
-    }
+void sync_floor(Side& side, const TemporaryFolder& folder) {
     const int file = ::open(folder.file("floor").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     const std::string zeros(static_cast<std::size_t>(kFloorBytes), '\0');
     if (file < 0 || ::pwrite(file, zeros.data(), zeros.size(), 0) != kFloorBytes ||
@@ -56,11 +53,10 @@ void sync_floor(Side& side) {
     ::close(file);
 }
 
-void offer_durably(Side& side, const std::string& domain, std::size_t outstanding) {
-    const TemporaryFolder folder;
-    if (!folder) {
-        side.fail("mkdtemp");
-    }
+void offer_durably(Side& side,
+                   const std::string& domain,
+                   const TemporaryFolder& folder,
+                   std::size_t outstanding) {
     ServerOptions options = server_options(side.context());
     options.log_directory = folder.file("log");
     Server server = side.must(Server::open(domain, options), "open");
@@ -96,21 +92,31 @@ void offer_durably(Side& side, const std::string& domain, std::size_t outstandin
 
 Result<Sample> run_offers(const Context& context, std::size_t outstanding) {
     const std::string domain = context.new_name();
+    const TemporaryFolder folder;  // the parent's: it goes whatever happens to the side
+    if (!folder) {
+        return Error{Status::server_error, errno, "mkdtemp"};
+    }
     SharedBoard board;
-    const auto end = run_in_domain(
-        context, board, domain, {[&](Side& side) { offer_durably(side, domain, outstanding); }});
+    const auto end = run_in_domain(context, board, domain, {[&](Side& side) {
+                                       offer_durably(side, domain, folder, outstanding);
+                                   }});
+    return end ? Result<Sample>(board->sample()) : Result<Sample>(end.error());
+}
+
+Result<Sample> run_floor(const Context& context) {
+    const TemporaryFolder folder;
+    if (!folder) {
+        return Error{Status::server_error, errno, "mkdtemp"};
+    }
+    SharedBoard board;
+    const auto end = run_sides(context, board, {[&](Side& side) { sync_floor(side, folder); }});
     return end ? Result<Sample>(board->sample()) : Result<Sample>(end.error());
 }
 
 }  // namespace
 
 void add_durable_rows(std::vector<Benchmark>& list) {
-    list.push_back(
-        one_row("disk_sync", "the disk: write and fdatasync", [](const Context& context) {
-            SharedBoard board;
-            const auto end = run_sides(context, board, {sync_floor});
-            return end ? Result<Sample>(board->sample()) : Result<Sample>(end.error());
-        }));
+    list.push_back(one_row("disk_sync", "the disk: write and fdatasync", run_floor));
     for (const std::size_t outstanding : {1U, 64U, 256U, 1024U}) {
         const std::string count = std::to_string(outstanding);
         list.push_back(

@@ -1,6 +1,7 @@
-// Question: how do costs grow: with a queue's capacity, with the size of a message, with the size of a domain?
+// Question: how do costs grow: with a queue's capacity, the size of a message, the number of queues, the size of a domain?
 // Method:   depth_N: telpher_oneway with a queue of capacity N. touched_oneway_SIZE: as size_rows.cpp, 4 KiB to 250 MB,
-//           depth 2 at the end. attach_SIZE: connect() of a fresh process to a domain whose pool has that size.
+//           depth 2 at the end. queues_N: a producer offers to N queues in
+//           turns, a consumer polls them in the same order. attach_SIZE: connect() of a fresh process to a domain whose pool has that size.
 // Not here: more processes (fan_rows.cpp), subscribers (topic_rows.cpp), connections (bridge/), logs (recovery_rows.cpp).
 #include "bench/e2e/domain.hpp"
 #include "bench/e2e/drivers.hpp"
@@ -100,7 +101,9 @@ Result<Sample> run_size(const Context& context, std::size_t bytes, std::uint32_t
     // As many bytes in each round, whatever the size.
     const std::uint64_t messages =
         std::max<std::uint64_t>(4, context.scale.slow_messages * kOneKiB / bytes);
-    const Amount amount{std::min<std::uint64_t>(messages, 16), messages};
+    // Every chunk that the queue needs has been used before it counts.
+    const Amount amount{std::max(messages / 10, std::min<std::uint64_t>(messages, 2 * depth)),
+                        messages};
     // The pool: what waits, what each side keeps for reuse, and room between sizes.
     const PairSetup setup{
         .capacity = depth, .message_bytes = bytes, .pool_bytes = (depth + 4) * bytes};
@@ -117,14 +120,48 @@ Result<Sample> run_size(const Context& context, std::size_t bytes, std::uint32_t
         });
 }
 
-void attach_once_more(Side& side, const std::string& domain) {
+void attach_once_more(const Context& context, Board& board, const std::string& domain) {
+    Side self(context, board, 2, 1);
     const std::uint64_t before_ns = monotonic_now_ns();
     const auto client = connect("shm:" + domain);
     const std::uint64_t took_ns = monotonic_now_ns() - before_ns;
     if (!client) {
-        side.fail("connect: " + to_string(client.error()));
+        self.fail("connect: " + to_string(client.error()));
     }
-    side.board().add_value(static_cast<double>(took_ns) / 1000.0);
+    board.add_value(static_cast<double>(took_ns) / 1000.0);
+}
+
+void hold_domain(Side& side, const std::string& domain, std::size_t pool_bytes) {
+    ServerOptions options = server_options(side.context());
+    options.limits = DomainLimits{};
+    options.limits->pool_bytes = pool_bytes;
+    auto opened = Server::open(domain, options);
+    if (!opened && no_room(opened.status())) {
+        side.skip(to_string(opened.error()));
+        side.sync();
+        return;
+    }
+    Server server = side.must(std::move(opened), "open");
+    side.sync();
+    side.sync();
+    side.must(server.remove_domain(), "remove_domain");
+}
+
+// By a side that never uses the library, so that its children are fresh.
+void attach_often(Side& side, const std::string& domain) {
+    side.sync();
+    if (side.skipped()) {
+        return;
+    }
+    const Context& context = side.context();
+    for (std::uint32_t i = 0; i < context.scale.attaches / 5 + 1; ++i) {
+        auto child = side.must(
+            Child::start(
+                context, context.cpus[1], [&] { attach_once_more(context, side.board(), domain); }),
+            "fork");
+        side.must(child.wait(context), "attaching process");
+    }
+    side.sync();
 }
 
 Result<std::vector<Reading>> run_attach_sized(const Context& context,
@@ -132,31 +169,71 @@ Result<std::vector<Reading>> run_attach_sized(const Context& context,
                                               std::size_t pool_bytes) {
     const std::string domain = context.new_name();
     SharedBoard board;
-    const auto end = run_in_domain(
-        context, board, domain, {[&](Side& side) {
-            ServerOptions options = server_options(context);
-            options.limits = DomainLimits{};
-            options.limits->pool_bytes = pool_bytes;
-            options.limits->segment_bytes =
-                std::max(options.limits->segment_bytes, pool_bytes + pool_bytes / 4);
-            auto opened = Server::open(domain, options);
-            if (!opened) {
-                side.skip(to_string(opened.error()));
-                return;
-            }
-            Server server = side.must(std::move(opened), "open");
-            for (std::uint32_t i = 0; i < context.scale.attaches / 5 + 1; ++i) {
-                auto child = side.must(
-                    Child::start(context, context.cpus[1], [&] { attach_once_more(side, domain); }),
-                    "fork");
-                side.must(child.wait(context), "attaching process");
-            }
-            side.must(server.remove_domain(), "remove_domain");
-        }});
+    const auto end = run_in_domain(context,
+                                   board,
+                                   domain,
+                                   {[&](Side& side) { hold_domain(side, domain, pool_bytes); },
+                                    [&](Side& side) { attach_often(side, domain); }});
     if (!end) {
         return end.error();
     }
     return std::vector<Reading>{{row, "us", sample_of(values_of(*board))}};
+}
+
+// ---- many queues -------------------------------------------------------------------------------
+
+constexpr std::uint32_t kQueueCapacity = 64;
+
+std::string queue_name(std::uint32_t i) { return "queue-" + std::to_string(i); }
+
+Result<Sample> run_queues(const Context& context, std::uint32_t count) {
+    const std::uint64_t messages = context.scale.messages / 4 + count;
+    const std::uint64_t warm_up = messages / 10 + count;
+    const std::string domain = context.new_name();
+    SharedBoard board;
+    const auto end = run_in_domain(
+        context,
+        board,
+        domain,
+        {[&](Side& side) {
+             Server server = side.must(Server::open(domain, server_options(context)), "open");
+             std::vector<Queue> queues;
+             for (std::uint32_t i = 0; i < count; ++i) {
+                 queues.push_back(side.must(
+                     server.create_queue(queue_name(i), {.capacity = kQueueCapacity}), "create"));
+             }
+             Payload<kLineBytes> payload;
+             Message message = Message::bytes("order", "application/octet-stream", {});
+             side.sync();
+             side.sync();
+             for (std::uint64_t number = 1; number <= warm_up + messages; ++number) {
+                 payload.number(number);
+                 message.set_payload(payload.bytes());
+                 side.must(queues[number % count].offer(message, kPatience), "offer");
+             }
+             side.sync();
+             side.must(server.remove_domain(), "remove_domain");
+         },
+         [&](Side& side) {
+             side.sync();
+             Client client = join(side, domain);
+             std::vector<Queue> queues;
+             for (std::uint32_t i = 0; i < count; ++i) {
+                 queues.push_back(side.must(client.queue(queue_name(i)), "queue"));
+             }
+             side.sync();
+             std::uint64_t before = 0;
+             for (std::uint64_t number = 1; number <= warm_up + messages; ++number) {
+                 const auto delivery = queues[number % count].poll(kPatience);
+                 if (!delivery || sequence_of(delivery->payload()) != number) [[unlikely]] {
+                     side.fail("message " + std::to_string(number) + " is another, or none");
+                 }
+                 before = number == warm_up ? ticks() : before;
+             }
+             side.tell_mean(ticks() - before, messages);
+             side.sync();
+         }});
+    return end ? Result<Sample>(board->sample()) : Result<Sample>(end.error());
 }
 
 }  // namespace
@@ -185,6 +262,12 @@ void add_growth_rows(std::vector<Benchmark>& list) {
                     [bytes = bytes, depth = depth](const Context& c) {
                         return run_size(c, bytes, depth);
                     }));
+    }
+    for (const std::uint32_t count : {1U, 10U, 100U, 1000U}) {
+        list.push_back(one_row(
+            "queues_" + std::to_string(count),
+            "one producer, one consumer, in turns over " + std::to_string(count) + " queues, 64 B",
+            [count](const Context& c) { return run_queues(c, count); }));
     }
     constexpr std::pair<const char*, std::size_t> kDomains[] = {
         {"64m", 64 * kOneMiB}, {"256m", 256 * kOneMiB}, {"1g", 1024 * kOneMiB}};

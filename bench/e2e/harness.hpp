@@ -24,6 +24,7 @@ namespace telpher::bench {
 
 // How much of everything one run does.
 struct Scale {
+    const char* name = "full";
     std::uint32_t rounds = 7;
     std::uint64_t round_trips = 300'000;    // per round
     std::uint64_t messages = 5'000'000;     // per round, one way

@@ -24,7 +24,8 @@ Json json_of(const Machine& machine) {
             {"build", machine.build},
             {"date", machine.date},
             {"load_before", machine.load_before},
-            {"load_after", machine.load_after}};
+            {"load_after", machine.load_after},
+            {"scheduler", machine.scheduler}};
 }
 
 Json json_of(const Row& row) {
@@ -111,7 +112,11 @@ Result<void> write_json(const std::string& path,
                    {"processors", {context.cpus[0], context.cpus[1]}},
                    {"one_processor", context.one_cpu},
                    {"wait_strategy", context.wait_strategy},
+                   {"scale", context.scale.name},
                    {"rounds", context.scale.rounds},
+                   {"round_trips", context.scale.round_trips},
+                   {"messages", context.scale.messages},
+                   {"slow_messages", context.scale.slow_messages},
                    {"ns_per_pause", context.clock.ns_per_pause},
                    {"noise", noise_of(results)},
                    {"rows", std::move(rows)},

@@ -1,6 +1,7 @@
 // What a figure depends on: the machine, the compiler, and whose code else ran.
 #include "bench/e2e/report.hpp"
 
+#include <sched.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -41,6 +42,12 @@ Machine look_at_machine() {
 #endif
     machine.cores = sysconf(_SC_NPROCESSORS_ONLN);
     machine.load_before = load_average();
+    sched_param priority{};
+    sched_getparam(0, &priority);
+    machine.scheduler = sched_getscheduler(0) == SCHED_FIFO
+                            ? "SCHED_FIFO " + std::to_string(priority.sched_priority)
+                        : sched_getscheduler(0) == SCHED_OTHER ? "SCHED_OTHER"
+                                                               : "another";
     const std::time_t now = std::time(nullptr);
     tm utc{};
     gmtime_r(&now, &utc);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 namespace telpher::bench {
 
@@ -29,7 +30,7 @@ struct Run {
 };
 
 // One round of one benchmark. False when the run must end.
-bool run_once(const Benchmark& benchmark, Run& run, Progress& progress) {
+bool run_once(const Benchmark& benchmark, std::uint32_t round, Run& run, Progress& progress) {
     const Context& context = run.context;
     Results& results = run.results;
     if (interrupted() || monotonic_now_ns() > context.deadline_ns) {
@@ -40,7 +41,7 @@ bool run_once(const Benchmark& benchmark, Run& run, Progress& progress) {
     }
     progress.step(benchmark.name);
     const std::uint64_t before_ns = monotonic_now_ns();
-    const auto readings = benchmark.run(context);
+    auto readings = benchmark.run(context);
     results.add_time(benchmark.name, monotonic_now_ns() - before_ns);
     if (!readings && is_skip(readings.error())) {
         results.add_skip(benchmark.name, readings.error().detail);
@@ -51,8 +52,8 @@ bool run_once(const Benchmark& benchmark, Run& run, Progress& progress) {
         progress.say("FAILED " + benchmark.name + ": " + to_string(readings.error()));
         return !interrupted();
     }
-    for (const Reading& reading : *readings) {
-        results.add(reading);
+    for (Reading& reading : *readings) {
+        results.add(std::move(reading), round);
     }
     return true;
 }
@@ -66,7 +67,8 @@ void run_all(const std::vector<Benchmark>& list, Run& run) {
     for (std::uint32_t round = 0; round < rounds; ++round) {
         progress.round(round + 1);
         for (const Benchmark& benchmark : list) {
-            if ((benchmark.every_round || round == 0) && !run_once(benchmark, run, progress)) {
+            if ((benchmark.every_round || round == 0) &&
+                !run_once(benchmark, round, run, progress)) {
                 return;
             }
         }

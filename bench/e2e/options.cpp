@@ -2,6 +2,8 @@
 
 #include <sched.h>
 
+#include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -31,6 +33,7 @@ constexpr const char* kUsage =
     "  --list            what there is\n";
 
 void make_quick(Scale& scale) {
+    scale.name = "quick";
     scale.rounds = 5;
     scale.round_trips = 100'000;
     scale.messages = 2'000'000;
@@ -40,7 +43,8 @@ void make_quick(Scale& scale) {
 }
 
 void make_smoke(Scale& scale) {
-    scale = {.rounds = 1,
+    scale = {.name = "smoke",
+             .rounds = 1,
              .round_trips = 300,
              .messages = 2000,
              .slow_messages = 1200,
@@ -55,13 +59,30 @@ void make_smoke(Scale& scale) {
     std::exit(2);
 }
 
-std::uint64_t number(const std::string& option, const char* text) {
-    char* end = nullptr;
-    const std::uint64_t value = std::strtoull(text, &end, 10);
-    if (end == text || *end != '\0' || value == 0) {
-        refuse(option + " wants a number, not '" + text + "'");
+std::uint64_t number(const std::string& option, const std::string& text) {
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    constexpr std::uint64_t kMax = 1'000'000'000'000;
+    if (error != std::errc() || end != text.data() + text.size() || value == 0 || value > kMax) {
+        refuse(option + " wants a number from 1 on, not '" + text + "'");
     }
     return value;
+}
+
+// "A,B".
+void take_cpus(const std::string& text, Context& context) {
+    char behind = '\0';
+    if (std::sscanf(text.c_str(), "%d,%d%c", &context.cpus[0], &context.cpus[1], &behind) != 2) {
+        refuse("--cpus wants two numbers like 0,1");
+    }
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    sched_getaffinity(0, sizeof(allowed), &allowed);
+    for (const int cpu : context.cpus) {
+        if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET(static_cast<unsigned>(cpu), &allowed)) {
+            refuse("--cpus: this process may not use processor " + std::to_string(cpu));
+        }
+    }
 }
 
 // Options with a value. `scale` first, so that --quick can be refined whatever the order.
@@ -76,7 +97,8 @@ void take_value(const std::string& option,
     } else if (option == "--plot") {
         arguments.plot = value;
     } else if (option == "--rounds") {
-        context.scale.rounds = static_cast<std::uint32_t>(number(option, value));
+        context.scale.rounds =
+            static_cast<std::uint32_t>(std::min<std::uint64_t>(number(option, value), 1000));
     } else if (option == "--messages") {
         const std::uint64_t messages = number(option, value);
         context.scale.messages = context.scale.slow_messages = context.scale.round_trips = messages;
@@ -85,9 +107,7 @@ void take_value(const std::string& option,
     } else if (option == "--deadline") {
         arguments.deadline_s = number(option, value);
     } else if (option == "--cpus") {
-        if (std::sscanf(value, "%d,%d", &context.cpus[0], &context.cpus[1]) != 2) {
-            refuse("--cpus wants two numbers like 0,1");
-        }
+        take_cpus(value, context);
         arguments.cpus_given = true;
     } else {
         refuse("unknown option " + option);

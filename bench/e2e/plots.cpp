@@ -169,7 +169,10 @@ Result<void> ready_to_draw(const std::string& folder) {
     if (error) {
         return Error{Status::server_error, error.value(), "cannot make the folder " + folder};
     }
-    return {};
+    const std::filesystem::path probe = std::filesystem::path(folder) / ".telpher_bench";
+    Result<void> able = write_file(probe, "");
+    std::filesystem::remove(probe, error);
+    return able;
 }
 
 Result<void> draw_pictures(const std::string& folder,

@@ -70,7 +70,8 @@ void print_troubles(const Results& results) {
 void print_bars(const Results& results) {
     for (const Picture& picture : all_pictures()) {
         const std::vector<Line> lines = measured_lines(picture, results);
-        if (picture.shape != Shape::bars || lines.size() < 2) {
+        if (picture.shape != Shape::bars || lines.size() < 2 ||
+            !lines.front().label.starts_with("telpher")) {
             continue;
         }
         const double first = shown(picture, lines.front().points.front(), results);

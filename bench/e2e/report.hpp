@@ -16,6 +16,7 @@ struct Machine {
     std::string date;   // UTC
     std::string load_before;
     std::string load_after;
+    std::string scheduler;  // what this process, and all that it starts, run under
     long cores = 0;
 };
 Machine look_at_machine();

@@ -1,6 +1,7 @@
 #include "bench/e2e/results.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace telpher::bench {
 
@@ -14,24 +15,27 @@ std::vector<double> figures_of(const Row& row, Figure figure) {
     return values;
 }
 
-// Round by round, the smallest figure of the named rows; empty if one is missing.
-std::vector<double> fastest(const std::vector<std::string>& names,
-                            Figure figure,
-                            const Results& results) {
-    std::vector<double> best;
+// Of each round in which all of the named rows were measured, the smallest figure; empty if a row is missing.
+std::map<std::uint32_t, double> fastest(const std::vector<std::string>& names,
+                                        Figure figure,
+                                        const Results& results) {
+    std::map<std::uint32_t, double> best;
     for (const std::string& name : names) {
         const Row* row = results.find(name);
         if (row == nullptr) {
             return {};
         }
-        const std::vector<double> values = figures_of(*row, figure);
-        if (best.empty()) {
-            best = values;
+        std::map<std::uint32_t, double> both;
+        for (const Sample& sample : row->samples) {
+            const double value = figure == Figure::p50 ? sample.p50 : sample.p99;
+            const auto known = best.find(sample.round);
+            if (name == names.front()) {
+                both[sample.round] = value;
+            } else if (known != best.end()) {
+                both[sample.round] = std::min(known->second, value);
+            }
         }
-        best.resize(std::min(best.size(), values.size()));
-        for (std::size_t i = 0; i < best.size(); ++i) {
-            best[i] = std::min(best[i], values[i]);
-        }
+        best = std::move(both);
     }
     return best;
 }
@@ -64,14 +68,15 @@ void Results::add_time(const std::string& benchmark, std::uint64_t ns) {
     seconds_[benchmark] += static_cast<double>(ns) / 1e9;
 }
 
-void Results::add(const Reading& reading) {
+void Results::add(Reading reading, std::uint32_t round) {
+    reading.sample.round = round;
     for (Row& row : rows_) {
         if (row.name == reading.row) {
-            row.samples.push_back(reading.sample);
+            row.samples.push_back(std::move(reading.sample));
             return;
         }
     }
-    rows_.push_back({reading.row, reading.unit, {reading.sample}});
+    rows_.push_back({reading.row, reading.unit, {std::move(reading.sample)}});
 }
 
 void Results::add_failure(const std::string& benchmark, const Error& error) {
@@ -95,12 +100,14 @@ const Row* Results::find(const std::string& name) const {
 }
 
 Verdict judge(const Target& target, const Results& results) {
-    std::vector<double> values = fastest(target.over, target.figure, results);
-    if (!target.under.empty()) {
-        const std::vector<double> under = fastest(target.under, target.figure, results);
-        values.resize(std::min(values.size(), under.size()));
-        for (std::size_t i = 0; i < values.size(); ++i) {
-            values[i] /= under[i];
+    const auto over = fastest(target.over, target.figure, results);
+    const auto under = fastest(target.under, target.figure, results);
+    std::vector<double> values;
+    for (const auto& [round, value] : over) {
+        if (target.under.empty()) {
+            values.push_back(value);
+        } else if (const auto below = under.find(round); below != under.end()) {
+            values.push_back(value / below->second);
         }
     }
     if (values.empty()) {

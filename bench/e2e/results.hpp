@@ -23,7 +23,7 @@ struct Row {
 
 class Results {
   public:
-    void add(const Reading& reading);
+    void add(Reading reading, std::uint32_t round);
     void add_failure(const std::string& benchmark, const Error& error);
     // A benchmark that cannot run here: said once, no failure.
     void add_skip(const std::string& benchmark, const std::string& why);

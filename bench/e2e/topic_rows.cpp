@@ -27,7 +27,7 @@ struct Plan {
 };
 
 // In Board::words: the slowest party's ticks; the reader's last number, for pacing.
-enum Books : std::size_t { kSlowest, kRead, kLost };
+enum Books : std::size_t { kSlowest, kRead };
 
 void publish_phase(Side& side, Topic& topic, const Plan& plan, std::uint64_t messages) {
     Message message = Message::bytes("t", "application/octet-stream", {});
@@ -88,7 +88,8 @@ void subscribe_phase(Side& side, Subscription& subscription, const Plan& plan, b
         std::atomic<std::uint64_t>& slowest = side.board().words[kSlowest];
         // relaxed, all: read after a meeting
         std::uint64_t known = slowest.load(std::memory_order_relaxed);
-        while (known < took && !slowest.compare_exchange_weak(known, took)) {
+        while (known < took && !slowest.compare_exchange_weak(
+                                   known, took, std::memory_order_relaxed)) {  // relaxed: as above
         }
     }
     side.sync();

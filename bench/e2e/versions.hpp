@@ -7,7 +7,7 @@
 
 namespace telpher::bench {
 
-// "ZeroMQ" -> "4.3.4", for everything this program was built with; servers are asked.
+// "ZeroMQ" -> "4.3.4", for everything this program was built with; Redis and NATS servers are asked.
 std::map<std::string, std::string> versions();
 
 // The peers that this program was built without.

@@ -118,14 +118,18 @@ class RouDi {
         };
         keeper_.emplace(context, plan);
         if (const auto ready = keeper_->wait_until_said("RouDi is ready for clients", 20); !ready) {
-            why_not_ = "RouDi: " + ready.error().detail;
+            failed_ = "RouDi: " + ready.error().detail;
         }
     }
+    // Why none was started: another's is there.
     [[nodiscard]] const std::string& why_not() const noexcept { return why_not_; }
+    // Why the one that was started did not come up.
+    [[nodiscard]] const std::string& failed() const noexcept { return failed_; }
 
   private:
     MemoryFile config_;
     std::string why_not_;
+    std::string failed_{};
     std::optional<Keeper> keeper_;
 };
 
@@ -160,12 +164,17 @@ class IceoryxLink {
     explicit IceoryxLink(const Context& context)
         : name_("telpher-" + context.new_name()), roudi_(context, name_) {}
     [[nodiscard]] const std::string& why_not() const noexcept { return roudi_.why_not(); }
+    void check(Side& side) const {
+        if (!roudi_.failed().empty()) {
+            side.fail(roudi_.failed());
+        }
+    }
 
     class Port {
       public:
         Port(Side& side, IceoryxLink& link, bool first)
             : side_(side),
-              runtime_(link.name_ + (first ? kFirst : kSecond)),
+              runtime_((link.check(side), link.name_ + (first ? kFirst : kSecond))),
               out_(service_of(link.name_, first), publisher_options()),
               in_(service_of(link.name_, !first), subscriber_options()) {
             using iox::SubscribeState;

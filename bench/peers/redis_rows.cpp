@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <string>
 
 namespace telpher::bench {
@@ -84,14 +85,13 @@ std::string_view text_of(const PayloadBytes& payload) {
 enum class Kept : std::uint8_t { nowhere, synced };
 
 // The server, until the others meet for the last time.
-void serve_redis(Side& side, int meetings, Kept kept = Kept::nowhere) {
+void serve_redis(Side& side,
+                 int meetings,
+                 const TemporaryFolder& folder,
+                 Kept kept = Kept::nowhere) {
     std::uint16_t port = 0;
     ::close(listen_on_loopback(side, &port));
     const std::string port_text = std::to_string(port);
-    const TemporaryFolder folder;
-    if (!folder) {
-        side.fail("mkdtemp");
-    }
     std::vector<const char*> words{"redis-server",
                                    "--bind",
                                    "127.0.0.1",
@@ -156,9 +156,13 @@ class RedisPort {
 
 Result<Sample> run_requests(const Context& context, RequestPlan plan, Kept kept = Kept::nowhere) {
     plan.messages = std::max(plan.messages, plan.phase);
+    const TemporaryFolder folder;  // the parent's: it goes whatever happens to the sides
+    if (!folder) {
+        return Error{Status::server_error, errno, "mkdtemp"};
+    }
     return run_pair(
         context,
-        [kept](Side& side) { serve_redis(side, 2, kept); },
+        [&](Side& side) { serve_redis(side, 2, folder, kept); },
         [&](Side& side) {
             // Nothing is to be taken out behind a phase.
             // relaxed: the same thread reads it
@@ -236,10 +240,14 @@ void read_all(Side& side, std::uint64_t messages) {
 
 Result<Sample> run_stream(const Context& context) {
     const std::uint64_t messages = context.scale.slow_messages;
+    const TemporaryFolder folder;
+    if (!folder) {
+        return Error{Status::server_error, errno, "mkdtemp"};
+    }
     SharedBoard board;
     const auto end = run_sides(context,
                                board,
-                               {[](Side& side) { serve_redis(side, 3); },
+                               {[&](Side& side) { serve_redis(side, 3, folder); },
                                 [&](Side& side) { add_all(side, messages); },
                                 [&](Side& side) { read_all(side, messages); }});
     return end ? Result<Sample>(board->sample()) : Result<Sample>(end.error());

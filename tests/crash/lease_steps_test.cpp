@@ -241,25 +241,29 @@ TEST_F(LeaseSteps, killed_in_a_poll_of_what_has_expired) {
 // The parent holds message 1 under a lease that has expired, reads on, and ends it.
 TEST_F(LeaseSteps, killed_in_a_pass_that_ends_a_lease) {
     std::optional<Delivery> held;
-    const std::uint32_t steps = victim_.kill_at_every_step(
-        "keeper",
-        [&] {
-            fill();
-            held.emplace(std::move(queue_.poll().value()));
-            std::this_thread::sleep_for(kLease + 8ms);
-        },
-        keeper(),
-        [&](bool /*finished*/) {
-            victim_.child().kill();
-            Numbers rest = take(queue_, 30ms);
-            EXPECT_EQ(number_of(*held), 1U) << "still readable";
-            const Result<void> late = held->ack();
-            held.reset();
-            EXPECT_EQ(std::count(rest.begin(), rest.end(), 1), late ? 0 : 1);
-            std::erase(rest, 1);
-            EXPECT_EQ(rest, (Numbers{2, 3}));
-            expect_at_rest();
-        });
+    std::uint32_t steps = 0;
+    // On a busy machine our own janitor may be there first: then there was nothing left to be killed in.
+    for (int attempt = 0; attempt < 5 && steps < 5; ++attempt) {
+        steps = victim_.kill_at_every_step(
+            "keeper",
+            [&] {
+                fill();
+                held.emplace(std::move(queue_.poll().value()));
+                std::this_thread::sleep_for(kLease + 8ms);
+            },
+            keeper(),
+            [&](bool /*finished*/) {
+                victim_.child().kill();
+                Numbers rest = take(queue_, 30ms);
+                EXPECT_EQ(number_of(*held), 1U) << "still readable";
+                const Result<void> late = held->ack();
+                held.reset();
+                EXPECT_EQ(std::count(rest.begin(), rest.end(), 1), late ? 0 : 1);
+                std::erase(rest, 1);
+                EXPECT_EQ(rest, (Numbers{2, 3}));
+                expect_at_rest();
+            });
+    }
     EXPECT_GE(steps, 5U);
 }
 

@@ -29,8 +29,8 @@ class Bench(CliTest):
 
     def test_everything_is_in_the_json(self):
         run = json.loads(self.run_cli("bench", *SHORT, "--json", code=OK).stdout)
-        self.assertEqual(list(run), ["machine", "versions", "processors", "one_processor", "wait_strategy", "rounds",
-                                     "ns_per_pause", "noise", "rows", "pictures", "targets", "seconds", "not_built",
+        self.assertEqual(list(run), ["machine", "versions", "processors", "one_processor", "wait_strategy", "scale",
+                                     "rounds", "round_trips", "messages", "slow_messages", "ns_per_pause", "noise", "rows", "pictures", "targets", "seconds", "not_built",
                                      "skipped", "failures"])
         rows = {row["row"]: row for row in run["rows"]}
         self.assertLessEqual({"two_lines", "telpher_ping_pong", "durable_1"}, set(rows))
@@ -49,6 +49,12 @@ class Bench(CliTest):
         self.run_cli("bench", *SHORT, "--json", self.path("run.json"), code=OK)
         with open(self.path("README.md"), "w", encoding="utf-8") as file:
             file.write("before\n<!-- bench: comparisons -->\nold\n<!-- bench: end -->\nbehind\n")
+        refused = subprocess.run([TABLE, self.path("run.json"), "--write", self.path("README.md")], capture_output=True)
+        self.assertIn(b"--smoke", refused.stderr)
+        with open(self.path("run.json"), encoding="utf-8") as file:
+            run = dict(json.load(file), scale="quick")
+        with open(self.path("run.json"), "w", encoding="utf-8") as file:
+            json.dump(run, file)
         subprocess.run([TABLE, self.path("run.json"), "--write", self.path("README.md")], check=True)
         with open(self.path("README.md"), encoding="utf-8") as file:
             text = file.read()
@@ -71,6 +77,8 @@ class Bench(CliTest):
     def test_what_cannot_be_done_is_said_before_anything_is_measured(self):
         self.assertIn(b"no benchmark has such a name", self.run_cli("bench", "--only", "brew", code=USAGE).stderr)
         self.run_cli("bench", "--quick", "--full", code=USAGE)
+        for wrong in (["--cpus", "0"], ["--cpus", "0,99999"], ["--cpus", "0,1x"], ["--rounds", "-1"], ["--rounds", "0"]):
+            self.run_cli("bench", *SHORT, *wrong, code=USAGE)
         env = dict(os.environ, PATH="/nonexistent")
         done = self.run_cli("bench", *SHORT, "--plot", self.path("plots"), code=ERROR, env=env)
         self.assertIn(b"there is no gnuplot", done.stderr)

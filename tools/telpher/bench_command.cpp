@@ -1,4 +1,4 @@
-// telpher bench: the benchmark program, found beside this one. It is a program of its own, so that the command line
+// telpher bench: the benchmark program, found in the same build folder. It is a program of its own, so that the command line
 // links none of the libraries that telpher is compared with.
 
 #include "tools/telpher/options.hpp"
@@ -34,20 +34,15 @@ struct BenchOptions {
     std::string processors{};
 };
 
-// In a build folder, or installed.
+// Of the same build: it is not installed, since it needs what it compares telpher with.
 std::optional<std::filesystem::path> find_program() {
     std::error_code error;
     const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
     if (error) {
         return std::nullopt;
     }
-    for (const char* const place : {"bench/telpher_bench", "../libexec/telpher/telpher_bench"}) {
-        auto path = self.parent_path() / place;
-        if (::access(path.c_str(), X_OK) == 0) {
-            return path;
-        }
-    }
-    return std::nullopt;
+    auto path = self.parent_path() / "bench/telpher_bench";
+    return ::access(path.c_str(), X_OK) == 0 ? std::optional(std::move(path)) : std::nullopt;
 }
 
 std::vector<std::string> words_of(const BenchOptions& options, const std::string& program) {

@@ -176,7 +176,7 @@ TEST_P(OutboxWays, a_life_span_begins_when_a_message_is_put) {
     Outbox outbox = sender.outbox();
     ASSERT_TRUE(outbox.offer("orders", order(1).expires_in(1ms)));
     ASSERT_TRUE(outbox.offer("orders", order(2).expires_in(1h)));
-    ASSERT_TRUE(outbox.offer("later", order(3).expires_in(1h).deliver_after(200ms)));
+    ASSERT_TRUE(outbox.offer("later", order(3).expires_in(1h).deliver_after(1s)));
     std::this_thread::sleep_for(50ms);
     Queue queue = server.create_queue("orders", {.capacity = 10}).value();
     Queue later =

@@ -1,7 +1,6 @@
 #include "shm/reaper.hpp"
 
 #include "shm/base/bug.hpp"
-#include "shm/base/clock.hpp"
 #include "shm/base/step.hpp"
 #include "shm/doorbell.hpp"
 #include "shm/log_table.hpp"
@@ -14,11 +13,10 @@ namespace telpher::shm {
 
 namespace {
 
-// After so many, others that want this processor have it for a moment: those who survived a death go on working
-// while it is cleaned up behind the dead. Not beyond that time: to yield may cost a slice of whoever never rests,
-// and what the dead held is waited for.
-constexpr std::uint32_t kChunksInARow = 4096;
-constexpr std::uint64_t kCourteousNs = 2'000'000;
+// So often, in even distances, a pass over the chunks lets others that want its processor have it: those who survived
+// a death go on working while it is cleaned up behind the dead. Not oftener: to yield may cost a slice of whoever
+// never rests, and what the dead held is waited for.
+constexpr std::uint32_t kRestsInAPass = 8;
 
 }  // namespace
 
@@ -95,19 +93,7 @@ bool Reaper::sweep(std::uint64_t identity, std::uint32_t me) {
     if (pool_->log() != nullptr) {
         pool_->log()->sweep(identity);
     }
-    bool complete = true;
-    const std::uint64_t begun = monotonic_ns();
-    for (std::uint32_t k = 0; k < pool_->class_count(); ++k) {
-        const ChunkClass& c = pool_->chunk_class(k);
-        for (std::uint32_t i = 0; i < c.chunk_count; ++i) {
-            __builtin_prefetch(pool_->header(c.first_chunk + std::min(i + 16, c.chunk_count - 1)));
-            complete = sweep_chunk(c.first_chunk + i, slot, me, inflight) && complete;
-            if ((i + 1) % kChunksInARow == 0 && monotonic_ns() - begun < kCourteousNs) {
-                std::this_thread::yield();
-            }
-        }
-    }
-    if (!complete) {
+    if (!sweep_chunks(slot, me, inflight)) {
         return false;
     }
     if (pool_->log() != nullptr) {
@@ -141,6 +127,26 @@ bool Reaper::sweep(std::uint64_t identity, std::uint32_t me) {
     }
     clear_attached(slot);
     return true;
+}
+
+bool Reaper::sweep_chunks(std::uint32_t slot,
+                          std::uint32_t me,
+                          std::span<const std::uint64_t> inflight) {
+    bool complete = true;
+    const std::uint32_t rest_every = pool_->chunk_count() / (kRestsInAPass + 1) + 1;
+    std::uint32_t since_rest = 0;
+    for (std::uint32_t k = 0; k < pool_->class_count(); ++k) {
+        const ChunkClass& c = pool_->chunk_class(k);
+        for (std::uint32_t i = 0; i < c.chunk_count; ++i) {
+            __builtin_prefetch(pool_->header(c.first_chunk + std::min(i + 16, c.chunk_count - 1)));
+            complete = sweep_chunk(c.first_chunk + i, slot, me, inflight) && complete;
+            if (++since_rest == rest_every) {
+                since_rest = 0;
+                std::this_thread::yield();
+            }
+        }
+    }
+    return complete;
 }
 
 bool Reaper::sweep_chunk(std::uint32_t chunk,

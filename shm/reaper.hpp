@@ -48,7 +48,10 @@ class Reaper {
 
   private:
     [[nodiscard]] bool sweep(std::uint64_t identity, std::uint32_t me);
-    // False: it must be left to another.
+    // False, both: it must be left to another.
+    [[nodiscard]] bool sweep_chunks(std::uint32_t slot,
+                                    std::uint32_t me,
+                                    std::span<const std::uint64_t> inflight);
     [[nodiscard]] bool sweep_chunk(std::uint32_t chunk,
                                    std::uint32_t slot,
                                    std::uint32_t me,

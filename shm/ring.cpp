@@ -92,8 +92,13 @@ Status Ring::front(std::uint64_t& h, std::uint32_t* chunk, std::uint64_t* word) 
             return Status::ok;
         }
         ++h;
+        if (budget % kStepsPerHint == 0) {
+            // R2: pairs with R1 (ring_inline.hpp:R1). As in `claim`.
+            const std::uint64_t now = control_->head.load(std::memory_order_acquire);
+            h = now > h ? now : h;
+        }
     }
-    return Status::corrupt;
+    return Status::queue_empty;  // as in `claim`
 }
 
 Status Ring::complete(std::uint64_t ref) noexcept {

@@ -57,8 +57,8 @@ class Ring {
                                 ThreadRecord& thread,
                                 std::uint64_t* position,
                                 Word* note = nullptr) noexcept;
-    // Takes the oldest chunk. ok (`*chunk`, `*position`), queue_empty, queue_not_found (closed and
-    // drained), out_of_memory (it lies in a data segment that this process cannot map: it stays),
+    // Takes the oldest chunk. ok (`*chunk`, `*position`), queue_empty (also if others took each of tens of
+    // thousands first), queue_not_found (closed and drained), out_of_memory (it lies in a data segment that this process cannot map: it stays),
     // corrupt.
     // `claimed`, if given: the chunk's word as the claim left it.
     [[nodiscard]] Status claim(std::uint32_t me,
@@ -155,14 +155,16 @@ class Ring {
     // A hint beyond it is damage: at 100 million messages a second, more than 1000 years away.
     static constexpr std::uint64_t kPositionMax = 1ULL << 62U;
     static constexpr std::uint64_t kStepsBeyond = 1U << 16;
+    // A walk looks at its hint again after so many steps: others may be far ahead by now.
+    static constexpr std::uint64_t kStepsPerHint = 16;
 
     [[nodiscard]] bool matches(std::uint64_t ref, std::uint64_t word) const noexcept {
         return word_state(word) == ChunkState::offered &&
                (bug(Bug::no_generation_check) || ref_names(ref, word_generation(word)));
     }
-    // Steps after which a search is not slow but lost: the positions or words are damaged. A search
-    // over an intact ring takes at most two laps, plus one step for each that others complete under
-    // it while it is awake; whoever is overtaken this often in a row has met nonsense.
+    // Steps after which a search ends. Over a ring that nobody changes it takes at most two laps, whatever the
+    // positions and words are, plus one step for each that others complete under it while it is awake: this many
+    // more, though it looks at its hint again every few steps, are beyond any machine, or damage in the making.
     [[nodiscard]] std::uint64_t steps_max() const noexcept {
         return 2 * (mask_ + 1) + kStepsBeyond;
     }

@@ -102,7 +102,7 @@ Result<Sample> run_size(const Context& context, std::size_t bytes, std::uint32_t
     const std::uint64_t messages =
         std::max<std::uint64_t>(4, context.scale.slow_messages * kOneKiB / bytes);
     // Every chunk that the queue needs has been used before it counts.
-    const Amount amount{std::max(messages / 10, std::min<std::uint64_t>(messages, 2 * depth)),
+    const Amount amount{std::max(messages / 10, std::min(messages, std::uint64_t{2} * depth)),
                         messages};
     // The pool: what waits, what each side keeps for reuse, and room between sizes.
     const PairSetup setup{

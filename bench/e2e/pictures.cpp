@@ -214,10 +214,10 @@ std::vector<Picture> bridge_bars() {
                                    {"Redis, SET", "redis_rr_64"},
                                    {"NATS, answered by a third process", "nats_rr_64"},
                                    {"RabbitMQ, confirms", "rabbitmq_rr_64"}});
-    const char* const kRequest = "Request over TCP until it is acknowledged, 64 B";
+    const char* const request = "Request over TCP until it is acknowledged, 64 B";
     return {
-        bars("bridge_round_trip", kRequest, round_trips),
-        percentiles("bridge_percentiles", kRequest, round_trips),
+        bars("bridge_round_trip", request, round_trips),
+        percentiles("bridge_percentiles", request, round_trips),
         bars("bridge_window",
              "256 requests on their way, 64 B, per message",
              each({{"telpher bridge", "bridge_window_64"},
@@ -255,7 +255,7 @@ std::vector<Picture> bridge_curves() {
                                                    {500 * kKiB, "500k"},
                                                    {5 * kMiB, "5m"},
                                                    {50 * kMiB, "50m"}}) {
-                line.points.push_back({bytes, prefix + size + suffix});
+                line.points.push_back({bytes, std::string(prefix).append(size).append(suffix)});
             }
             return line;
         };

@@ -90,6 +90,7 @@ ExitCode run_bench(const BenchOptions& options) {
     }
     std::vector<std::string> words = words_of(options, program->string());
     std::vector<char*> arguments;
+    arguments.reserve(words.size() + 1);
     for (std::string& word : words) {
         arguments.push_back(word.data());
     }

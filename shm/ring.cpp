@@ -61,6 +61,7 @@ bool Ring::walk_head(std::uint64_t& h, std::uint64_t t, std::uint64_t& budget) c
 Status Ring::front(std::uint64_t& h, std::uint32_t* chunk, std::uint64_t* word) const noexcept {
     for (std::uint64_t budget = steps_max(); budget != 0; --budget) {
         const Slot& s = slot(h);
+        SHM_STEP("ring.front.load_pos");
         // R5: pairs with C1 (ring_inline.hpp:C1).
         const std::uint64_t pos = s.pos.load(std::memory_order_acquire);
         if (pos < h + 1) {
@@ -93,9 +94,10 @@ Status Ring::front(std::uint64_t& h, std::uint32_t* chunk, std::uint64_t* word) 
         }
         ++h;
         if (budget % kStepsPerHint == 0) {
+            SHM_STEP("ring.front.reload_head");
             // R2: pairs with R1 (ring_inline.hpp:R1). As in `claim`.
             const std::uint64_t now = control_->head.load(std::memory_order_acquire);
-            h = now > h ? now : h;
+            h = now > h && !bug(Bug::hint_not_read_again) ? now : h;
         }
     }
     return Status::queue_empty;  // as in `claim`

@@ -50,7 +50,7 @@ inline Status Ring::find_tail(std::uint64_t& t,
             SHM_STEP("ring.commit.reload_tail");
             // R2: pairs with R1. Never leads: as in `claim`, others may be far ahead by now.
             const std::uint64_t now = control_->tail.load(std::memory_order_acquire);
-            t = now > t ? now : t;
+            t = now > t && !bug(Bug::hint_not_read_again) ? now : t;
         }
     }
     return Status::corrupt;
@@ -193,7 +193,7 @@ inline Status Ring::claim(std::uint32_t me,
             // R2: pairs with R1. Never leads, as above. Who walks over what others claim while they claim as fast
             // never comes to the end of it: a consumer of a full queue was overtaken 66,000 times in a row.
             const std::uint64_t now = control_->head.load(std::memory_order_acquire);
-            h = now > h ? now : h;
+            h = now > h && !bug(Bug::hint_not_read_again) ? now : h;
         }
     }
     // A ring that nobody changes is walked in two laps whatever its words are: others were faster each time.

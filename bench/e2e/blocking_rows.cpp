@@ -5,9 +5,8 @@
 //           blocking_asleep: strategy `eco`, which sleeps at once: every message wakes its receiver.
 //           futex: the same with two words and nothing else.
 // Not here: the adaptive spinning of `balanced` under load (telpher_ping_pong, idle_rows.cpp).
-#include "bench/e2e/domain.hpp"
 #include "bench/e2e/drivers.hpp"
-#include "bench/e2e/payload.hpp"
+#include "bench/e2e/queue_port.hpp"
 #include "bench/e2e/rows.hpp"
 
 #include <linux/futex.h>
@@ -20,38 +19,7 @@ namespace telpher::bench {
 
 namespace {
 
-constexpr Duration kWaitMax = std::chrono::seconds(10);
-
-class BlockingPort {
-  public:
-    BlockingPort(Side& side, Queues& queues)
-        : side_(side),
-          out_(queues.out),
-          in_(queues.in),
-          message_(Message::bytes("order", "application/octet-stream", payload_.bytes())) {}
-
-    void send(std::uint64_t sequence) {
-        payload_.number(sequence);
-        message_.set_payload(payload_.bytes());
-        if (const auto sent = out_.offer(message_, kWaitMax); !sent) [[unlikely]] {
-            side_.fail("offer: " + to_string(sent.error()));
-        }
-    }
-    std::uint64_t receive() {
-        const auto delivery = in_.poll(kWaitMax);
-        if (!delivery) [[unlikely]] {
-            side_.fail("poll: " + to_string(delivery.error()));
-        }
-        return sequence_of(delivery->payload());
-    }
-
-  private:
-    Side& side_;
-    Queue& out_;
-    Queue& in_;
-    Payload<kLineBytes> payload_{};
-    Message message_;
-};
+using BlockingPort = QueuePort<false>;
 
 Result<Sample> awake(const Context& context) {
     const Amount amount = amount_of(context.scale.round_trips / 30 + 1);

@@ -4,59 +4,17 @@
 //           receiver polls, reads the payload in place and releases it. Both wait with a timeout:
 //           they spin first. `queue_ping_pong_try` polls with timeout 0 in a loop of its own
 //           instead. lease_oneway: the queue is at_least_once, and the receiver acknowledges each message.
+//           depth_N: telpher_oneway with a queue of capacity N.
 // Not here: loans (loan_rows.cpp), more than two processes.
-#include "bench/e2e/domain.hpp"
 #include "bench/e2e/drivers.hpp"
-#include "bench/e2e/payload.hpp"
+#include "bench/e2e/queue_port.hpp"
 #include "bench/e2e/rows.hpp"
 
 namespace telpher::bench {
 
 namespace {
 
-constexpr std::string_view kTopic = "order";
-constexpr Duration kWaitMax = std::chrono::seconds(10);
-
-template <bool kTry, bool kAcks = false>
-class QueuePort {
-  public:
-    QueuePort(Side& side, Queues& queues)
-        : side_(side),
-          out_(queues.out),
-          in_(queues.in),
-          message_(Message::bytes(kTopic, "application/octet-stream", payload_.bytes())) {}
-
-    void send(std::uint64_t sequence) {
-        payload_.number(sequence);
-        message_.set_payload(payload_.bytes());
-        if (const auto sent = out_.offer(message_, kWaitMax); !sent) [[unlikely]] {
-            side_.fail("offer: " + to_string(sent.error()));
-        }
-    }
-    std::uint64_t receive() {
-        for (;;) {
-            auto delivery = in_.poll(kTry ? Duration{} : kWaitMax);
-            if (delivery) [[likely]] {
-                const std::uint64_t sequence = sequence_of(delivery->payload());
-                if (kAcks && !delivery->ack()) [[unlikely]] {
-                    side_.fail("a lease has ended");
-                }
-                return sequence;
-            }
-            if (!kTry || delivery.status() != Status::queue_empty) {
-                side_.fail("poll: " + to_string(delivery.error()));
-            }
-            side_.context().relax();
-        }
-    }
-
-  private:
-    Side& side_;
-    Queue& out_;
-    Queue& in_;
-    Payload<kLineBytes> payload_{};
-    Message message_;
-};
+constexpr std::uint32_t kCapacity = 1024;
 
 template <bool kTry>
 Result<Sample> queue_round_trip(const Context& context) {
@@ -74,11 +32,11 @@ Result<Sample> queue_round_trip(const Context& context) {
 }
 
 template <bool kAcks>
-Result<Sample> queue_one_way(const Context& context) {
-    const Amount amount = amount_of(context.scale.messages);
+Result<Sample> queue_one_way(const Context& context, Amount amount, std::uint32_t capacity) {
     return run_queue_pair(
         context,
-        {.delivery = kAcks ? DeliveryMode::at_least_once : DeliveryMode::at_most_once},
+        {.capacity = capacity,
+         .delivery = kAcks ? DeliveryMode::at_least_once : DeliveryMode::at_most_once},
         [&](Side& side, Queues& queues) {
             QueuePort<false, kAcks> port(side, queues);
             produce(side, port, amount);
@@ -96,8 +54,24 @@ void add_queue_rows(std::vector<Benchmark>& list) {
         one_row("telpher_ping_pong", "telpher queue, round trip, 64 B", queue_round_trip<false>));
     list.push_back(
         one_row("telpher_ping_pong_try", "the same, poll(0) in a loop", queue_round_trip<true>));
-    list.push_back(one_row("telpher_oneway", "telpher queue, one way, 64 B", queue_one_way<false>));
-    list.push_back(one_row("lease_oneway", "the same, lent and acknowledged", queue_one_way<true>));
+    list.push_back(one_row("telpher_oneway", "telpher queue, one way, 64 B", [](const Context& c) {
+        return queue_one_way<false>(c, amount_of(c.scale.messages), kCapacity);
+    }));
+    list.push_back(one_row("lease_oneway", "the same, lent and acknowledged", [](const Context& c) {
+        return queue_one_way<true>(c, amount_of(c.scale.messages), kCapacity);
+    }));
+}
+
+void add_depth_rows(std::vector<Benchmark>& list) {
+    for (const std::uint32_t capacity : {16U, 64U, 256U, 1024U, 4096U, 16384U}) {
+        const std::string count = std::to_string(capacity);
+        list.push_back(one_row("depth_" + count,
+                               "telpher queue of capacity " + count + ", one way, 64 B",
+                               [capacity](const Context& c) {
+                                   return queue_one_way<false>(
+                                       c, amount_of(c.scale.messages / 2), capacity);
+                               }));
+    }
 }
 
 }  // namespace telpher::bench

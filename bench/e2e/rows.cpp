@@ -49,7 +49,14 @@ std::vector<Benchmark> all_benchmarks() {
               add_blocking_rows,
               add_call_rows,
               add_boost_mq_rows});
-    add_part(list, Part::sweep, {add_growth_rows, add_fan_growth_rows, add_topic_growth_rows});
+    add_part(list,
+             Part::sweep,
+             {add_depth_rows,
+              add_size_growth_rows,
+              add_many_queues_rows,
+              add_attach_growth_rows,
+              add_fan_growth_rows,
+              add_topic_growth_rows});
     add_part(list,
              Part::peer,
              {add_mq_peer_rows,

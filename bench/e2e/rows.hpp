@@ -63,7 +63,10 @@ void add_memory_rows(std::vector<Benchmark>& list);
 void add_stall_rows(std::vector<Benchmark>& list);
 void add_durable_rows(std::vector<Benchmark>& list);
 // How costs grow: with depth, size, processes, the domain; with a log.
-void add_growth_rows(std::vector<Benchmark>& list);
+void add_depth_rows(std::vector<Benchmark>& list);
+void add_size_growth_rows(std::vector<Benchmark>& list);
+void add_many_queues_rows(std::vector<Benchmark>& list);
+void add_attach_growth_rows(std::vector<Benchmark>& list);
 void add_fan_growth_rows(std::vector<Benchmark>& list);
 void add_topic_growth_rows(std::vector<Benchmark>& list);
 void add_recovery_rows(std::vector<Benchmark>& list);

@@ -23,10 +23,15 @@ constexpr Duration kWaitMax = std::chrono::seconds(10);
 constexpr std::size_t kKiB = 1024;
 constexpr std::size_t kMiB = 1024 * kKiB;
 
-// Messages of about the same number of bytes per round, whatever their size.
+// Messages of about the same number of bytes per round, whatever their size; before them a tenth, or until every chunk
+// that the queue needs has been used.
 template <std::size_t kBytes>
-Amount one_way_amount(const Context& context) {
-    return amount_of(std::max<std::uint64_t>(32, context.scale.slow_messages * kKiB / kBytes));
+Amount one_way_amount(const Context& context, std::uint32_t depth) {
+    constexpr std::uint64_t kLeast = kBytes > kMiB ? 4 : 32;
+    const std::uint64_t messages =
+        std::max<std::uint64_t>(kLeast, context.scale.slow_messages * kKiB / kBytes);
+    const std::uint64_t used = std::min(messages, std::uint64_t{2} * depth);
+    return {std::max(messages / 10, used), messages};
 }
 Amount megabyte_amount(const Context& context) {
     return amount_of(std::max<std::uint64_t>(16, context.scale.round_trips / 200));
@@ -71,13 +76,14 @@ class TouchedPort {
 template <std::size_t kBytes>
 PairSetup setup_of(std::uint32_t depth) {
     constexpr std::size_t kPoolPerMessage = 8;
-    return {
-        .capacity = depth, .message_bytes = kBytes, .pool_bytes = kPoolPerMessage * depth * kBytes};
+    // Of large ones: what waits, what each side has, and some to spare.
+    const std::size_t messages = kBytes > kMiB ? depth + 4 : kPoolPerMessage * depth;
+    return {.capacity = depth, .message_bytes = kBytes, .pool_bytes = messages * kBytes};
 }
 
 template <std::size_t kBytes>
 Result<Sample> touched_one_way(const Context& context, std::uint32_t depth) {
-    const Amount amount = one_way_amount<kBytes>(context);
+    const Amount amount = one_way_amount<kBytes>(context, depth);
     return run_queue_pair(
         context,
         setup_of<kBytes>(depth),
@@ -142,7 +148,7 @@ template <std::size_t kBytes, std::size_t kDepth>
 Result<Sample> spsc_one_way(const Context& context) {
     using Port = SpscSizePort<kBytes, kDepth>;
     Shared<typename Port::Queue> queue;
-    const Amount amount = one_way_amount<kBytes>(context);
+    const Amount amount = one_way_amount<kBytes>(context, kDepth);
     return run_pair(
         context,
         [&](Side& side) {
@@ -208,11 +214,16 @@ Result<Sample> floor_round_trip(const Context& context) {
 }
 
 template <std::size_t kBytes, std::size_t kDepth>
-void add_one_way(std::vector<Benchmark>& list, const std::string& size) {
+void add_touched(std::vector<Benchmark>& list, const std::string& size) {
     list.push_back(
         one_row("touched_oneway_" + size,
                 "telpher loan, filled and read, one way, " + std::to_string(kBytes) + " B",
                 [](const Context& c) { return touched_one_way<kBytes>(c, kDepth); }));
+}
+
+template <std::size_t kBytes, std::size_t kDepth>
+void add_one_way(std::vector<Benchmark>& list, const std::string& size) {
+    add_touched<kBytes, kDepth>(list, size);
     list.push_back(one_row("spsc_oneway_" + size,
                            "boost spsc_queue, paced, one way, " + std::to_string(kBytes) + " B",
                            spsc_one_way<kBytes, kDepth>));
@@ -230,6 +241,15 @@ void add_size_rows(std::vector<Benchmark>& list) {
     list.push_back(one_row("floor_1m",
                            "two copies of 1 MiB and two reads of the other's, round trip",
                            floor_round_trip));
+}
+
+void add_size_growth_rows(std::vector<Benchmark>& list) {
+    add_touched<4 * kKiB, 512>(list, "4k");
+    add_touched<256 * kKiB, 16>(list, "256k");
+    add_touched<4 * kMiB, 8>(list, "4m");
+    add_touched<16 * kMiB, 4>(list, "16m");
+    add_touched<64 * kMiB, 2>(list, "64m");
+    add_touched<250'000'000, 2>(list, "250mb");
 }
 
 }  // namespace telpher::bench

@@ -145,11 +145,11 @@ class RabbitLink {
         }
     }
     void check(const amqp_rpc_reply_t& reply, const char* what) {
-        if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION) {
-            side_.fail(std::string("RabbitMQ: ") + what + ": " +
-                       amqp_error_string2(reply.library_error));
+        const auto& [type, method, error] = reply;
+        if (type == AMQP_RESPONSE_LIBRARY_EXCEPTION) {
+            side_.fail(std::string("RabbitMQ: ") + what + ": " + amqp_error_string2(error));
         }
-        check(reply.reply_type == AMQP_RESPONSE_NORMAL, what);
+        check(type == AMQP_RESPONSE_NORMAL, what);
     }
     void check_answer(const char* what) { check(amqp_get_rpc_reply(connection_), what); }
     void declare(const char* queue) {

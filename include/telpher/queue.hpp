@@ -116,8 +116,9 @@ class Queue {
 
     // Takes the oldest message.
     //
-    //   errors   queue_empty (timeout 0), timed_out, cancelled, closed, queue_not_found (removed
-    //            and drained), domain_removed, limit_reached (threads, process_bytes),
+    //   errors   queue_empty (timeout 0; also if other consumers took each of tens of thousands
+    //            first), timed_out, cancelled, closed, queue_not_found (removed and drained),
+    //            domain_removed, limit_reached (threads, process_bytes),
     //            out_of_memory (the message's data segment cannot be mapped here), forked, corrupt.
     //            None takes a message.
     //   cost     one contended atomic operation, no system call unless a producer sleeps, no

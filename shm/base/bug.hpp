@@ -47,6 +47,7 @@ enum class Bug {
     flushed_before_written,  // who writes the log tells those who flush before it has written
     request_not_logged,      // the log does not say which request a message was of
     withdrawn_is_done,  // what never came to its queue ends in the log as if it had been delivered
+    hint_not_read_again,  // who walks over positions never looks at its hint again
     records_reaped_last,  // a reaper frees chunks before it looks what became of offers
 };
 #ifdef TELPHER_STEPS

@@ -17,7 +17,7 @@ SHORT = ["--smoke", "--only", "two_lines", "--only", "telpher_ping_pong", "--onl
 
 
 @unittest.skipUnless(os.path.exists(os.path.join(os.path.dirname(BIN), "bench", "telpher_bench")),
-                     "this build has no benchmarks")
+                     "this build has no benchmarks: runs with TELPHER_BENCH=ON")
 class Bench(CliTest):
     def setUp(self):
         super().setUp()
@@ -65,7 +65,7 @@ class Bench(CliTest):
         done = subprocess.run([TABLE, self.path("run.json"), "--write", self.path("none.md")], capture_output=True)
         self.assertIn(b"no place for a table", done.stderr)
 
-    @unittest.skipUnless(shutil.which("gnuplot"), "gnuplot is not installed")
+    @unittest.skipUnless(shutil.which("gnuplot"), "gnuplot is not installed: runs where it is (tools/setup installs it)")
     def test_pictures_are_drawn(self):
         self.run_cli("bench", *SHORT, "--plot", self.path("plots"), code=OK)
         for name in ("round_trip", "round_trip_percentiles", "group_commit"):

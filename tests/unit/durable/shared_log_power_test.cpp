@@ -340,13 +340,16 @@ TEST_F(SharedLogPower, is_noticed_where_names_are_not_synced) {
 }
 
 TEST_F(SharedLogPower, a_disk_that_fails_at_any_change_loses_nothing_that_was_confirmed) {
+    // Ten times as slow below a sanitizer: every fourth change there, others with the other error.
+    constexpr std::uint64_t kStep = kSanitizer ? 4 : 1;
     for (std::uint64_t seed = 1; seed <= (kSanitizer ? 1U : 2U); ++seed) {
         const std::uint64_t changes = run_failing(seed, 0, 0);
         EXPECT_GE(changes, 30U);
-        for (const int error : {EIO, ENOSPC}) {
-            for (std::uint64_t n = 1; n <= changes && !HasFailure(); ++n) {
-                run_failing(seed, n, error);
-            }
+        for (std::uint64_t n = 1; n <= changes && !HasFailure(); n += kStep) {
+            run_failing(seed, n, EIO);
+        }
+        for (std::uint64_t n = kSanitizer ? 3 : 1; n <= changes && !HasFailure(); n += kStep) {
+            run_failing(seed, n, ENOSPC);
         }
     }
 }

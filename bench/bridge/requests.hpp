@@ -96,7 +96,10 @@ void ask(Side& side, const RequestPlan& plan, const MakePort& make_port) {
     const auto histogram = std::make_unique<Histogram>();
     auto& words = side.board().words;
     side.sync();  // the serving side listens
-    std::barrier meeting(static_cast<std::ptrdiff_t>(plan.connections) + 1);
+    // Who comes last tells when: this thread may have the processor again when others are long under way.
+    std::uint64_t met = 0;
+    std::barrier meeting(static_cast<std::ptrdiff_t>(plan.connections) + 1,
+                         [&met]() noexcept { met = ticks(); });
     std::vector<std::thread> threads;
     for (std::uint32_t i = 0; i < plan.connections; ++i) {
         threads.emplace_back([&, i] {
@@ -116,9 +119,9 @@ void ask(Side& side, const RequestPlan& plan, const MakePort& make_port) {
     meeting.arrive_and_wait();
     for (std::uint64_t phase = 0; phase < plan.phases(); ++phase) {
         meeting.arrive_and_wait();
-        const std::uint64_t before = ticks();
+        const std::uint64_t before = met;
         meeting.arrive_and_wait();
-        took += phase > 0 ? ticks() - before : 0;
+        took += phase > 0 ? met - before : 0;
         sent += plan.per_phase() * plan.connections;
         // relaxed, all: numbers for pacing; the messages came through sockets and queues
         words[kSent].store(sent, std::memory_order_relaxed);

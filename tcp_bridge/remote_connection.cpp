@@ -193,16 +193,17 @@ void RemoteConnection::withdrawn(detail::Operation& operation) noexcept {
 // ---- writing -----------------------------------------------------------------------------------
 
 // A system call for each of many small operations costs more than all the rest of them. Where an answer is on
-// its way, so that nobody is kept waiting by it, they leave together.
+// its way, so that nobody is kept waiting by it, they leave together; and so does what follows a batch of answers.
 bool RemoteConnection::may_gather() const noexcept {
-    return session_.unanswered() >= kGatherFrom && session_.output_bytes() < kGatherBytes &&
-           gathered_ < kGatherMost;
+    return (session_.unanswered() >= kGatherFrom || follows_ > 0) &&
+           session_.output_bytes() < kGatherBytes && gathered_ < kGatherMost;
 }
 
 void RemoteConnection::leave(std::unique_lock<std::mutex>& hold, Leave how) noexcept {
     bool wake = false;
     if (how == Leave::gathered && session_.has_output() && may_gather()) {
         ++gathered_;
+        follows_ -= follows_ > 0 ? 1 : 0;
         wake = wakes_at_ != 0;  // awake, it looks before it sleeps
     } else {
         flush(hold, false);
@@ -219,6 +220,10 @@ void RemoteConnection::leave(std::unique_lock<std::mutex>& hold, Leave how) noex
         room_.notify_all();
     }
     Events events = session_.take_events();
+    if (events.size() >= kGatherFrom) {
+        follows_ =
+            static_cast<std::uint32_t>(std::min<std::size_t>(events.size(), kGatherMost) * 2);
+    }
     const bool nudges = caller_reads_ && how != Leave::read_by_caller && !events.empty();
     hold.unlock();
     if (wake) {

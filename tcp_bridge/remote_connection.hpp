@@ -138,6 +138,7 @@ class RemoteConnection final : public detail::OperationHost,
     bool blocked_ = false;        // the socket was full: the I/O thread writes
     bool wake_wanted_ = false;    // for that
     std::uint32_t gathered_ = 0;  // operations that wait to leave together
+    std::uint32_t follows_ = 0;   // confirmations and operations that a batch of answers may bring
     bool hanging_up_ = false;     // nobody else begins to write or read
     bool reading_ = false;        // somebody reads, without the lock
     bool caller_reads_ = false;   // it is a caller

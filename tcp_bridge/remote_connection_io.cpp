@@ -23,9 +23,11 @@ constexpr std::size_t kReadAtOnce = std::size_t{256} << 10U;
 // GOODBYE has this long to leave.
 constexpr std::uint64_t kGoodbyeNs = 50'000'000;
 constexpr suseconds_t kMomentUs = 2000;
-// Callers that read for themselves come back within this time, or the I/O thread reads again.
+// Callers that read for themselves come back within this time, or the I/O thread reads again; while they do, it
+// rests twice as long each time, for a look of each of many connections' threads costs their callers the processor.
 constexpr std::uint64_t kRestNs = 10'000'000;
 constexpr std::uint64_t kRestMaxNs = 1'000'000'000;
+constexpr std::uint64_t kRestsPerHeartbeat = 8;
 
 }  // namespace
 
@@ -72,14 +74,15 @@ short RemoteConnection::sleep(std::uint64_t until) {
 
 // Callers read for themselves: until when that need not be looked into.
 std::uint64_t RemoteConnection::rest_until() noexcept {
-    if (std::exchange(used_, false)) {
-        rest_ns_ = kRestNs;
-    } else if (caller_reads_) {
-        rest_ns_ = std::min(2 * rest_ns_, kRestMaxNs);  // one waits long
-    } else {
+    const bool used = std::exchange(used_, false);
+    if (!used && !caller_reads_) {
         io_rests_ = false;
+        rest_ns_ = 0;
         return ~0ULL;
     }
+    // What only we read (heartbeats, the bridge's end) must not wait long when the last caller has gone.
+    const std::uint64_t most = std::min(kRestMaxNs, session_.heartbeat_ns() / kRestsPerHeartbeat);
+    rest_ns_ = std::clamp(2 * rest_ns_, std::min(kRestNs, most), most);
     return now() + rest_ns_;
 }
 

@@ -57,6 +57,8 @@ class SampleSink {
     SampleSink& operator=(const SampleSink&) = delete;
     virtual ~SampleSink() = default;
     virtual void sample(Answer sample, std::uint64_t lost_before) noexcept = 0;
+    // Behind one or more samples: wakes who waits for them.
+    virtual void wake() noexcept = 0;
     // Nothing comes after it.
     virtual void ended(const Error& why) noexcept = 0;
 };

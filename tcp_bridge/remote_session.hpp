@@ -85,6 +85,8 @@ class RemoteSession {
     Result<void> tick(std::uint64_t now);
     // When to call it, at the latest.
     [[nodiscard]] std::uint64_t next_tick() const noexcept;
+    // As agreed with the bridge.
+    [[nodiscard]] std::uint64_t heartbeat_ns() const noexcept;
 
     // ---- operations ----
     // Whether one with so many bytes may begin now.
@@ -198,7 +200,6 @@ class RemoteSession {
     void fail_unanswered(const Error& why);
     [[nodiscard]] bool holds() noexcept;
     [[nodiscard]] std::uint64_t all_answered_to() const noexcept;
-    [[nodiscard]] std::uint64_t heartbeat_ns() const noexcept;
 
     // remote_session_receive.cpp and remote_session_samples.cpp
     Result<void> on_frame(const Frame& frame, std::uint64_t now);

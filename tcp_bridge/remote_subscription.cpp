@@ -49,6 +49,7 @@ class SubscriptionEnd final : public detail::RemoteSubscription,
 
     // ---- SampleSink ----
     void sample(Answer answer, std::uint64_t lost_before) noexcept override;
+    void wake() noexcept override { changed_.notify_one(); }
     void ended(const Error& why) noexcept override;
 
   private:
@@ -108,7 +109,6 @@ void SubscriptionEnd::sample(Answer answer, std::uint64_t lost_before) noexcept 
     samples_.push_back(
         detail::RemoteAccess::sample(std::move(memory), answer.view, answer.value, lost_before));
     status_.lost += lost_before;
-    changed_.notify_one();
 }
 
 void SubscriptionEnd::ended(const Error& why) noexcept {

@@ -4,6 +4,7 @@
 #include "shm/base/futex.hpp"
 #include "src/broker/parker.hpp"
 #include "src/broker/queue_core.hpp"
+#include "src/broker/wakes_later.hpp"
 #include "src/client/domain_core.hpp"
 
 #include <algorithm>
@@ -307,7 +308,9 @@ bool Operation::finish() noexcept {
         const std::shared_ptr<QueueCore> core = std::move(core_);
         return false;
     }
-    wake(flags);
+    if ((flags & (kWaited | kRung)) != 0 && !WakesLater::put_off(*this, flags)) {
+        wake(flags);
+    }
     return (flags & kContinued) != 0;
 }
 

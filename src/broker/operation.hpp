@@ -35,6 +35,7 @@ namespace telpher::detail {
 class Operation;
 class Parker;
 class QueueCore;
+class WakesLater;
 struct Lane;
 
 // Completes the operations that no parker serves: the connection of a remote client. It holds one
@@ -170,6 +171,7 @@ class Operation : public boost::intrusive::list_base_hook<>,
     virtual void account() noexcept;
 
   private:
+    friend WakesLater;
     struct StopHook {
         Operation* operation;
         void operator()() const noexcept { operation->cancel_by_request(); }

@@ -29,6 +29,7 @@ struct Sink final : bridge::SampleSink {
         require(!over, "nothing behind the end");
         static_cast<void>(sample.view.payload());
     }
+    void wake() noexcept override {}
     void ended(const telpher::Error&) noexcept override { over = true; }
     bool over = false;
 };

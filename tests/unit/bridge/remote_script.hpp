@@ -37,6 +37,7 @@ struct Samples final : SampleSink {
         numbers.push_back(answer.value);
         losses.push_back(lost);
     }
+    void wake() noexcept override {}
     void ended(const Error& error) noexcept override { why = error; }
     std::vector<std::uint64_t> numbers;
     std::vector<std::uint64_t> losses;

@@ -72,6 +72,26 @@ TEST_P(RemoteWait, futures_that_nobody_waits_for_become_ready_behind_it) {
     }
 }
 
+// It is gathered with what may come behind it, but not kept.
+TEST_P(RemoteWait, what_follows_a_batch_of_answers_leaves_though_nobody_waits) {
+    Queue consumer = server.create_queue("others").value();
+    Queue others = client.queue("others").value();
+    for (int round = 0; round < 20; ++round) {
+        std::vector<Future<std::uint64_t>> batch;
+        for (int i = 0; i < 16; ++i) {
+            batch.push_back(others.offer_async(Message::text("t", "of a batch"), kSoon));
+        }
+        for (auto& future : batch) {
+            ASSERT_TRUE(future.get(kSoon));
+            ASSERT_TRUE(consumer.poll(kSoon));
+        }
+        const auto alone = others.offer_async(Message::text("t", "alone"), kSoon);
+        const auto start = std::chrono::steady_clock::now();
+        ASSERT_TRUE(consumer.poll(kSoon));
+        ASSERT_LT(std::chrono::steady_clock::now() - start, 2s);
+    }
+}
+
 TEST_P(RemoteWait, many_callers_of_one_connection_get_their_own_answers) {
     std::atomic<int> good{0};
     std::vector<std::thread> callers;

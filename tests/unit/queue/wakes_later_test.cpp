@@ -1,0 +1,122 @@
+// Who finishes many operations wakes those who sleep for them behind the last one.
+
+#include "src/broker/wakes_later.hpp"
+
+#include "src/broker/operation.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace telpher::test {
+namespace {
+
+using namespace std::chrono_literals;
+using detail::OfferOperation;
+using detail::OperationKind;
+using detail::WakesLater;
+
+// Completes nothing by itself.
+class IdleHost final : public detail::OperationHost {
+  public:
+    bool may_withdraw(detail::Operation& /*operation*/) noexcept override { return true; }
+    void withdrawn(detail::Operation& /*operation*/) noexcept override {}
+    bool wait_for(detail::Operation& /*operation*/, std::uint64_t /*deadline*/) noexcept override {
+        return false;
+    }
+    bool can_resume() noexcept override { return false; }
+    void resume(detail::Operation& /*operation*/) noexcept override {}
+};
+
+// With a reference of the host's and one of the Future's, which end() drops.
+class Pending {
+  public:
+    Pending()
+        : operation_(new OfferOperation(
+              std::shared_ptr<void>(), std::make_shared<IdleHost>(), OperationKind::offer)) {}
+    Pending(const Pending&) = delete;
+    Pending& operator=(const Pending&) = delete;
+    ~Pending() {
+        operation_->drop();
+        operation_->drop();
+    }
+    OfferOperation* operator->() const noexcept { return operation_; }
+    void finish() const {
+        ASSERT_TRUE(operation_->claim());
+        operation_->fail(Status::cancelled);
+        EXPECT_FALSE(operation_->finish());
+    }
+
+  private:
+    OfferOperation* const operation_;
+};
+
+TEST(WakesLater, wakes_at_its_end_who_sleeps_for_the_first_of_a_batch) {
+    const std::array<Pending, 3> batch;
+    std::atomic<bool> woken{false};
+    std::size_t over = 0;
+    std::thread sleeper([&] {
+        EXPECT_TRUE(batch[0]->wait(60s));
+        woken = true;
+        for (const Pending& one : batch) {
+            over += one->over() ? 1U : 0U;
+        }
+    });
+    std::this_thread::sleep_for(100ms);  // it sleeps; if not yet, the test says less
+    {
+        const WakesLater later;
+        {
+            const WakesLater inner;  // the outermost counts
+            batch[0].finish();
+        }
+        std::this_thread::sleep_for(50ms);
+        EXPECT_FALSE(woken);
+        batch[1].finish();
+        batch[2].finish();
+    }
+    sleeper.join();
+    EXPECT_EQ(over, batch.size());
+}
+
+// More sleepers than it has room for: all are woken, some of them at once.
+TEST(WakesLater, forgets_nobody) {
+    constexpr std::size_t kMany = 40;
+    const std::vector<Pending> batch(kMany);
+    std::vector<std::thread> sleepers;
+    std::atomic<std::size_t> woken{0};
+    for (const Pending& one : batch) {
+        sleepers.emplace_back([&one, &woken] {
+            EXPECT_TRUE(one->wait(60s));
+            ++woken;
+        });
+    }
+    std::this_thread::sleep_for(100ms);
+    {
+        const WakesLater later;
+        for (const Pending& one : batch) {
+            one.finish();
+        }
+    }
+    for (std::thread& sleeper : sleepers) {
+        sleeper.join();
+    }
+    EXPECT_EQ(woken, kMany);
+}
+
+// Without one, and behind one's end, whoever sleeps is woken at once.
+TEST(WakesLater, is_over_behind_its_end) {
+    { const WakesLater later; }
+    const Pending one;
+    std::thread sleeper([&] { EXPECT_TRUE(one->wait(60s)); });
+    std::this_thread::sleep_for(50ms);
+    one.finish();
+    sleeper.join();
+}
+
+}  // namespace
+}  // namespace telpher::test

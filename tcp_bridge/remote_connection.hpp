@@ -28,6 +28,7 @@ namespace telpher::bridge {
 
 inline constexpr std::uint64_t kNanosecondsPerMillisecond = 1'000'000;
 inline constexpr std::uint64_t kSleepMs = 60'000;  // then a sleeper looks around
+inline constexpr std::size_t kReadAtOnce = std::size_t{256} << 10U;
 
 // When what an operation gave to send leaves: now, by its caller; or gathered with what others give: then the
 // I/O thread sends it on its next turn, at the latest. With `read_by_caller`, its caller waits for the answer at
@@ -162,7 +163,8 @@ class RemoteConnection final : public detail::OperationHost,
 
     // The I/O thread's own.
     Backoff backoff_;
-    Bytes input_;  // of who reads
+    std::unique_ptr<std::byte[]>
+        input_;  // kReadAtOnce, of who reads; not cleared: a small answer touches one page
 };
 
 }  // namespace telpher::bridge

@@ -19,7 +19,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t kReadAtOnce = std::size_t{256} << 10U;
 // GOODBYE has this long to leave.
 constexpr std::uint64_t kGoodbyeNs = 50'000'000;
 constexpr suseconds_t kMomentUs = 2000;
@@ -120,7 +119,9 @@ void RemoteConnection::serve(int socket) {
         session_.connected(now());
         leave(hold);
     }
-    input_.resize(kReadAtOnce);
+    if (input_ == nullptr) {
+        input_ = std::make_unique_for_overwrite<std::byte[]>(kReadAtOnce);
+    }
     const Error why = talk();
     hang_up(why);
 }
@@ -179,13 +180,13 @@ Result<void> RemoteConnection::read_all() {
 }
 
 Result<void> RemoteConnection::read(bool* more, Leave how) {
-    const ssize_t got = ::recv(socket_, input_.data(), input_.size(), MSG_DONTWAIT);
+    const ssize_t got = ::recv(socket_, input_.get(), kReadAtOnce, MSG_DONTWAIT);
     return take(got, errno, more, how);
 }
 
 // What a read gave.
 Result<void> RemoteConnection::take(ssize_t got, int error, bool* more, Leave how) {
-    *more = got == static_cast<ssize_t>(input_.size());
+    *more = got == static_cast<ssize_t>(kReadAtOnce);
     if (got == 0) {
         return Error{Status::disconnected, 0, "the bridge closed the connection"};
     }
@@ -196,8 +197,7 @@ Result<void> RemoteConnection::take(ssize_t got, int error, bool* more, Leave ho
         return Error{Status::disconnected, error, shm::errno_text("recv", error)};
     }
     std::unique_lock hold(mutex_);
-    auto good =
-        channel_->open(std::span(input_).first(static_cast<std::size_t>(got)), session_.reader());
+    auto good = channel_->open({input_.get(), static_cast<std::size_t>(got)}, session_.reader());
     if (good) {
         good = session_.received(now());
     }

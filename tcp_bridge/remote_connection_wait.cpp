@@ -77,7 +77,7 @@ Result<void> RemoteConnection::look(std::uint64_t deadline) {
         return read(&more, Leave::read_by_caller);
     }
     // A sleep in the read itself, for a moment (kMomentUs): mostly the answer is there then.
-    const ssize_t got = ::recv(socket_, input_.data(), input_.size(), 0);
+    const ssize_t got = ::recv(socket_, input_.get(), kReadAtOnce, 0);
     if (got != -1 || (errno != EAGAIN && errno != EINTR)) {
         return take(got, errno, &more, Leave::read_by_caller);
     }

@@ -124,6 +124,9 @@ class RemoteSession {
     // REFUSED was the last word.
     [[nodiscard]] bool refused() const noexcept { return refused_; }
     [[nodiscard]] Events take_events() noexcept {
+        if (events_.empty()) {
+            return {};  // begun, and not answered: says nothing about what answers come together
+        }
         events_usual_ = std::max(events_.size(), events_usual_ / 2);
         return std::exchange(events_, {});
     }

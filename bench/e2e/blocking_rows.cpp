@@ -105,6 +105,7 @@ Result<Sample> futex(const Context& context) {
 }  // namespace
 
 void add_blocking_rows(std::vector<Benchmark>& list) {
+    add_two_lines_row(list, "awake");
     list.push_back(one_row(
         "blocking_awake", "telpher queue, 64 B, answered while the other side spins", awake));
     list.push_back(

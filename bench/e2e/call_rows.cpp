@@ -128,11 +128,13 @@ Result<Sample> awake(const Context& context) {
 }  // namespace
 
 void add_call_rows(std::vector<Benchmark>& list) {
+    add_two_lines_row(list, "call");
     list.push_back(one_row("call", "telpher function, round trip, 64 B", busy<Ids::none>));
-    list.push_back(one_row("call_id", "the same, each with a request id", busy<Ids::sent>));
+    list.push_back(one_row("call_awake", "the same, answered while the server spins", awake));
+    list.push_back(
+        one_row("call_id", "telpher function, 64 B, each call with a request id", busy<Ids::sent>));
     list.push_back(
         one_row("call_once", "the same, each remembered, runs once", busy<Ids::remembered>));
-    list.push_back(one_row("call_awake", "the same, answered while the server spins", awake));
 }
 
 }  // namespace telpher::bench

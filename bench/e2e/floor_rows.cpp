@@ -91,4 +91,10 @@ void add_floor_rows(std::vector<Benchmark>& list) {
                            floor_round_trip<TwoLinesPort>));
 }
 
+void add_two_lines_row(std::vector<Benchmark>& list, const std::string& beside) {
+    list.push_back(one_row("two_lines_" + beside,
+                           "two_lines once more, beside the rows that follow",
+                           floor_round_trip<TwoLinesPort>));
+}
+
 }  // namespace telpher::bench

@@ -71,6 +71,7 @@ void add_large_loan_rows(std::vector<Benchmark>& list) {
                                                               {"large_loan_4m", 4 * kMiB},
                                                               {"large_loan_16m", 16 * kMiB},
                                                               {"large_loan_64m", 64 * kMiB}};
+    add_two_lines_row(list, "large_loan");
     for (const auto& [name, bytes] : kSizes) {
         list.push_back(one_row(
             name,

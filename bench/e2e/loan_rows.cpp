@@ -66,6 +66,7 @@ void add_loan_rows(std::vector<Benchmark>& list) {
                                                               {"loan_4k", 4096},
                                                               {"loan_16k", 16384},
                                                               {"loan_64k", 65536}};
+    add_two_lines_row(list, "loan");
     for (const auto& [name, bytes] : kSizes) {
         list.push_back(one_row(
             name,

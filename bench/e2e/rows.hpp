@@ -38,7 +38,10 @@ Benchmark one_row(std::string name,
                   std::function<Result<Sample>(const Context&)> run);
 
 void add_floor_rows(std::vector<Benchmark>& list);
+// "two_lines_BESIDE": a virtual machine's lines may take three times as long a few seconds later.
+void add_two_lines_row(std::vector<Benchmark>& list, const std::string& beside);
 void add_spsc_rows(std::vector<Benchmark>& list);
+void add_spsc_one_way_rows(std::vector<Benchmark>& list);
 void add_boost_mq_rows(std::vector<Benchmark>& list);
 void add_queue_rows(std::vector<Benchmark>& list);
 void add_batch_rows(std::vector<Benchmark>& list);

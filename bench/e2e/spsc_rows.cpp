@@ -96,6 +96,9 @@ void add_spsc_rows(std::vector<Benchmark>& list) {
     list.push_back(one_row("spsc_64", "boost spsc_queue, round trip, 64 B", spsc_round_trip<64>));
     list.push_back(
         one_row("spsc_128", "boost spsc_queue, round trip, 128 B", spsc_round_trip<128>));
+}
+
+void add_spsc_one_way_rows(std::vector<Benchmark>& list) {
     list.push_back(one_row(
         "spsc_oneway", "boost spsc_queue, one way, 64 B, naive spinning", spsc_one_way<NaivePace>));
     list.push_back(one_row("spsc_oneway_paced",

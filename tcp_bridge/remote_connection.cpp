@@ -200,10 +200,12 @@ bool RemoteConnection::may_gather() const noexcept {
 }
 
 void RemoteConnection::leave(std::unique_lock<std::mutex>& hold, Leave how) noexcept {
+    // Before `flush`, which unlocks: nobody else may take, and run, a part of what we read before us.
+    Events events = take_events();
     bool wake = false;
     if (how == Leave::gathered && session_.has_output() && may_gather()) {
         ++gathered_;
-        follows_ -= follows_ > 0 ? 1 : 0;
+        follows_ -= follows_ > 0 ? 1U : 0U;
         wake = wakes_at_ != 0;  // awake, it looks before it sleeps
     } else {
         flush(hold, false);
@@ -211,6 +213,7 @@ void RemoteConnection::leave(std::unique_lock<std::mutex>& hold, Leave how) noex
     if (io_rests_ && !caller_reads_ &&
         (how != Leave::read_by_caller || session_.unanswered() != 1) && must_read()) {
         io_rests_ = false;
+        rest_ns_ = 0;
         wake = true;
     }
     wake = !poked_ && (wake || std::exchange(wake_wanted_, false) ||
@@ -218,11 +221,6 @@ void RemoteConnection::leave(std::unique_lock<std::mutex>& hold, Leave how) noex
     poked_ = poked_ || wake;
     if (waits_for_room_ > 0 && session_.admits(0)) {
         room_.notify_all();
-    }
-    Events events = session_.take_events();
-    if (events.size() >= kGatherFrom) {
-        follows_ =
-            static_cast<std::uint32_t>(std::min<std::size_t>(events.size(), kGatherMost) * 2);
     }
     const bool nudges = caller_reads_ && how != Leave::read_by_caller && !events.empty();
     hold.unlock();
@@ -233,6 +231,20 @@ void RemoteConnection::leave(std::unique_lock<std::mutex>& hold, Leave how) noex
     if (nudges) {
         nudge();  // its operation may be over
     }
+}
+
+Events RemoteConnection::take_events() noexcept {
+    Events events = session_.take_events();
+    const auto answers = std::count_if(
+        events.begin(), events.end(), [](const Event& event) { return event.claimed; });
+    if (answers > 0) {
+        const auto batch = static_cast<std::size_t>(answers);
+        // Halved: single answers between batches do not end what they begin, a few in a row do.
+        follows_ = batch >= kGatherFrom
+                       ? static_cast<std::uint32_t>(2 * std::min<std::size_t>(batch, kGatherMost))
+                       : follows_ / 2;
+    }
+    return events;
 }
 
 // Somebody is owed what the socket brings.

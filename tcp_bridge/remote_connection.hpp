@@ -97,6 +97,7 @@ class RemoteConnection final : public detail::OperationHost,
     Result<void> open();
     Result<void> await_welcome();
     void leave(std::unique_lock<std::mutex>& hold, Leave how = Leave::now) noexcept;
+    [[nodiscard]] Events take_events() noexcept;
     [[nodiscard]] bool may_gather() const noexcept;
     [[nodiscard]] bool must_read() const noexcept;
     [[nodiscard]] bool may_read() const noexcept;

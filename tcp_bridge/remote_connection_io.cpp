@@ -22,11 +22,13 @@ using namespace std::chrono_literals;
 // GOODBYE has this long to leave.
 constexpr std::uint64_t kGoodbyeNs = 50'000'000;
 constexpr suseconds_t kMomentUs = 2000;
-// Callers that read for themselves come back within this time, or the I/O thread reads again; while they do, it
-// rests twice as long each time, for a look of each of many connections' threads costs their callers the processor.
+// Callers that read for themselves come back within this time, or the I/O thread reads again. While they do, it
+// rests twice as long each time, up to a bound: a look of each of many connections' threads costs their callers the
+// processor, but heartbeats and the bridge's end must not wait long when the last caller has gone.
 constexpr std::uint64_t kRestNs = 10'000'000;
-constexpr std::uint64_t kRestMaxNs = 1'000'000'000;
+constexpr std::uint64_t kRestUsedMaxNs = 100'000'000;
 constexpr std::uint64_t kRestsPerHeartbeat = 8;
+constexpr std::uint64_t kRestMaxNs = 1'000'000'000;  // while one caller waits
 
 }  // namespace
 
@@ -79,8 +81,8 @@ std::uint64_t RemoteConnection::rest_until() noexcept {
         rest_ns_ = 0;
         return ~0ULL;
     }
-    // What only we read (heartbeats, the bridge's end) must not wait long when the last caller has gone.
-    const std::uint64_t most = std::min(kRestMaxNs, session_.heartbeat_ns() / kRestsPerHeartbeat);
+    const std::uint64_t most =
+        used ? std::min(kRestUsedMaxNs, session_.heartbeat_ns() / kRestsPerHeartbeat) : kRestMaxNs;
     rest_ns_ = std::clamp(2 * rest_ns_, std::min(kRestNs, most), most);
     return now() + rest_ns_;
 }
@@ -115,6 +117,8 @@ void RemoteConnection::serve(int socket) {
         plain_.clear();
         blocked_ = false;
         io_rests_ = false;
+        rest_ns_ = 0;
+        follows_ = 0;
         broken_.reset();
         session_.connected(now());
         leave(hold);

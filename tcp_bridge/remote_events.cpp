@@ -34,7 +34,7 @@ void run(Event& event, bool last_of_sink) noexcept {
 void run(Events& events) noexcept {
     for (std::size_t begin = 0; begin < events.size(); begin += kTogether) {
         const std::size_t end = std::min(begin + kTogether, events.size());
-        const detail::WakesLater later;
+        detail::WakesLater later;
         for (std::size_t i = begin; i < end; ++i) {
             run(events[i], i + 1 == end || events[i + 1].sink != events[i].sink);
         }

@@ -127,7 +127,7 @@ class RemoteSession {
         if (events_.empty()) {
             return {};  // begun, and not answered: says nothing about what answers come together
         }
-        events_usual_ = std::max(events_.size(), events_usual_ / 2);
+        events_usual_ = std::min(std::max(events_.size(), events_usual_ / 2), kEventsUsualMax);
         return std::exchange(events_, {});
     }
     [[nodiscard]] bool has_events() const noexcept { return !events_.empty(); }
@@ -270,6 +270,7 @@ class RemoteSession {
     std::uint16_t last_channel_ = 0;
     bool subscribed_ = false;
     Events events_;
+    static constexpr std::size_t kEventsUsualMax = 1024;
     std::size_t events_usual_ = 0;
 };
 

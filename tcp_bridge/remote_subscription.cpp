@@ -49,7 +49,8 @@ class SubscriptionEnd final : public detail::RemoteSubscription,
 
     // ---- SampleSink ----
     void sample(Answer answer, std::uint64_t lost_before) noexcept override;
-    void wake() noexcept override { changed_.notify_one(); }
+    // All: unsubscribe() may wait beside next().
+    void wake() noexcept override { changed_.notify_all(); }
     void ended(const Error& why) noexcept override;
 
   private:

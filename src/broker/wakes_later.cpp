@@ -23,6 +23,8 @@ WakesLater::~WakesLater() {
     t_wakes_later = nullptr;
     for (std::size_t i = 0; i < count_; ++i) {
         sleepers_[i].operation->wake(sleepers_[i].flags);
+    }
+    for (std::size_t i = 0; i < count_; ++i) {  // what it holds may take its time to go
         sleepers_[i].operation->drop();
     }
 }

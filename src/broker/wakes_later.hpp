@@ -15,7 +15,8 @@ class Operation;
 //
 //   Room     for kMost sleepers; further ones are woken at once
 //   Nested   the outermost counts
-//   Threads  its own thread only; no callback of a user's may run in it
+//   Threads  its own thread only. No code of a user's runs in it, but for a coroutine that there is no thread to
+//            resume in (tcp_bridge/resumer.cpp).
 class WakesLater {
   public:
     WakesLater() noexcept;
@@ -26,7 +27,7 @@ class WakesLater {
     static bool put_off(Operation& operation, std::uint32_t flags) noexcept;
 
   private:
-    static constexpr std::size_t kMost = 16;
+    static constexpr std::size_t kMost = 64;
     struct Sleeper {
         Operation* operation;
         std::uint32_t flags;

@@ -2,6 +2,7 @@
 
 #include "telpher/telpher.hpp"
 
+#include "tests/unit/support/sanitizers.hpp"
 #include "tests/unit/support/ways.hpp"
 
 #include <gtest/gtest.h>
@@ -81,6 +82,7 @@ TEST_P(RemoteWait, what_follows_a_batch_of_answers_leaves_though_nobody_waits) {
         for (int i = 0; i < 16; ++i) {
             batch.push_back(others.offer_async(Message::text("t", "of a batch"), kSoon));
         }
+        std::this_thread::sleep_for(5ms);  // until all are answered, mostly at once
         for (auto& future : batch) {
             ASSERT_TRUE(future.get(kSoon));
             ASSERT_TRUE(consumer.poll(kSoon));
@@ -89,6 +91,46 @@ TEST_P(RemoteWait, what_follows_a_batch_of_answers_leaves_though_nobody_waits) {
         const auto start = std::chrono::steady_clock::now();
         ASSERT_TRUE(consumer.poll(kSoon));
         ASSERT_LT(std::chrono::steady_clock::now() - start, 2s);
+    }
+}
+
+// Whoever sends meanwhile might run a part of what the I/O thread has read, and be overtaken by it.
+TEST_P(RemoteWait, samples_come_in_order_beside_others_who_send) {
+    constexpr std::uint64_t kSamples = test::kSanitizer ? 5'000 : 50'000;
+    static_cast<void>(
+        server.create_topic("news", {.capacity = 256, .slow = SlowSubscriber::block}).value());
+    Subscription news =
+        client.subscribe("news", SubscribeOptions{.slow = SlowSubscriber::block}).value();
+    std::atomic<bool> over{false};
+    static_cast<void>(server.create_queue("others", {.kind = QueueKind::circular}).value());
+    std::vector<std::thread> senders(4);
+    for (std::thread& sender : senders) {
+        sender = std::thread([&] {
+            Queue others = client.queue("others").value();
+            while (!over) {
+                std::vector<Future<std::uint64_t>> batch(12);
+                for (auto& future : batch) {
+                    future = others.offer_async(Message::text("t", "x"), kSoon);
+                }
+                for (auto& future : batch) {
+                    EXPECT_TRUE(future.get(kSoon));
+                }
+            }
+        });
+    }
+    std::thread publishes([&] {
+        for (std::uint64_t i = 0; i < kSamples && !over; ++i) {
+            EXPECT_TRUE(server.publish(Message::text("news", std::to_string(i)), kSoon));
+        }
+    });
+    for (std::uint64_t i = 0; i < kSamples && !HasFailure(); ++i) {
+        const auto sample = news.next(kSoon);
+        EXPECT_EQ(sample ? sample->text() : to_string(sample.error()), std::to_string(i));
+    }
+    over = true;
+    publishes.join();
+    for (std::thread& sender : senders) {
+        sender.join();
     }
 }
 

@@ -21,24 +21,27 @@ using detail::OfferOperation;
 using detail::OperationKind;
 using detail::WakesLater;
 
+constexpr auto kUntilAsleep = 100ms;
+
 // Completes nothing by itself.
 class IdleHost final : public detail::OperationHost {
   public:
     bool may_withdraw(detail::Operation& /*operation*/) noexcept override { return true; }
     void withdrawn(detail::Operation& /*operation*/) noexcept override {}
     bool wait_for(detail::Operation& /*operation*/, std::uint64_t /*deadline*/) noexcept override {
+        ++waiting;
         return false;
     }
     bool can_resume() noexcept override { return false; }
     void resume(detail::Operation& /*operation*/) noexcept override {}
+    std::atomic<std::size_t> waiting{0};
 };
 
 // With a reference of the host's and one of the Future's, which end() drops.
 class Pending {
   public:
     Pending()
-        : operation_(new OfferOperation(
-              std::shared_ptr<void>(), std::make_shared<IdleHost>(), OperationKind::offer)) {}
+        : operation_(new OfferOperation(std::shared_ptr<void>(), host_, OperationKind::offer)) {}
     Pending(const Pending&) = delete;
     Pending& operator=(const Pending&) = delete;
     ~Pending() {
@@ -52,7 +55,15 @@ class Pending {
         EXPECT_FALSE(operation_->finish());
     }
 
+    // Until somebody is about to sleep for it.
+    void await_sleeper() const {
+        while (host_->waiting == 0) {
+            std::this_thread::sleep_for(1ms);
+        }
+    }
+
   private:
+    const std::shared_ptr<IdleHost> host_ = std::make_shared<IdleHost>();
     OfferOperation* const operation_;
 };
 
@@ -67,11 +78,12 @@ TEST(WakesLater, wakes_at_its_end_who_sleeps_for_the_first_of_a_batch) {
             over += one->over() ? 1U : 0U;
         }
     });
-    std::this_thread::sleep_for(100ms);  // it sleeps; if not yet, the test says less
+    batch[0].await_sleeper();
+    std::this_thread::sleep_for(kUntilAsleep);
     {
-        const WakesLater later;
+        WakesLater later;
         {
-            const WakesLater inner;  // the outermost counts
+            WakesLater inner;  // the outermost counts
             batch[0].finish();
         }
         std::this_thread::sleep_for(50ms);
@@ -85,7 +97,7 @@ TEST(WakesLater, wakes_at_its_end_who_sleeps_for_the_first_of_a_batch) {
 
 // More sleepers than it has room for: all are woken, some of them at once.
 TEST(WakesLater, forgets_nobody) {
-    constexpr std::size_t kMany = 40;
+    constexpr std::size_t kMany = 80;
     const std::vector<Pending> batch(kMany);
     std::vector<std::thread> sleepers;
     std::atomic<std::size_t> woken{0};
@@ -95,9 +107,12 @@ TEST(WakesLater, forgets_nobody) {
             ++woken;
         });
     }
-    std::this_thread::sleep_for(100ms);
+    for (const Pending& one : batch) {
+        one.await_sleeper();
+    }
+    std::this_thread::sleep_for(kUntilAsleep);
     {
-        const WakesLater later;
+        WakesLater later;
         for (const Pending& one : batch) {
             one.finish();
         }
@@ -110,10 +125,11 @@ TEST(WakesLater, forgets_nobody) {
 
 // Without one, and behind one's end, whoever sleeps is woken at once.
 TEST(WakesLater, is_over_behind_its_end) {
-    { const WakesLater later; }
+    { WakesLater later; }
     const Pending one;
     std::thread sleeper([&] { EXPECT_TRUE(one->wait(60s)); });
-    std::this_thread::sleep_for(50ms);
+    one.await_sleeper();
+    std::this_thread::sleep_for(kUntilAsleep);
     one.finish();
     sleeper.join();
 }

@@ -2,7 +2,9 @@
 //         right response or with peer_died (once begun, never begun twice), and with the right response
 //         always where the function is idempotent; nothing is left over.
 // Method: one server and two callers live through it all; each round a server and a caller are born, and
-//         killed within milliseconds. The books lie in memory that survives. TELPHER_SOAK=1: 5,000 kills.
+//         killed: every other time within milliseconds, else soon after the server has begun a call, which on
+//         a busy machine it hardly ever has by then. The books lie in memory that survives.
+//         TELPHER_SOAK=1: 5,000 kills.
 
 #include "tests/crash/harness.hpp"
 
@@ -24,6 +26,8 @@ using namespace std::chrono_literals;
 constexpr std::uint32_t kCallers = 2;  // that survive
 constexpr std::uint32_t kNumbers = 1U << 21U;
 constexpr std::uint32_t kVictimLifeUs = 6000;
+constexpr std::uint32_t kVictimWorkUs = 100;          // for each call
+constexpr auto kVictimBeginsWithin = 100ms;           // its first call, usually
 constexpr std::uint64_t kPatienceNs = 2'000'000'000;  // beyond the bound of a sleep: 1 s
 
 struct Books {
@@ -32,6 +36,7 @@ struct Books {
     std::atomic<std::uint64_t> ok{0};
     std::atomic<std::uint64_t> died{0};
     std::atomic<std::uint64_t> longest_ns{0};
+    std::atomic<std::uint64_t> begun_by_victims{0};
     std::atomic<std::uint32_t> wrong{0};
     std::atomic<Status> wrong_status{Status::ok};
     // How often the request of each number was begun, by caller and function.
@@ -47,15 +52,18 @@ class CallKills : public ::testing::Test {
           random_(seed()) {}
 
     // The survivor is slow, so that the victims have work.
-    int serve(unsigned pause_us) {
+    int serve(unsigned work_us) {
         Server server = domain_.open();
-        const auto handle = [this, pause_us](const Message& request) -> Result<Message> {
+        const auto handle = [this, work_us](const Message& request) -> Result<Message> {
             const std::string text(request.text());
             const std::size_t row = static_cast<std::size_t>(text[0] - '0');
             if (row < 2 * kCallers) {
                 (*books_).begun[row][std::stoul(text.substr(1))].fetch_add(1);
             }
-            usleep(pause_us);
+            if (work_us == kVictimWorkUs) {
+                books_->begun_by_victims.fetch_add(1);
+            }
+            usleep(work_us);
             // Every fourth response does not fit.
             return text.back() % 4 == 1 ? Message::text("r", text + std::string(2000, 'x'))
                                         : Message::text("r", text);
@@ -114,6 +122,16 @@ class CallKills : public ::testing::Test {
         }
     }
 
+    // Until a victim begins a call, or a little longer.
+    void await_a_call_begun(std::uint64_t begun_before) {
+        const auto until = std::chrono::steady_clock::now() + kVictimBeginsWithin;
+        while (books_->begun_by_victims.load() == begun_before &&
+               std::chrono::steady_clock::now() < until) {
+            usleep(50);
+        }
+        usleep(random_.below(2 * kVictimWorkUs));
+    }
+
     Watchdog watchdog_;
     ScratchDomain domain_;
     Server keeper_;
@@ -132,12 +150,16 @@ TEST_F(CallKills, of_servers_and_callers_hang_nobody_and_leave_nothing) {
     }
     const std::uint32_t rounds = scaled(200, 2500);
     std::uint32_t round = 0;
-    // On a busy machine few of them live long enough to have begun a call: more are killed then.
     const auto enough = [&] { return round >= rounds && books_->died.load() > rounds / 50; };
     for (; !enough() && round < 4 * rounds && books_->wrong.load() == 0; ++round) {
-        Child server([this] { return serve(100); });
+        const std::uint64_t begun = books_->begun_by_victims.load();
+        Child server([this] { return serve(kVictimWorkUs); });
         Child caller([this] { return call(kCallers); });
-        usleep(random_.below(kVictimLifeUs));
+        if (round % 2 == 0) {
+            usleep(random_.below(kVictimLifeUs));
+        } else {
+            await_a_call_begun(begun);
+        }
         server.kill();
         usleep(random_.below(500));
         caller.kill();

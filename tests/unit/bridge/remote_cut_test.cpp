@@ -5,6 +5,7 @@
 
 #include "tests/unit/bridge/cutting_relay.hpp"
 #include "tests/unit/bridge/loopback.hpp"
+#include "tests/unit/support/quiet_fork.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
@@ -208,7 +209,7 @@ TEST_F(RemoteCut, a_forked_child_is_told) {
     static_cast<void>(server.create_queue("jobs").value());
     Queue queue = client.queue("jobs").value();
     auto pending = queue.poll_async(kSoon);
-    const pid_t child = fork();
+    const pid_t child = test::quiet_fork();
     if (child == 0) {
         const bool told = queue.poll().status() == Status::forked &&
                           queue.offer(Message::text("t", "x")).status() == Status::forked &&

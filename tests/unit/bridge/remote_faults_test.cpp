@@ -107,7 +107,9 @@ TEST_F(RemoteFaults, polls_that_end_at_any_moment_take_nothing) {
     relay.cut_after(0);
     // Behind an answer every confirmation has come: a session's end would put back what it does not know of. Not of
     // the same queue, which is full where the polls were slower.
-    EXPECT_TRUE(remote.queue("behind").value().offer(Message::text("t", "last"), kFaultPatience));
+    // It waits, too: the last cut may not be mended yet.
+    Queue last = remote.queue("behind", {.wait = kFaultPatience}).value();
+    EXPECT_TRUE(last.offer(Message::text("t", "last"), kFaultPatience));
     remote.close();
     bridge_.stop();
     while (auto left = local.poll(100ms)) {

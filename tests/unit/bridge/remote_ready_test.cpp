@@ -4,6 +4,7 @@
 #include "telpher/wait.hpp"
 
 #include "tests/unit/support/clock.hpp"
+#include "tests/unit/support/quiet_fork.hpp"
 #include "tests/unit/support/ways.hpp"
 
 #include <gtest/gtest.h>
@@ -218,7 +219,7 @@ TEST_P(RemoteReadyOnly, a_set_has_members_of_a_host_or_of_bridges) {
 TEST_P(RemoteReadyOnly, a_descriptor_is_not_raised_by_a_child_that_ends) {
     const int descriptor = queue_.fd().value();
     EXPECT_FALSE(readable(descriptor, test::kAsleep));
-    const pid_t child = fork();
+    const pid_t child = test::quiet_fork();
     if (child == 0) {
         queue_ = Queue{};
         _exit(0);

@@ -2,6 +2,7 @@
 #include "tcp_bridge/config_files.hpp"
 #include "tcp_bridge/known_peers.hpp"
 #include "tests/unit/bridge/tls_ends.hpp"
+#include "tests/unit/support/quiet_fork.hpp"
 
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -132,7 +133,7 @@ TEST(TlsKnownPeers, processes_and_threads_that_write_at_once_lose_nothing) {
     const std::string path = bridge::known_hosts_path(folder.path());
     std::array<pid_t, kProcesses> children{};
     for (unsigned child = 0; child < kProcesses; ++child) {
-        children[child] = fork();
+        children[child] = test::quiet_fork();
         if (children[child] == 0) {
             bool good = true;
             for (unsigned i = 0; i < kHosts; ++i) {

@@ -1,5 +1,6 @@
 // What a forked child may do with its parent's handles: nothing, and harm nobody by trying.
 
+#include "tests/unit/support/quiet_fork.hpp"
 #include "tests/unit/support/sanitizers.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
@@ -47,7 +48,7 @@ void let_others_sleep() {
 // none.
 int in_child(const std::function<int()>& check) {
     let_others_sleep();
-    const pid_t child = fork();
+    const pid_t child = test::quiet_fork();
     if (child == 0) {
         _exit(check());  // no destructor of the test runs twice
     }
@@ -205,10 +206,10 @@ TEST_F(Fork, a_child_that_lives_on_does_not_hide_the_death_of_its_parent) {
     int to_child[2];
     ASSERT_EQ(pipe(to_child), 0);
     let_others_sleep();
-    const pid_t parent = fork();
+    const pid_t parent = test::quiet_fork();
     if (parent == 0) {
         std::optional<Server> server(Server::open(domain_.name()).value());
-        if (fork() == 0) {
+        if (test::quiet_fork() == 0) {
             close(to_child[1]);
             char end = 0;
             static_cast<void>(!read(to_child[0], &end, 1));  // until the test closes the pipe

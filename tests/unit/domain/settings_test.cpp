@@ -3,6 +3,7 @@
 #include "shm/settings.hpp"
 
 #include "src/client/domain_core.hpp"
+#include "tests/unit/support/quiet_fork.hpp"
 #include "tests/unit/support/retry_clock.hpp"
 #include "tests/unit/support/ways.hpp"
 
@@ -213,7 +214,7 @@ TEST_F(SettingsTest, leave_a_policy_of_one_operation_and_those_without_alone) {
 
 TEST_F(SettingsTest, of_another_process_are_followed_at_the_next_call) {
     EXPECT_EQ(waits_of_a_failing_offer(client_).size(), 3U);
-    const pid_t child = fork();
+    const pid_t child = test::quiet_fork();
     if (child == 0) {
         auto server = Server::open(domain_.name(), {.mode = OpenMode::attach});
         _exit(server && server->set("retry.attempts_max", "2") ? 0 : 1);

@@ -1,6 +1,7 @@
 // /dev/shm that is too small or full: an error when the domain is made, never a signal later.
 
 #include "tests/unit/domain/shm_without_room.hpp"
+#include "tests/unit/support/quiet_fork.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
@@ -52,7 +53,7 @@ constexpr int kNoMount = 77;
 // Runs `check` in a child with a /dev/shm of its own, mounted with `options`. Returns the number of
 // the first check that failed there, 0 = none, kNoMount if this user may not mount.
 int with_shm(const char* folder, const std::string& options, const std::function<int()>& check) {
-    const pid_t child = fork();
+    const pid_t child = test::quiet_fork();
     if (child == 0) {
         if (unshare(CLONE_NEWNS) != 0 ||
             mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||

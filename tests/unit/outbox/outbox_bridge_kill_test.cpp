@@ -7,6 +7,7 @@
 #include "telpher/telpher.hpp"
 
 #include "tests/unit/support/clock.hpp"
+#include "tests/unit/support/quiet_fork.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 #include "tests/unit/support/scratch_folder.hpp"
 
@@ -33,7 +34,7 @@ class BridgeProcess {
   public:
     BridgeProcess(const std::string& uri, const std::string& path) {
         EXPECT_EQ(::pipe2(go_.data(), O_CLOEXEC), 0);
-        pid_ = ::fork();
+        pid_ = test::quiet_fork();
         if (pid_ == 0) {
             ::prctl(PR_SET_PDEATHSIG, SIGKILL);
             char said = 0;

@@ -1,6 +1,7 @@
 // The outbox of a client: its folder, its limits, domains that come and go, threads, and its end.
 
 #include "tests/unit/support/clock.hpp"
+#include "tests/unit/support/quiet_fork.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 #include "tests/unit/support/scratch_folder.hpp"
 
@@ -306,7 +307,7 @@ TEST_F(OutboxTest, in_a_forked_child_answers_forked) {
     ASSERT_TRUE(outbox.offer("q", order(1)));
     ASSERT_TRUE(outbox.flush(kSoon));
     std::this_thread::sleep_for(kAsleep);
-    const pid_t child = fork();
+    const pid_t child = test::quiet_fork();
     if (child == 0) {
         const bool told = outbox.offer("q", order(2)).status() == Status::forked &&
                           outbox.send("f", order(2)).status() == Status::forked &&

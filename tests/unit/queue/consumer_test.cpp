@@ -1,5 +1,6 @@
 // A consumer with a handler: how it begins and ends. What it does with messages: remote_consumer_test.cpp.
 
+#include "tests/unit/support/quiet_fork.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
@@ -152,7 +153,7 @@ TEST_F(ConsumerTest, in_a_forked_child_does_nothing) {
     auto consumer = std::make_unique<Consumer>(
         queue_.consume([&](const Delivery& /*delivery*/) { handled.set_value(); }).value());
     std::this_thread::sleep_for(30ms);  // its threads sleep
-    const pid_t child = fork();
+    const pid_t child = test::quiet_fork();
     if (child == 0) {
         const bool running = consumer->running();
         consumer->stop();

@@ -2,6 +2,7 @@
 
 #include "tests/unit/support/clock.hpp"
 #include "tests/unit/support/messages.hpp"
+#include "tests/unit/support/quiet_fork.hpp"
 #include "tests/unit/support/sanitizers.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
@@ -177,7 +178,7 @@ TEST_F(Fd, an_epoll_loop_misses_nothing_of_a_producer_process) {
                         "presets release and asan";
     }
     constexpr int kCount = 20'000;
-    const pid_t child = fork();
+    const pid_t child = test::quiet_fork();
     if (child == 0) {
         auto client = connect(domain_.uri());
         auto queue = client ? client->queue("q") : Result<Queue>(client.error());

@@ -1,6 +1,7 @@
 // Messages larger than the chunks that a domain begins with: the domain grows, and every process
 // follows.
 
+#include "tests/unit/support/quiet_fork.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
@@ -156,10 +157,7 @@ TEST_F(LargeMessage, a_thousand_queues_need_no_tuning) {
 // was added, and one that attaches later, too.
 TEST_F(LargeMessage, other_processes_follow_the_growth) {
     auto back = server_.create_queue("back", {.capacity = 8}).value();
-    // gcc 12's AddressSanitizer forks with its allocator's lock as it is: a child of a moment in which the
-    // janitor, which has just started, allocates can never allocate.
-    std::this_thread::sleep_for(100ms);
-    const pid_t child = fork();
+    const pid_t child = test::quiet_fork();
     if (child == 0) {
         auto client = connect("shm:" + domain_.name());
         int code = client ? 0 : 1;

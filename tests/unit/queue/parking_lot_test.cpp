@@ -2,6 +2,8 @@
 
 #include "src/client/parking_lot.hpp"
 
+#include "tests/unit/support/quiet_fork.hpp"
+
 #include <gtest/gtest.h>
 
 #include <sys/wait.h>
@@ -53,7 +55,7 @@ TEST(CausalGateTest, forgets_the_oldest_name_when_it_remembers_as_many_as_it_may
 TEST(CausalGateTest, in_a_forked_child_does_nothing) {
     CausalGate gate = CausalGate::make().value();
     gate.processed("a");
-    const pid_t child = fork();
+    const pid_t child = test::quiet_fork();
     if (child == 0) {
         gate.processed("b");
         _exit(gate.was_processed("a") || gate.status().remembered != 0 ? 1 : 0);

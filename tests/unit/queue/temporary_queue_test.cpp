@@ -1,5 +1,6 @@
 // Temporary queues: unguessable, polled by their owner alone, gone with it.
 
+#include "tests/unit/support/quiet_fork.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
 #include <gtest/gtest.h>
@@ -127,7 +128,7 @@ TEST_F(TemporaryQueueTest, capacities_have_a_range) {
 // The owner is killed; here, in another process, is who may not poll, and who sees the end.
 TEST_F(TemporaryQueueTest, dies_with_its_process_and_nobody_else_may_poll_it) {
     Queue names = server_.create_queue("names", {.capacity = 4}).value();
-    const pid_t child = fork();
+    const pid_t child = test::quiet_fork();
     if (child == 0) {
         auto client = connect(domain_.uri());
         auto queue = client ? client->create_temporary_queue({.capacity = 1})

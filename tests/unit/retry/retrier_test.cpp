@@ -6,6 +6,7 @@
 #include "telpher/telpher.hpp"
 
 #include "tests/unit/support/clock.hpp"
+#include "tests/unit/support/quiet_fork.hpp"
 #include "tests/unit/support/retry_clock.hpp"
 #include "tests/unit/support/scratch_domain.hpp"
 
@@ -194,7 +195,7 @@ TEST(Retrier, in_a_forked_child_makes_one_attempt_that_answers_forked) {
     Client client = connect(domain.uri(), {.retry = usual([&] { ++naps; })}).value();
     Queue queue = client.queue("q").value();
     const Message message = Message::text("t", "1");
-    const pid_t child = fork();
+    const pid_t child = test::quiet_fork();
     if (child == 0) {
         const bool well = queue.offer(message).status() == Status::forked &&
                           client.send("f", message, 1s).status() == Status::forked && naps == 0;

@@ -1,6 +1,8 @@
 #pragma once
 // A process that ends as by kill -9: nothing of it is given back.
 
+#include "tests/unit/support/quiet_fork.hpp"
+
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,7 +15,7 @@ namespace telpher::test {
 
 // Runs `act`, which leaves, in a process of its own; whether that had done all.
 inline bool in_lost_process(const std::function<void()>& act) {
-    const pid_t child = ::fork();
+    const pid_t child = quiet_fork();
     if (child == 0) {
         act();
         leave(false);

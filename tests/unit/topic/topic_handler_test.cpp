@@ -3,6 +3,7 @@
 #include "telpher/topic.hpp"
 
 #include "tests/unit/support/clock.hpp"
+#include "tests/unit/support/quiet_fork.hpp"
 #include "tests/unit/support/topic_fixture.hpp"
 
 #include <gtest/gtest.h>
@@ -329,7 +330,7 @@ TEST_F(TopicHandler, in_a_forked_child_does_nothing) {
     auto subscription = server_.subscribe("price").value();
     ASSERT_TRUE(server_.publish(Message::text("price", std::string(5000, 'x'))));
     auto sample = std::make_unique<Sample>(subscription.next().value());
-    const pid_t child = fork();
+    const pid_t child = test::quiet_fork();
     if (child == 0) {
         const bool right = subscription.next().status() == Status::forked &&
                            server_.publish(price(1)).status() == Status::forked;

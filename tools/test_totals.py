@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Adds up ctest's JUnit files: lists what failed and was skipped, then prints the totals on one line.
+"""Adds up ctest's JUnit files: what failed, with the end of its output, what was skipped, and the totals on one line.
 
 usage: test_totals.py FILE...   exit 0 if something passed and nothing failed
 A file unstable.txt beside a FILE names the tests that failed there and passed when they were run again alone.
@@ -8,6 +8,9 @@ A file unstable.txt beside a FILE names the tests that failed there and passed w
 import pathlib
 import sys
 import xml.etree.ElementTree as ElementTree
+
+OUTPUT_LINES = 20
+LINE_COLUMNS = 300
 
 
 def outcome_of(case):
@@ -27,6 +30,12 @@ def is_missing(case):
     return "SKIP_" not in message and case.get("status") != "disabled"
 
 
+def end_of_output(case):
+    """What a failed test said last, indented: a log of which only the end is kept tells the cause, too."""
+    lines = [line for line in case.findtext("system-out", "").splitlines() if line.strip()]
+    return "".join(f"    {line[:LINE_COLUMNS]}\n" for line in lines[-OUTPUT_LINES:])
+
+
 def main(paths):
     counts = {"passed": 0, "failed": 0, "unstable": 0, "skipped": 0}
     for path in paths:
@@ -40,6 +49,8 @@ def main(paths):
             counts[outcome] += 1
             if outcome != "passed":
                 print(f"{outcome}: {preset}: {case.get('name')}")
+            if outcome in ("failed", "unstable"):
+                print(end_of_output(case), end="")
     print(", ".join(f"{count} {name}" for name, count in counts.items()))
     return 0 if counts["passed"] > 0 and counts["failed"] == 0 else 1
 

@@ -83,6 +83,15 @@ class Results(unittest.TestCase):
         self.assertIn("unstable: ", out)
         self.assertIn(": A.late\n", out)
 
+    def test_totals_tell_what_the_failed_said_last(self):
+        long_one = "".join(f"line {i}\n\n" for i in range(100)) + "x" * 1000 + "\n"
+        _, out = self.totals(case("A.ok", "silent"), failed("A.wrong", long_one), failed("A.late", "late"),
+                             unstable=["A.late"])
+        said = [line.strip() for line in out.splitlines() if line.startswith("    ")]
+        self.assertEqual(said, [f"line {i}" for i in range(81, 100)] + ["x" * 300, "late"])
+        self.assertRegex(out, r"unstable: \S+: A.late\n    late\n")
+        self.assertTrue(out.splitlines()[-1].startswith("1 passed, 1 failed"))
+
     def test_totals_succeed_with_what_is_unstable_and_fail_with_nothing_passed(self):
         self.assertEqual(self.totals(case("A.ok"), failed("A.late"), unstable=["A.late"])[0], 0)
         self.assertEqual(self.totals(failed("A.late"), unstable=["A.late"])[0], 1)

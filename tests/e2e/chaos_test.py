@@ -52,6 +52,13 @@ class Chaos(unittest.TestCase):
         self.assertRegex(text, r"^1 s, \d+ producers and 0 consumers killed \(SIGKILL\), seed \d+\n")
         self.assertIn("every confirmed message was delivered", text)
 
+    def test_keeps_its_time_where_it_cannot_keep_the_rate(self):
+        began = time.monotonic()
+        report = json.loads(chaos("--for", "1s", "--kill", "consumers", "--rate", "1000000/s", "--json").stdout)
+        self.assertLess(time.monotonic() - began, 20)
+        self.assertGreater(report["killed_consumers"], 2)
+        self.assertGreater(report["confirmed"], 0)  # who is not killed works meanwhile
+
     def test_notices_what_is_lost(self):
         process, domain = self.start("--for", "2s", "--json")
         wait_until(lambda: self.depth_of(domain) > 100, "messages flow")
